@@ -1,0 +1,1 @@
+"""Tables to arrays: data sets, splits, vocabularies, and batches of declared features."""

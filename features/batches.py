@@ -1,0 +1,151 @@
+"""Batches: dataclasses of tensors, made by slicing arrays, never by a Python loop over rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class _Movable:
+    """What TorchRec calls Pipelineable: every tensor inside moves together.
+
+    `to`'s keyword must be called `device`: TorchRec's pipelines pass it by that name.
+    """
+
+    def _map(self, function):  # noqa: ANN001, ANN202
+        def apply(value):  # noqa: ANN001, ANN202
+            if isinstance(value, Tensor):
+                return function(value)
+            if isinstance(value, _Movable):
+                return value._map(function)
+            if isinstance(value, dict):
+                return {key: apply(one) for key, one in value.items()}
+            return value
+
+        return type(self)(**{one.name: apply(getattr(self, one.name)) for one in dataclasses.fields(self)})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False):  # noqa: ANN201
+        """A copy on `device`."""
+        return self._map(lambda tensor: tensor.to(device=device, non_blocking=non_blocking))
+
+    def pin_memory(self):  # noqa: ANN201
+        """A copy in page-locked memory, so that it can travel to a GPU while the GPU works."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def record_stream(self, stream: torch.Stream) -> None:
+        """Tells the allocator that `stream` still reads these tensors."""
+        self._map(lambda tensor: tensor.record_stream(stream) or tensor)
+
+
+@dataclass
+class Jagged(_Movable):
+    """Rows of different lengths, end to end.
+
+    Args:
+        values: All values, first row first. (sum of L,)
+        lengths: How many of them belong to each row. (B,) int64
+    """
+
+    values: Tensor
+    lengths: Tensor
+
+    def __len__(self) -> int:
+        return self.lengths.numel()
+
+    @property
+    def row_of_value(self) -> Tensor:
+        """The row each value belongs to. (sum of L,)"""
+        return torch.repeat_interleave(self.lengths, output_size=self.values.numel())
+
+
+@dataclass
+class FeatureBatch(_Movable):
+    """The declared features of B users or B items.
+
+    Args:
+        sparse: Feature name to vocabulary rows, jagged; -1 stands for an id that training has not seen. Ids and
+            categorical values have rows of length 1 (0 where the value is missing).
+        dense: Feature name to standardised numbers. (B,) float32
+        size: B, because a side may declare no feature of one kind.
+    """
+
+    sparse: dict[str, Jagged] = field(default_factory=dict)
+    dense: dict[str, Tensor] = field(default_factory=dict)
+    size: int = 0
+
+
+@dataclass
+class TrainingBatch(_Movable):
+    """Users, and the items that their vectors are asked to find.
+
+    Args:
+        users: The B users' features, their history among them (with the targets taken out).
+        targets: For each user the item rows to be found. (B rows, T values)
+        user_rows: The users' rows in the vocabulary. (B,)
+    """
+
+    users: FeatureBatch
+    targets: Jagged
+    user_rows: Tensor
+
+
+@dataclass(frozen=True)
+class JaggedArray:
+    """Many rows of different lengths on the host: values and offsets, so that a batch of rows is a slice.
+
+    Args:
+        values: All values, first row first. (nnz,) int64
+        offsets: Where each row starts, and the end of the last. (n + 1,) int64
+
+    Example:
+        >>> rows = JaggedArray(np.array([7, 8, 9]), np.array([0, 2, 2, 3]))
+        >>> rows.take(np.array([2, 0])).values.tolist(), rows.lengths.tolist()
+        ([9, 7, 8], [2, 0, 1])
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(n,) int64"""
+        return np.diff(self.offsets)
+
+    def row(self, index: int) -> np.ndarray:
+        """The values of one row, a view."""
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def positions(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the values of `rows` stand, end to end, and each row's length."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        ends = np.cumsum(lengths)
+        # position j of the output is start of its row + (j - where its row starts in the output)
+        return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0), lengths
+
+    def take(self, rows: np.ndarray) -> Jagged:
+        """The given rows, in the given order, as tensors."""
+        positions, lengths = self.positions(rows)
+        return Jagged(torch.from_numpy(self.values[positions]), torch.from_numpy(lengths))
+
+    @classmethod
+    def from_pairs(cls, rows: np.ndarray, values: np.ndarray, n_rows: int) -> JaggedArray:
+        """Groups (row, value) pairs by row; the order inside a row is the order of the pairs.
+
+        Args:
+            rows: (nnz,) integers in [0, n_rows)
+            values: (nnz,)
+            n_rows: How many rows there are, empty ones included.
+        """
+        offsets = np.zeros(n_rows + 1, dtype=np.int64)
+        np.cumsum(np.bincount(rows, minlength=n_rows), out=offsets[1:])
+        if len(rows) and (np.diff(rows) < 0).any():
+            values = values[np.argsort(rows, kind="stable")]
+        return cls(np.ascontiguousarray(values), offsets)

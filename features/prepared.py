@@ -1,0 +1,116 @@
+"""A data set and its split as arrays of rows: what training and evaluation slice their batches from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from features.batches import JaggedArray
+from features.dataset import Dataset
+from features.feature_table import FeatureEncoder, FeatureTable
+from features.histories import histories
+from features.splits import TEST, TRAIN, VALIDATION, Split
+from features.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Interactions as rows of two vocabularies, with the features of both sides.
+
+    Args:
+        dataset: Where it all comes from.
+        split: Which interactions are for training, validation and test.
+        users: The vocabulary of user ids, U entries.
+        items: The vocabulary of item ids: the whole catalogue, N entries.
+        user_rows: (n,) int64
+        item_rows: (n,) int64
+    """
+
+    dataset: Dataset
+    split: Split
+    users: Vocabulary
+    items: Vocabulary
+    user_rows: np.ndarray
+    item_rows: np.ndarray
+
+    @classmethod
+    def of(cls, dataset: Dataset, split: Split) -> Prepared:
+        """Maps ids to rows. The vocabularies cover the whole catalogue, whatever the split."""
+        users = Vocabulary.fit("user_id", dataset.users["user_id"])
+        items = Vocabulary.fit("item_id", dataset.items["item_id"])
+        interactions = dataset.interactions
+        return cls(
+            dataset, split, users, items, users.rows(interactions["user_id"]), items.rows(interactions["item_id"])
+        )
+
+    def part(self, *parts: int) -> JaggedArray:
+        """Each user's items of the given parts, oldest first. (U rows)"""
+        chosen = np.isin(self.split.parts, parts)
+        return histories(
+            self.user_rows[chosen],
+            self.item_rows[chosen],
+            self.dataset.interactions["timestamp"].to_numpy()[chosen],
+            len(self.users),
+        )
+
+    @cached_property
+    def train(self) -> JaggedArray:
+        """Each user's training items, oldest first. (U rows)"""
+        return self.part(TRAIN)
+
+    @cached_property
+    def validation(self) -> JaggedArray:
+        """Each user's validation items. (U rows)"""
+        return self.part(VALIDATION)
+
+    @cached_property
+    def test(self) -> JaggedArray:
+        """Each user's test items. (U rows)"""
+        return self.part(TEST)
+
+    @cached_property
+    def test_histories(self) -> JaggedArray:
+        """What a user's history is when the test items are asked for; the split says whether validation is in it."""
+        return self.part(TRAIN, VALIDATION) if self.split.test_history == "train+validation" else self.train
+
+    def seen(self, part: str) -> JaggedArray | None:
+        """What is removed from each user's ranking of `part`, as the split says. (U rows)"""
+        if self.split.seen == "none":
+            return None
+        if part == "test" and self.split.seen == "train+validation":
+            return self.part(TRAIN, VALIDATION)
+        return self.train
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """How often each item occurs in training. (N,) int64"""
+        return np.bincount(self.train.values, minlength=len(self.items))
+
+    @cached_property
+    def user_encoder(self) -> FeatureEncoder:
+        """Fitted on the users' attributes."""
+        return FeatureEncoder.fit(self.dataset.schema.user, self.dataset.users, self.users)
+
+    @cached_property
+    def item_encoder(self) -> FeatureEncoder:
+        """Fitted on the items' attributes."""
+        return FeatureEncoder.fit(self.dataset.schema.item, self.dataset.items, self.items)
+
+    @cached_property
+    def user_table(self) -> FeatureTable:
+        """The users' features in row order; ids without a training interaction are unknown."""
+        frame = self.dataset.users[np.argsort(self.users.rows(self.dataset.users["user_id"]))]
+        return self.user_encoder.encode(frame, known=self.train.lengths > 0)
+
+    @cached_property
+    def item_table(self) -> FeatureTable:
+        """The items' features in row order; ids without a training interaction are unknown."""
+        frame = self.dataset.items[np.argsort(self.items.rows(self.dataset.items["item_id"]))]
+        return self.item_encoder.encode(frame, known=self.item_counts > 0)
+
+    @property
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """Every vocabulary that the model looks ids up in, by feature name."""
+        return {**self.user_encoder.vocabularies, **self.item_encoder.vocabularies}

@@ -1,0 +1,6 @@
+"""Which feature uses which table, and the look-ups themselves."""
+
+from recsys.embeddings.lookups import Embeddings
+from recsys.embeddings.plan import EmbeddingPlan, FeatureLookup
+
+__all__ = ["EmbeddingPlan", "Embeddings", "FeatureLookup"]

@@ -1,0 +1,162 @@
+"""Two-tower retrieval: users and items become vectors whose inner product says how well they go together.
+
+The item tower never sees the user, so that all item vectors can be computed once and searched by an index (Covington
+et al., 'Deep Neural Networks for YouTube Recommendations', RecSys 2016; Yi et al., RecSys 2019).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from features.batches import FeatureBatch
+from features.errors import InputError
+from features.schema import Feature, FeatureSchema, Id, Numeric, Sequence
+from features.vocabulary import Vocabulary
+from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
+
+
+@dataclass(frozen=True)
+class TwoTowerConfig:
+    """What a two-tower model looks like.
+
+    Args:
+        dim: Width D of the vectors, without the item bias.
+        user_hidden: Widths of the user tower's hidden layers; empty for one linear layer.
+        item_hidden: The same for the item tower.
+        dropout: Share of a tower's inputs that training zeroes.
+        similarity: "dot", or "cosine" (vectors of unit length).
+        item_bias: Adds a learned number to each item's score. It is one more dimension of the item's vector, against
+            a constant 1 in the user's, so that it is still an inner product.
+        history_pooling: How the history's item embeddings become one: "mean", "sqrt" or "sum".
+        embeddings: How features are embedded.
+    """
+
+    dim: int = 64
+    user_hidden: tuple[int, ...] = ()
+    item_hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    similarity: Literal["dot", "cosine"] = "dot"
+    item_bias: bool = True
+    history_pooling: Literal["mean", "sqrt", "sum"] = "sqrt"
+    embeddings: EmbeddingPlan = field(default_factory=EmbeddingPlan)
+
+    def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise InputError(f"model.dim is at least 1, got {self.dim}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
+        if self.similarity not in ("dot", "cosine"):
+            raise InputError(f"model.similarity is {self.similarity!r}, not 'dot' or 'cosine'")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain dictionaries and lists; see `from_json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> TwoTowerConfig:
+        """The inverse of `to_json`."""
+        data = dict(data)
+        data["embeddings"] = EmbeddingPlan(**data["embeddings"])
+        for hidden in ("user_hidden", "item_hidden"):
+            data[hidden] = tuple(data[hidden])
+        return cls(**data)
+
+
+class Tower(nn.Module):
+    """Embeddings and numbers of one side, concatenated, through a small perceptron. (B, ...) -> (B, D)
+
+    Args:
+        features: The side's features.
+        embedding_width: E
+        hidden: Widths of the hidden layers.
+        out: D
+        dropout: Share of the inputs that training zeroes.
+    """
+
+    def __init__(
+        self, features: list[Feature], embedding_width: int, hidden: tuple[int, ...], out: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.sparse = [feature.name for feature in features if feature.embedded]
+        self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
+        widths = [len(self.sparse) * embedding_width + len(self.dense), *hidden]
+        layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
+        for width, following in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(width, following), nn.GELU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], out))
+
+    def forward(self, embedded: Mapping[str, Tensor], dense: Mapping[str, Tensor]) -> Tensor:
+        """(B, E) for each embedded feature and (B,) for each number -> (B, D)"""
+        inputs = [embedded[name] for name in self.sparse] + [dense[name][:, None] for name in self.dense]
+        return self.layers(torch.cat(inputs, dim=1))
+
+
+class TwoTower(nn.Module):
+    """Two towers over declared features and one set of tables.
+
+    Args:
+        config: What it looks like.
+        schema: The declared features; those of kind text are left out.
+        vocabularies: For each id, categorical and multi-valued feature its vocabulary.
+        backend: "torch" for serving, "torchrec" for training: see `recsys.embeddings.Embeddings`.
+    """
+
+    def __init__(
+        self,
+        config: TwoTowerConfig,
+        schema: FeatureSchema,
+        vocabularies: Mapping[str, Vocabulary],
+        backend: Literal["torch", "torchrec"] = "torch",
+    ) -> None:
+        super().__init__()
+        self.config = config
+        user = [feature for feature in schema.user if feature.embedded or isinstance(feature, Numeric)]
+        item = [feature for feature in schema.item if feature.embedded or isinstance(feature, Numeric)]
+        for side, features in (("user", user), ("item", item)):
+            if not features:
+                raise InputError(f"a two-tower model needs at least one {side} feature that is not text")
+        item_id = next((feature.name for feature in item if isinstance(feature, Id)), None)
+        if schema.history is not None and item_id is None:
+            raise InputError(f"the sequence {schema.history.name!r} needs an item feature of kind 'id'")
+        lookups = [
+            FeatureLookup(
+                feature.name,
+                item_id if isinstance(feature, Sequence) else feature.name,
+                config.history_pooling if isinstance(feature, Sequence) else "mean",
+            )
+            for feature in (*item, *user)
+            if feature.embedded
+        ]
+        keys = {lookup.identity: vocabularies[lookup.identity].keys for lookup in lookups}
+        self.embeddings = Embeddings(config.embeddings, lookups, keys, backend)
+        width = config.embeddings.width
+        self.user_tower = Tower(user, width, config.user_hidden, config.dim, config.dropout)
+        self.item_tower = Tower(item, width, config.item_hidden, config.dim + config.item_bias, config.dropout)
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors that `encode_users` and `encode_items` give, the item bias included."""
+        return self.config.dim + self.config.item_bias
+
+    def encode_users(self, users: FeatureBatch) -> Tensor:
+        """Declared features of B users -> (B, D)"""
+        vectors = self.user_tower(self.embeddings(users.sparse), users.dense)
+        if self.config.similarity == "cosine":
+            vectors = nn.functional.normalize(vectors, dim=1)
+        if self.config.item_bias:
+            vectors = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
+        return vectors
+
+    def encode_items(self, items: FeatureBatch) -> Tensor:
+        """Declared features of B items -> (B, D)"""
+        vectors = self.item_tower(self.embeddings(items.sparse), items.dense)
+        if self.config.similarity == "cosine":
+            dim = self.config.dim
+            vectors = torch.cat([nn.functional.normalize(vectors[:, :dim], dim=1), vectors[:, dim:]], dim=1)
+        return vectors

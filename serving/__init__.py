@@ -1,0 +1,1 @@
+"""Bundles and the candidates they give, in process and over HTTP. Imports neither training nor Lightning nor torchrec."""

@@ -1,0 +1,88 @@
+"""The console script `recsys`: one verb a module of `training.commands`, loaded when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from features.errors import InputError
+
+#: verb -> (module, one line of help); modules have `add_arguments(parser)` and `run(arguments) -> exit status`
+COMMANDS = {
+    "doctor": ("doctor", "say what is installed, whether it works, and how to mend what does not"),
+    "data": ("data", "read and check a data set, describe it, and write it as tables"),
+    "train": ("train", "train, evaluate and log a model"),
+    "evaluate": ("evaluate", "measure a bundle on a split of a data set"),
+    "promote": ("promote", "make a registered version the champion"),
+    "rollback": ("rollback", "make the previous champion the champion again"),
+    "serve": ("serve", "answer candidate requests over HTTP"),
+    "recommend": ("recommend", "print candidates for users or histories"),
+    "demo": ("demo", "the whole way on generated data, from interactions to served candidates"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong usage is one line and status 2."""
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        only: Load just this verb's arguments, so that the others' modules stay unread.
+    """
+    root = _Parser(
+        prog="recsys",
+        description="Train, evaluate, promote and serve recommenders.",
+        epilog="'recsys VERB --help' tells more about a verb.",
+    )
+    root.add_argument("--version", action="store_true", help="print the version and end")
+    verbs = root.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    for verb, (module, summary) in COMMANDS.items():
+        one = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if only in (None, verb):
+            command = importlib.import_module(f"training.commands.{module}")
+            command.add_arguments(one)
+            one.set_defaults(command=command.run)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Returns:
+        The exit status: 0, 2 for input that cannot be used (after one line that says why), 130 when interrupted.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    verb = next((word for word in argv if not word.startswith("-")), "")
+    root = parser(verb)
+    arguments = root.parse_args(argv)
+    if arguments.version:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(version("recsys-unified"))
+        return 0
+    if not arguments.verb:
+        root.print_help()
+        return 2
+    try:
+        return arguments.command(arguments) or 0
+    except InputError as error:
+        print(f"recsys {arguments.verb}: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nrecsys {arguments.verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

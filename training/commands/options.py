@@ -1,0 +1,66 @@
+"""Arguments that several verbs share, and how they become a configuration."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+
+def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """Which data, and how it is split."""
+    group = parser.add_argument_group("data")
+    group.add_argument("--data", metavar="NAME", default=default, help="ml-1m, tables, sequences or generated")
+    group.add_argument("--root", metavar="PATH", help="the data's folder or file")
+    group.add_argument("--split", metavar="NAME", help="random, leave-one-out, time or cold-items (default: random)")
+    configuration_arguments(parser)
+
+
+def configuration_arguments(parser: argparse.ArgumentParser) -> None:
+    """A YAML file and single settings."""
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", metavar="FILE", help="a YAML file, such as the config.yaml of an earlier run")
+    group.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        dest="settings",
+        help="one setting, such as model.dim=32 or data.settings.min_rating=3; can be repeated",
+    )
+
+
+def model_argument(parser: argparse.ArgumentParser) -> None:
+    """Which model, and where it is tracked."""
+    parser.add_argument(
+        "--model", metavar="MODEL", required=True, help="models:/NAME@champion, models:/NAME/3 or a bundle's folder"
+    )
+    tracking_argument(parser)
+
+
+def tracking_argument(parser: argparse.ArgumentParser) -> None:
+    """Where runs and models are kept."""
+    parser.add_argument(
+        "--tracking-uri", metavar="URI", help="MLflow's store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
+    )
+
+
+def json_argument(parser: argparse.ArgumentParser) -> None:
+    """Figures for programs."""
+    parser.add_argument("--json", action="store_true", help="print the figures as one JSON object, as the last line")
+
+
+def configuration(arguments: argparse.Namespace, **given: object) -> TrainConfig:
+    """The configuration that the arguments describe; single arguments win over `--set`, which wins over `--config`."""
+    from training.config import load_config  # noqa: PLC0415
+
+    return load_config(
+        arguments.config,
+        arguments.settings,
+        data__name=arguments.data,
+        data__root=arguments.root,
+        split__name=arguments.split,
+        **given,
+    )

@@ -1,0 +1,39 @@
+"""`recsys recommend`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from features.errors import InputError
+from training.commands.options import json_argument, model_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    model_argument(parser)
+    parser.add_argument("--user", action="append", default=[], metavar="ID", help="a user's id; can be repeated")
+    parser.add_argument(
+        "--history", action="append", default=[], metavar="ID,ID,...", help="items of a user without an id; repeatable"
+    )
+    parser.add_argument("-k", type=int, default=10, help="candidates for each (default: %(default)s)")
+    parser.add_argument("--keep-seen", action="store_true", help="do not leave out what the user knows already")
+    json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints candidates."""
+    from serving.candidates import CandidateGenerator  # noqa: PLC0415
+
+    if not arguments.user and not arguments.history:
+        raise InputError("name at least one --user or one --history")
+    generator = CandidateGenerator.load(arguments.model, tracking_uri=arguments.tracking_uri)
+    histories = [[one.strip() for one in history.split(",") if one.strip()] for history in arguments.history]
+    answer = generator.recommend(
+        user_ids=[*arguments.user, *([None] * len(histories))],
+        histories=[*([None] * len(arguments.user)), *histories],
+        k=arguments.k,
+        exclude_seen=not arguments.keep_seen,
+    )
+    print(json.dumps(answer.to_json()) if arguments.json else answer)
+    return 0

@@ -1,0 +1,21 @@
+"""`recsys rollback`"""
+
+from __future__ import annotations
+
+import argparse
+
+from training.commands.options import tracking_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("name", help="a registered model")
+    tracking_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Moves the alias back and says what became of it."""
+    from training.promotion import rollback  # noqa: PLC0415
+
+    print(rollback(arguments.name, arguments.tracking_uri))
+    return 0

@@ -1,0 +1,202 @@
+"""Configuration of a training run: frozen dataclasses, filled by YAML and by `--set a.b=c`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from features.errors import InputError
+from recsys.index import IndexConfig
+from recsys.two_tower import TwoTowerConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data.
+
+    Args:
+        name: A source: see `features.sources`.
+        root: Its folder or file; empty for the source's default (a download, or data made on the spot).
+        settings: What else the source takes, such as `min_rating` of ml-1m or `interactions` of generated.
+    """
+
+    name: str = "generated"
+    root: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How interactions are split: see `features.splits`.
+
+    Args:
+        name: "random", "leave-one-out", "time" or "cold-items".
+        settings: What else that split takes.
+    """
+
+    name: str = "random"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The loss: see `recsys.losses`.
+
+    Args:
+        name: "full-softmax", "in-batch" or "mixed".
+        settings: What else that loss takes.
+    """
+
+    name: str = "full-softmax"
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExamplesConfig:
+    """What one training example is.
+
+    Args:
+        unit: "users": a row a user, some of whose items are to be found from the others; an epoch costs a row a user.
+            "interactions": a row an interaction, to be found from the user's other items.
+        batch_size: Rows of a batch.
+        target_share: Of unit "users": each item is a target with this probability, else it stays in the history.
+        history_dropout: Each item of a history is left out with this probability, so that the model works from part
+            of a history, too.
+        max_history: At most so many items of a history are used in training, drawn anew each time; 0 for all.
+    """
+
+    unit: Literal["users", "interactions"] = "users"
+    batch_size: int = 256
+    target_share: float = 0.5
+    history_dropout: float = 0.0
+    max_history: int = 0
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("users", "interactions"):
+            raise InputError(f"examples.unit is {self.unit!r}, not 'users' or 'interactions'")
+        if self.batch_size < 1:
+            raise InputError(f"examples.batch_size is at least 1, got {self.batch_size}")
+        if not 0 < self.target_share <= 1:
+            raise InputError(f"examples.target_share is in (0, 1], got {self.target_share}")
+        if not 0 <= self.history_dropout < 1:
+            raise InputError(f"examples.history_dropout is in [0, 1), got {self.history_dropout}")
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """AdamW, with a learning rate that warms up and then falls along a cosine.
+
+    Args:
+        lr: The highest learning rate.
+        weight_decay: AdamW's, on every weight.
+        max_epochs: Epochs at the most; the cosine ends there.
+        patience: Epochs without a better validation NDCG@10 after which training stops.
+        validate_every: Validation happens every so many epochs.
+        gradient_clip: Largest norm of the gradient; 0 for no limit.
+        precision: Lightning's; "bf16-mixed" pays on GPUs and on CPUs with AMX.
+        backend: Who looks up embeddings in training: "torchrec" or "torch".
+    """
+
+    lr: float = 3e-3
+    weight_decay: float = 0.0
+    max_epochs: int = 100
+    patience: int = 10
+    validate_every: int = 1
+    gradient_clip: float = 0.0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    backend: Literal["torchrec", "torch"] = "torchrec"
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "max_epochs", "patience", "validate_every"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"optimiser.{name} is a positive number, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All that a two-tower run depends on. It is written beside the run and logged with it."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
+    examples: ExamplesConfig = field(default_factory=ExamplesConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    seed: int = 0
+
+
+def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **given: Any) -> TrainConfig:
+    """A configuration from a YAML file, overridden by "a.b=c" settings, overridden by keyword arguments.
+
+    Args:
+        path: A YAML file with (part of) a `TrainConfig`; none for the defaults.
+        settings: "key=value" with dotted keys; values are YAML.
+        given: Dotted keys with "__" for the dot (`data__name="ml-1m"`); None is passed over.
+
+    Raises:
+        InputError: An unknown key, a value of the wrong type, or a file that is not YAML, by name.
+
+    Example:
+        >>> load_config(settings=["model.dim=32"], data__name="ml-1m").model.dim
+        32
+    """
+    import jsonargparse  # noqa: PLC0415 (a tenth of a second, only where a configuration is filled)
+    import yaml  # noqa: PLC0415
+
+    parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_class_arguments(TrainConfig)
+    arguments = []
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"a setting reads key=value, got {setting!r}")
+        arguments.append(f"--{key.strip()}={value}")
+    try:
+        base = None
+        if path is not None:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+            if not isinstance(content, dict):
+                raise InputError(f"the configuration {path} is not a YAML mapping")
+            base = parser.parse_object(content)
+        for key, value in given.items():
+            if value is not None:
+                arguments.append(f"--{key.replace('__', '.')}={value}")
+        filled = parser.instantiate(parser.parse_args(arguments, namespace=base))
+    except OSError as error:
+        raise InputError(f"the configuration {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"the configuration {path} is not YAML: {' '.join(str(error).split())}") from error
+    except InputError:
+        raise
+    except (jsonargparse.ArgumentError, ValueError, TypeError) as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, InputError):
+            raise cause from None
+        raise InputError(f"configuration: {' '.join(str(error).replace(chr(10), ' ').split())}") from None
+    return TrainConfig(**{one.name: getattr(filled, one.name) for one in dataclasses.fields(TrainConfig)})
+
+
+def as_dict(config: Any) -> dict[str, Any]:
+    """A configuration as plain dictionaries and lists, as `load_config` reads them."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(one) for key, one in value.items()}
+        return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A configuration as dotted keys and values, as experiment trackers want them."""
+    out: dict[str, Any] = {}
+    for key, value in (config if isinstance(config, dict) else as_dict(config)).items():
+        if isinstance(value, dict):
+            out.update(flat(value, f"{prefix}{key}."))
+        else:
+            out[f"{prefix}{key}"] = value
+    return out

@@ -1,0 +1,123 @@
+"""Training examples: who is asked to find which items, from what history. Batches are slices of arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from features.batches import FeatureBatch, Jagged, TrainingBatch
+from features.prepared import Prepared
+from training.config import ExamplesConfig
+
+
+class TrainingExamples:
+    """The batches of an epoch. Which they are depends on the seed and the epoch alone, so that a resumed run sees
+    what an undisturbed one would have seen.
+
+    Args:
+        prepared: The data.
+        config: What an example is.
+        seed: Of the run.
+        epoch: Tells the epoch whose batches are wanted.
+    """
+
+    def __init__(self, prepared: Prepared, config: ExamplesConfig, seed: int, epoch: Callable[[], int]) -> None:
+        self.prepared = prepared
+        self.config = config
+        self.seed = seed
+        self.epoch = epoch
+        train = prepared.train
+        if config.unit == "users":
+            self._rows = np.flatnonzero(train.lengths > 0)  # users
+        else:
+            self._rows = np.arange(len(train.values))  # interactions, as positions among the training items
+            self._user_of = np.repeat(np.arange(len(train)), train.lengths)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._rows) / self.config.batch_size)
+
+    def __iter__(self) -> Iterator[TrainingBatch]:
+        random = np.random.default_rng([self.seed, self.epoch()])
+        order = random.permutation(self._rows)
+        for start in range(0, len(order), self.config.batch_size):
+            yield self._batch(order[start : start + self.config.batch_size], random)
+
+    def _batch(self, rows: np.ndarray, random: np.random.Generator) -> TrainingBatch:
+        train = self.prepared.train
+        if self.config.unit == "users":
+            users = rows
+            positions, lengths = train.positions(users)
+            is_target = random.random(len(positions)) < self.config.target_share
+        else:
+            users = self._user_of[rows]
+            positions, lengths = train.positions(users)
+            is_target = positions == np.repeat(rows, lengths)
+        row_of = np.repeat(np.arange(len(users)), lengths)
+        in_history = ~is_target
+        if self.config.history_dropout:
+            in_history &= random.random(len(positions)) >= self.config.history_dropout
+        if self.config.max_history:
+            in_history &= _sampled(in_history, row_of, lengths, self.config.max_history, random)
+        items = train.values[positions]
+        features = self.prepared.user_table.take(users)
+        history = self.prepared.dataset.schema.history
+        if history is not None:
+            features.sparse[history.name] = _jagged(items, in_history, row_of, len(users))
+        return TrainingBatch(features, _jagged(items, is_target, row_of, len(users)), torch.from_numpy(users))
+
+
+def _jagged(values: np.ndarray, chosen: np.ndarray, row_of: np.ndarray, n_rows: int) -> Jagged:
+    lengths = np.bincount(row_of[chosen], minlength=n_rows)
+    return Jagged(torch.from_numpy(values[chosen]), torch.from_numpy(lengths))
+
+
+def _sampled(
+    chosen: np.ndarray, row_of: np.ndarray, lengths: np.ndarray, at_most: int, random: np.random.Generator
+) -> np.ndarray:
+    """A mask that keeps at most `at_most` of each row's chosen values, any of them equally likely."""
+    order = np.lexsort((random.random(len(chosen)), ~chosen, row_of))  # in each row the chosen ones first, shuffled
+    place = np.empty(len(chosen), np.int64)
+    place[order] = np.arange(len(chosen)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return place < at_most
+
+
+def user_batch(prepared: Prepared, users: np.ndarray, histories: Jagged) -> FeatureBatch:
+    """The features of known users with the given histories: what evaluation and refitting encode. (B,) -> B rows"""
+    features = prepared.user_table.take(users)
+    history = prepared.dataset.schema.history
+    if history is not None:
+        features.sparse[history.name] = histories
+    return features
+
+
+class TwoTowerData(pl.LightningDataModule):
+    """Training examples, and the users whose validation items are to be found.
+
+    Args:
+        prepared: The data.
+        config: What an example is.
+        seed: Of the run.
+    """
+
+    def __init__(self, prepared: Prepared, config: ExamplesConfig, seed: int) -> None:
+        super().__init__()
+        self.prepared = prepared
+        self.config = config
+        self.seed = seed
+
+    def train_dataloader(self) -> TrainingExamples:
+        """The batches of the trainer's current epoch."""
+        return TrainingExamples(self.prepared, self.config, self.seed, lambda: self.trainer.current_epoch)
+
+    def val_dataloader(self) -> list[np.ndarray]:
+        """Rows of the users with validation items, in chunks."""
+        users = np.flatnonzero(self.prepared.validation.lengths)
+        return [users[start : start + 1024] for start in range(0, len(users), 1024)]
+
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):  # noqa: ANN001, ANN201
+        """Training batches travel; chunks of user rows stay on the host, where the histories are."""
+        return batch.to(device=device, non_blocking=True) if isinstance(batch, TrainingBatch) else batch

@@ -1,0 +1,152 @@
+"""Fitting with Lightning: progress, early stopping, checkpoints that a killed run resumes from."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+
+from features.errors import InputError
+from features.prepared import Prepared
+from recsys.two_tower import TwoTower
+from training.config import TrainConfig
+from training.examples import TwoTowerData
+from training.two_tower import TwoTowerTraining
+
+MONITOR = "validation/ndcg@10"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted model.
+
+    Args:
+        model: With the weights of the best epoch, for plain torch, in evaluation mode.
+        best_epoch: Counted from 1.
+        validation: The best epoch's validation NDCG@10; NaN where there was no validation.
+    """
+
+    model: TwoTower
+    best_epoch: int
+    validation: float
+
+
+class _Reporter(Callback):
+    """Hands each epoch's metrics on, and each checkpoint's epoch."""
+
+    def __init__(self, report: Callable[[dict[str, float], int], None]) -> None:
+        self._report = report
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._report(figures, trainer.current_epoch + 1)
+
+
+class _Progress(TQDMProgressBar):
+    """One bar over the epochs' batches, on standard error, and only where somebody looks."""
+
+    def init_validation_tqdm(self):  # noqa: ANN201
+        bar = super().init_validation_tqdm()
+        bar.disable = True  # a flicker: validation takes a second
+        return bar
+
+
+def fit(
+    config: TrainConfig,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    resume: bool = False,
+    epochs: int | None = None,
+    report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
+    progress: bool = True,
+) -> Fitted:
+    """Fits a two-tower model.
+
+    Args:
+        config: The run's configuration.
+        prepared: The data.
+        folder: Where checkpoints go: "last.ckpt" after each epoch, and the best one.
+        resume: Go on from "last.ckpt" where there is one. The result is that of an undisturbed run.
+        epochs: Fit exactly so many epochs and validate nothing: how a model is refitted on all data.
+        report: Called after each epoch with its metrics and its number, from 1.
+        progress: Show a progress bar where standard error is a terminal.
+
+    Raises:
+        InputError: Nothing to train on, or nothing to validate on.
+    """
+    if not len(prepared.train.values):
+        raise InputError(f"the data set {prepared.dataset.name!r} has no training interaction under this split")
+    validate = epochs is None
+    if validate and not len(prepared.validation.values):
+        raise InputError(f"the data set {prepared.dataset.name!r} has no validation interaction under this split")
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = config.optimiser
+    torch.manual_seed(config.seed)
+    module = TwoTowerTraining(config, prepared)
+    last = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False)
+    callbacks: list[Callback] = [_Reporter(report), last]
+    best = None
+    if validate:
+        best = ModelCheckpoint(
+            dirpath=folder,
+            filename="best-{epoch}",
+            monitor=MONITOR,
+            mode="max",
+            save_weights_only=True,
+            auto_insert_metric_name=False,
+        )
+        callbacks += [best, EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every))]
+    if progress and sys.stderr.isatty():
+        callbacks.append(_Progress(leave=True))
+    with _quiet():
+        trainer = pl.Trainer(
+            max_epochs=epochs or settings.max_epochs,
+            accelerator="auto",
+            devices=1,
+            precision=settings.precision,
+            gradient_clip_val=settings.gradient_clip or None,
+            check_val_every_n_epoch=settings.validate_every,
+            limit_val_batches=None if validate else 0,
+            num_sanity_val_steps=0,
+            logger=False,
+            callbacks=callbacks,
+            enable_progress_bar=progress and sys.stderr.isatty(),
+            enable_model_summary=False,
+        )
+        checkpoint = folder / "last.ckpt"
+        trainer.fit(
+            module,
+            datamodule=TwoTowerData(prepared, config.examples, config.seed),
+            ckpt_path=checkpoint if resume and checkpoint.exists() else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    weights = module.model.state_dict()
+    best_epoch, figure = trainer.current_epoch, float("nan")
+    if best is not None:
+        found = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
+        best_epoch, figure = int(found["epoch"]) + 1, float(best.best_model_score)
+        weights = {key.removeprefix("model."): one for key, one in found["state_dict"].items() if key.startswith("model.")}
+    model = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
+    model.load_state_dict(weights)
+    return Fitted(model.eval(), best_epoch, figure)
+
+
+class _quiet(warnings.catch_warnings):  # noqa: N801
+    """Keeps Lightning's hints about data loaders and hardware, which a user cannot act on, off the screen."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.filterwarnings("ignore", module="pytorch_lightning")
+        warnings.filterwarnings("ignore", module="lightning_fabric")
+        for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
+            logging.getLogger(name).setLevel(logging.ERROR)

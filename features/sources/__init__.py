@@ -1,0 +1,45 @@
+"""Where data comes from: one module a format, each making a `Dataset`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any
+
+from features.dataset import Dataset
+from features.errors import InputError
+
+#: What users call a source, and the module that reads it. Modules are imported when asked for.
+SOURCES: dict[str, str] = {
+    "generated": "features.sources.catalogue",
+    "ml-1m": "features.sources.movielens",
+    "tables": "features.sources.tables",
+    "sequences": "features.sources.sequences",
+}
+
+
+def load(name: str, root: Path | str | None = None, **settings: Any) -> Dataset:
+    """A data set by name.
+
+    Args:
+        name: "generated" (made on the spot), "ml-1m" (MovieLens-1M), "tables" (a folder of CSV or parquet files) or
+            "sequences" (a text file with a line a user).
+        root: Its folder or file; sources that need none take None.
+        settings: What else the source takes; see the `load` of its module.
+
+    Raises:
+        InputError: An unknown source or setting, or data that cannot be used.
+
+    Example:
+        >>> load("generated", interactions=1000).interactions.height
+        1000
+    """
+    if name not in SOURCES:
+        raise InputError(f"there is no data source {name!r}; the sources are {', '.join(SOURCES)}")
+    read = importlib.import_module(SOURCES[name]).load
+    known = [one for one in inspect.signature(read).parameters if one != "root"]
+    for setting in settings:
+        if setting not in known:
+            raise InputError(f"the source {name!r} has no setting {setting!r}; it has {', '.join(known) or 'none'}")
+    return read(Path(root).expanduser() if root else None, **settings)

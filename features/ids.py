@@ -1,0 +1,78 @@
+"""Raw ids: 64-bit integers or strings, kept exactly as they came, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from features.errors import InputError
+
+_LARGEST = (1 << 63) - 1
+_SMALLEST = -(1 << 63)
+
+
+def canonical_ids(values: pl.Series, column: str) -> pl.Series:
+    """The values as Int64 or String, without changing any of them; nulls stay null.
+
+    Floats are refused, not rounded: 2^53 + 1 has no float64, so two ids may already have become one, unnoticed.
+
+    Args:
+        values: Any column. (n,)
+        column: What the error calls it.
+
+    Raises:
+        InputError: Floats, other types, or integers that do not fit 64 signed bits.
+
+    Example:
+        >>> canonical_ids(pl.Series([3, 1], dtype=pl.UInt16), "item_id").dtype
+        Int64
+    """
+    dtype = values.dtype
+    if dtype in (pl.Int64, pl.String):
+        return values
+    if dtype == pl.Null:
+        return values.cast(pl.String)
+    if dtype.is_integer():
+        too_large = values.filter((values > _LARGEST) | (values < _SMALLEST)) if dtype in _WIDE else ()
+        if len(too_large):
+            raise InputError(
+                f"column {column!r} has {len(too_large)} integer ids outside 64 signed bits, such as {too_large[0]}; "
+                "give them as strings"
+            )
+        return values.cast(pl.Int64)
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return values.cast(pl.String)
+    if dtype.is_float():
+        raise InputError(
+            f"column {column!r} holds {dtype} ids, which lose digits above 2^53; read it as integers or strings"
+        )
+    raise InputError(f"column {column!r} holds {dtype}; ids are integers or strings")
+
+
+def as_ids(ids: pl.Series | np.ndarray | Sequence[int | str], name: str) -> pl.Series:
+    """Ids from wherever they come (a column, an array, a list of a request) as Int64 or String.
+
+    Python integers beyond 64 bits become null, because no id can be equal to them; a list that mixes integers and
+    strings is an error.
+
+    Raises:
+        InputError: See `canonical_ids`.
+    """
+    if isinstance(ids, pl.Series):
+        return canonical_ids(ids, name)
+    if isinstance(ids, np.ndarray):
+        return canonical_ids(pl.Series(name, ids), name)
+    ids = list(ids)
+    kinds = {str if isinstance(one, str) else type(one) for one in ids if one is not None}
+    if kinds <= {str}:
+        return pl.Series(name, ids, dtype=pl.String)
+    if all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
+        inside = [one if one is not None and _SMALLEST <= one <= _LARGEST else None for one in ids]
+        return pl.Series(name, inside, dtype=pl.Int64)
+    names = ", ".join(sorted(kind.__name__ for kind in kinds))
+    raise InputError(f"the ids {name!r} are of type {names}; ids are all integers or all strings")
+
+
+_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)

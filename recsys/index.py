@@ -1,0 +1,224 @@
+"""Search for the items whose vectors have the largest inner product with a user's: FAISS behind one class.
+
+What a search answers is defined without reference to FAISS: scores are inner products rounded to float32, larger
+first, and items of equal score stand in the order of their rows. With the exact index that is the whole catalogue's
+ranking, and it does not change with the batch that a user happens to be searched in. FAISS alone promises neither:
+its sums differ in the last bits between small and large batches, and of tied items it keeps any.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from features.batches import JaggedArray
+from features.errors import InputError
+from recsys.index_kinds import IndexConfig, empty_index, search_settings, stored_vectors
+from recsys.rescoring import best_of, by_size, inner_products, rows_of, without
+
+#: how many more candidates than asked for are scored again, so that last-bit differences cannot decide who is in
+_MARGIN = 16
+
+__all__ = ["IndexConfig", "ItemIndex"]
+
+
+class ItemIndex:
+    """The item vectors of a catalogue, searchable; item rows are the ids. Safe to search from many threads.
+
+    Args:
+        index: A FAISS index of inner products over rows 0..N-1.
+        config: How it was built and is searched.
+        recall: Share of the exact top `config.recall_at` that the index finds.
+        max_norm: Length of the longest item vector.
+
+    Example:
+        >>> index = ItemIndex.build(np.eye(4, dtype=np.float32))
+        >>> scores, rows = index.search(np.array([[0.1, 0.9, 0.5, 0.0]], dtype=np.float32), k=2)
+        >>> rows.tolist(), index.recall
+        ([[1, 2]], 1.0)
+    """
+
+    def __init__(self, index: Any, config: IndexConfig, recall: float, max_norm: float) -> None:
+        self._index = index
+        self.config = config
+        self.recall = recall
+        self.max_norm = max_norm
+        self._vectors = stored_vectors(index, config)
+
+    def __len__(self) -> int:
+        return self._index.ntotal
+
+    def __repr__(self) -> str:
+        return f"ItemIndex({self.config.kind}, {len(self)} items x {self.dim}, recall {self.recall:.4f})"
+
+    @property
+    def dim(self) -> int:
+        """The width D of the vectors."""
+        return self._index.d
+
+    @classmethod
+    def build(
+        cls, vectors: np.ndarray, config: IndexConfig | None = None, queries: np.ndarray | None = None
+    ) -> ItemIndex:
+        """Indexes the vectors of a catalogue, and measures recall against exact search.
+
+        Args:
+            vectors: (N, D) float32
+            config: How.
+            queries: User vectors to measure recall with; without them, a sample of the item vectors, which are not
+                spread as users are, so that the figure is only a hint. (B, D)
+
+        Raises:
+            InputError: Vectors of another shape, or not finite.
+        """
+        config = config or IndexConfig()
+        vectors = _checked(vectors, "item vectors", None)
+        if not len(vectors):
+            raise InputError("an index needs at least one item vector, got 0")
+        index = empty_index(vectors, config)
+        index.add(vectors)
+        built = cls(index, config, 1.0, float(np.linalg.norm(vectors, axis=1).max()))
+        built.recall = built._measured_recall(vectors, queries)
+        return built
+
+    def search(self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k best items of each query.
+
+        Args:
+            queries: (B, D) float32
+            k: How many; may be more than there are.
+            exclude: Item rows that each query's answer leaves out. (B rows)
+
+        Returns:
+            Scores (B, k) float32 and item rows (B, k) int64, best first; -inf and -1 where no item is left.
+
+        Raises:
+            InputError: Queries of another shape, or not finite, or a negative k.
+        """
+        queries = _checked(queries, "query vectors", self.dim)
+        if k < 0:
+            raise InputError(f"k is 0 or more, got {k}")
+        if exclude is not None:
+            if len(exclude) != len(queries):
+                raise InputError(f"{len(exclude)} rows of items to exclude for {len(queries)} queries")
+            if len(exclude.values) and not 0 <= exclude.values.min() <= exclude.values.max() < len(self):
+                raise InputError(f"item rows to exclude lie between 0 and {len(self) - 1}")
+        scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        rows = np.full((len(queries), k), -1, dtype=np.int64)
+        width = min(k, len(self))
+        if not width:
+            return scores, rows
+        for members in by_size(np.zeros(len(queries)) if exclude is None else exclude.lengths):
+            skip = rows_of(exclude, members)
+            scores[members, :width], rows[members, :width] = self._search(queries[members], width, skip)
+        return scores, rows
+
+    def _search(
+        self, queries: np.ndarray, width: int, skip: JaggedArray | None, everywhere: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `search`, for queries that exclude about equally many."""
+        most = int(skip.lengths.max()) if skip is not None else 0
+        fetch = min(width + most + _MARGIN, len(self))
+        settings = search_settings(self._index, self.config, fetch, everywhere)
+        found = self._index.search(queries, fetch, params=settings)[1]
+        candidates = without(found, skip)[:, : width + _MARGIN]
+        settled = inner_products(self._vectors_of, queries, candidates)
+        scores, rows = best_of(settled, candidates, width)
+        if self.config.kind == "exact":
+            # FAISS sums in float32, so that an item which is no candidate may score this much more than the last one
+            others = (candidates[:, -1] >= 0) & (candidates.shape[1] < len(self))
+            doubtful = others & (scores[:, -1] <= settled.min(axis=1) + self._slack(queries))
+        else:
+            # lists that were not read, or a part of the graph without a way to it
+            left = len(self) - (skip.lengths if skip is not None else 0)
+            doubtful = (rows >= 0).sum(axis=1) < np.minimum(width, left)
+        again = np.flatnonzero(doubtful)
+        if self.config.kind == "ivf" and len(again) and not everywhere:
+            scores[again], rows[again] = self._search(queries[again], width, rows_of(skip, again), everywhere=True)
+        elif self.config.kind != "ivf":
+            for n in again:
+                scores[n], rows[n] = self._scan(queries[n : n + 1], width, skip.row(n) if skip is not None else None)
+        return scores, rows
+
+    def _slack(self, queries: np.ndarray) -> np.ndarray:
+        """What a float32 inner product is off by at most, twice over. (B, D) -> (B,)."""
+        return (self.dim + 2) * 2.0**-23 * np.linalg.norm(queries, axis=1) * self.max_norm
+
+    def _scan(self, query: np.ndarray, width: int, skip: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """One query against every item: for ties across the margin, or where too few were found. (1, D) -> (K,)."""
+        scores = self._vectors @ query[0]  # (N,)
+        if skip is not None:
+            scores[skip] = -np.inf
+        last = np.partition(scores, len(scores) - width)[len(scores) - width]
+        rows = np.flatnonzero((scores >= last - 2 * self._slack(query)) & (scores > -np.inf))[None]
+        scores, rows = best_of(inner_products(self._vectors_of, query, rows), rows, width)
+        return scores[0], rows[0]
+
+    def _vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of item rows. (M,) -> (M, D)."""
+        if self._vectors is not None:
+            return self._vectors[rows]
+        return self._index.reconstruct_batch(np.ascontiguousarray(rows))
+
+    def _measured_recall(self, vectors: np.ndarray, queries: np.ndarray | None) -> float:
+        """Share of the exact top K that the index finds."""
+        if self.config.kind == "exact":
+            return 1.0
+        queries = vectors if queries is None else _checked(queries, "query vectors", self.dim)
+        if len(queries) > self.config.recall_queries:
+            chosen = np.random.default_rng(0).choice(len(queries), self.config.recall_queries, replace=False)
+            queries = queries[np.sort(chosen)]
+        k = min(self.config.recall_at, len(self))
+        _, exact = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
+        _, found = self.search(queries, k)
+        offset = np.arange(len(queries))[:, None] * len(self)  # so that one query's items are not another's
+        return float(np.isin(exact + offset, found + offset).mean()) if len(queries) else 1.0
+
+    def save(self, path: Path | str) -> None:
+        """Writes the index to `path`, and its settings and measured recall to `path` + ".json"."""
+        path = Path(path)
+        beside = path.with_name(path.name + ".json")
+        faiss.write_index(self._index, str(path) + ".part")
+        facts = {"config": dataclasses.asdict(self.config), "recall": self.recall, "max_norm": self.max_norm}
+        Path(str(beside) + ".part").write_text(json.dumps(facts, indent=1))
+        os.replace(str(beside) + ".part", beside)
+        os.replace(str(path) + ".part", path)
+
+    @classmethod
+    def load(cls, path: Path | str, mmap: bool = False) -> ItemIndex:
+        """Reads what `save` wrote.
+
+        Args:
+            path: The index.
+            mmap: Map the file into memory instead of reading it, so that processes share its pages.
+
+        Raises:
+            InputError: A file that is missing, or is not an index.
+        """
+        path = Path(path)
+        try:
+            facts = json.loads(path.with_name(path.name + ".json").read_text())
+            config, recall, max_norm = IndexConfig(**facts["config"]), float(facts["recall"]), float(facts["max_norm"])
+            # IO_FLAG_MMAP is ignored for flat and HNSW indexes, without a word; this one is not
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
+            raise InputError(f"{path.name} cannot be read as an index: {reason}") from error
+        return cls(index, config, recall, max_norm)
+
+
+def _checked(vectors: np.ndarray, what: str, dim: int | None) -> np.ndarray:
+    """As contiguous float32 rows, refused where they are not finite."""
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or not vectors.shape[1] or (dim is not None and vectors.shape[1] != dim):
+        raise InputError(f"{what} have the shape {vectors.shape}, not (rows, {dim or 'width'})")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{what} hold a number that is not finite, first in row {int(np.argmin(finite))}")
+    return vectors

@@ -1,0 +1,87 @@
+"""What each kind of item index is in FAISS: how it is made, how widely it is searched, where its vectors are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch  # noqa: F401  before faiss: in the other order, OpenMP runtimes have been seen to crash (faiss#2555)
+
+import faiss  # isort: skip
+
+from features.errors import InputError
+
+
+@dataclass(frozen=True)
+class IndexConfig:
+    """How item vectors are searched.
+
+    Args:
+        kind: "exact"; "hnsw" (a graph: Malkov and Yashunin, TPAMI 2020); or "ivf" (inverted lists of a k-means).
+        neighbours: HNSW: links of each item (M).
+        ef_construction: HNSW: how widely the build looks for links.
+        ef_search: HNSW: how widely a search looks; at least as many as are asked for are looked at anyway.
+        lists: IVF: number of lists; 0 takes four times the square root of N.
+        probes: IVF: lists that a search reads.
+        recall_at: The K of the recall against exact search that is measured at build.
+        recall_queries: How many queries it is measured on, at most.
+    """
+
+    kind: Literal["exact", "hnsw", "ivf"] = "exact"
+    neighbours: int = 32
+    ef_construction: int = 200
+    ef_search: int = 128
+    lists: int = 0
+    probes: int = 16
+    recall_at: int = 100
+    recall_queries: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("exact", "hnsw", "ivf"):
+            raise InputError(f"index.kind is {self.kind!r}, not 'exact', 'hnsw' or 'ivf'")
+        for name in ("neighbours", "ef_construction", "ef_search", "probes", "recall_at", "recall_queries"):
+            if getattr(self, name) < 1:
+                raise InputError(f"index.{name} is at least 1, got {getattr(self, name)}")
+        if self.lists < 0:
+            raise InputError(f"index.lists is 0 or more, got {self.lists}")
+
+
+def empty_index(vectors: np.ndarray, config: IndexConfig) -> Any:
+    """A FAISS index of inner products, trained where its kind needs that, without items. (N, D) float32."""
+    dim = vectors.shape[1]
+    if config.kind == "exact":
+        return faiss.IndexFlatIP(dim)
+    if config.kind == "hnsw":
+        index = faiss.IndexHNSWFlat(dim, config.neighbours, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = config.ef_construction
+        return index
+    # with fewer than 39 vectors a list, FAISS's k-means complains, rightly
+    lists = min(config.lists or round(4 * len(vectors) ** 0.5), max(1, len(vectors) // 39))
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    threads = faiss.omp_get_max_threads()
+    if vectors.size * lists < 1 << 30:
+        # k-means is many short parallel steps; on a busy machine, waiting for each other costs two threads 20 times
+        # what one needs
+        faiss.omp_set_num_threads(1)
+    index.train(vectors)
+    faiss.omp_set_num_threads(threads)
+    return index
+
+
+def search_settings(index: Any, config: IndexConfig, fetch: int, everywhere: bool = False) -> Any:
+    """How widely to look, in all lists if asked to; given with each search, because an index is shared by threads."""
+    if config.kind == "hnsw":
+        return faiss.SearchParametersHNSW(efSearch=max(config.ef_search, fetch))
+    if config.kind == "ivf":
+        return faiss.SearchParametersIVF(nprobe=index.nlist if everywhere else min(config.probes, index.nlist))
+    return None
+
+
+def stored_vectors(index: Any, config: IndexConfig) -> np.ndarray | None:
+    """The vectors inside an index, not a copy: it must outlive them. (N, D); None for lists, which scatter them."""
+    if config.kind == "ivf":
+        index.make_direct_map()  # so that single vectors can be asked for
+        return None
+    flat = faiss.downcast_index(index.storage) if config.kind == "hnsw" else index
+    return faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)

@@ -85,11 +85,14 @@ class TrainingBatch(_Movable):
     Args:
         users: The B users' features, their history among them (with the targets taken out).
         targets: For each user the item rows to be found. (B rows, T values)
+        others: For each user the other items it is known to have engaged with. They are neither to be found nor to
+            be scored down: serving removes them from the ranking. (B rows)
         user_rows: The users' rows in the vocabulary. (B,)
     """
 
     users: FeatureBatch
     targets: Jagged
+    others: Jagged
     user_rows: Tensor
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from features.errors import InputError
@@ -100,14 +100,17 @@ KINDS: dict[str, type[Feature]] = {cls.kind: cls for cls in (Id, Categorical, Mu
 class FeatureSchema:
     """The features of both sides of an interaction.
 
+    A user is described by the history alone where nothing is declared: a vector learned for each user's id as well makes
+    a model remember its training users, and says nothing of a new one. Declare `Id("user_id")` to have it.
+
     Example:
         >>> schema = FeatureSchema(user=(Id("user_id"), Sequence("history")), item=(Id("item_id"), MultiValued("genres")))
         >>> FeatureSchema.from_json(schema.to_json()) == schema
         True
     """
 
-    user: tuple[Feature, ...] = field(default_factory=lambda: (Id("user_id"), Sequence("history")))
-    item: tuple[Feature, ...] = field(default_factory=lambda: (Id("item_id"),))
+    user: tuple[Feature, ...] = (Sequence("history"),)
+    item: tuple[Feature, ...] = (Id("item_id"),)
 
     def __post_init__(self) -> None:
         for side, features in (("user", self.user), ("item", self.item)):

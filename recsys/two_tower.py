@@ -7,6 +7,7 @@ et al., 'Deep Neural Networks for YouTube Recommendations', RecSys 2016; Yi et a
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -30,7 +31,8 @@ class TwoTowerConfig:
         user_hidden: Widths of the user tower's hidden layers; empty for one linear layer.
         item_hidden: The same for the item tower.
         dropout: Share of a tower's inputs that training zeroes.
-        similarity: "dot", or "cosine" (vectors of unit length).
+        similarity: "dot", or "cosine": vectors of unit length, the users' then divided by a learned temperature.
+        temperature: Of "cosine": where the learned temperature starts.
         item_bias: Adds a learned number to each item's score. It is one more dimension of the item's vector, against
             a constant 1 in the user's, so that it is still an inner product.
         history_pooling: How the history's item embeddings become one: "mean", "sqrt" or "sum".
@@ -41,7 +43,8 @@ class TwoTowerConfig:
     user_hidden: tuple[int, ...] = ()
     item_hidden: tuple[int, ...] = ()
     dropout: float = 0.0
-    similarity: Literal["dot", "cosine"] = "dot"
+    similarity: Literal["dot", "cosine"] = "cosine"
+    temperature: float = 0.1
     item_bias: bool = True
     history_pooling: Literal["mean", "sqrt", "sum"] = "sqrt"
     embeddings: EmbeddingPlan = field(default_factory=EmbeddingPlan)
@@ -53,6 +56,8 @@ class TwoTowerConfig:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
         if self.similarity not in ("dot", "cosine"):
             raise InputError(f"model.similarity is {self.similarity!r}, not 'dot' or 'cosine'")
+        if not self.temperature > 0:
+            raise InputError(f"model.temperature is a positive number, got {self.temperature}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain dictionaries and lists; see `from_json`."""
@@ -138,6 +143,8 @@ class TwoTower(nn.Module):
         width = config.embeddings.width
         self.user_tower = Tower(user, width, config.user_hidden, config.dim, config.dropout)
         self.item_tower = Tower(item, width, config.item_hidden, config.dim + config.item_bias, config.dropout)
+        if config.similarity == "cosine":
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
     @property
     def dim(self) -> int:
@@ -148,7 +155,7 @@ class TwoTower(nn.Module):
         """Declared features of B users -> (B, D)"""
         vectors = self.user_tower(self.embeddings(users.sparse), users.dense)
         if self.config.similarity == "cosine":
-            vectors = nn.functional.normalize(vectors, dim=1)
+            vectors = nn.functional.normalize(vectors, dim=1) * self.log_scale.exp()
         if self.config.item_bias:
             vectors = torch.cat([vectors, vectors.new_ones(len(vectors), 1)], dim=1)
         return vectors

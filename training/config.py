@@ -70,7 +70,7 @@ class ExamplesConfig:
 
     unit: Literal["users", "interactions"] = "users"
     batch_size: int = 256
-    target_share: float = 0.5
+    target_share: float = 0.2
     history_dropout: float = 0.0
     max_history: int = 0
 
@@ -102,7 +102,7 @@ class OptimiserConfig:
 
     lr: float = 3e-3
     weight_decay: float = 0.0
-    max_epochs: int = 100
+    max_epochs: int = 40
     patience: int = 10
     validate_every: int = 1
     gradient_clip: float = 0.0

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 from features.batches import FeatureBatch, Jagged, TrainingBatch
 from features.prepared import Prepared
@@ -67,7 +68,17 @@ class TrainingExamples:
         history = self.prepared.dataset.schema.history
         if history is not None:
             features.sparse[history.name] = _jagged(items, in_history, row_of, len(users))
-        return TrainingBatch(features, _jagged(items, is_target, row_of, len(users)), torch.from_numpy(users))
+        return TrainingBatch(
+            features,
+            targets=_jagged(items, is_target, row_of, len(users)),
+            others=_jagged(items, ~is_target, row_of, len(users)),
+            user_rows=torch.from_numpy(users),
+        )
+
+
+def _as_is(rows: np.ndarray) -> np.ndarray:
+    """Keeps a data loader from making a tensor of user rows."""
+    return rows
 
 
 def _jagged(values: np.ndarray, chosen: np.ndarray, row_of: np.ndarray, n_rows: int) -> Jagged:
@@ -113,10 +124,11 @@ class TwoTowerData(pl.LightningDataModule):
         """The batches of the trainer's current epoch."""
         return TrainingExamples(self.prepared, self.config, self.seed, lambda: self.trainer.current_epoch)
 
-    def val_dataloader(self) -> list[np.ndarray]:
+    def val_dataloader(self) -> DataLoader:
         """Rows of the users with validation items, in chunks."""
         users = np.flatnonzero(self.prepared.validation.lengths)
-        return [users[start : start + 1024] for start in range(0, len(users), 1024)]
+        chunks = np.array_split(users, max(1, math.ceil(len(users) / 1024)))
+        return DataLoader(chunks, batch_size=None, collate_fn=_as_is)
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):  # noqa: ANN001, ANN201
         """Training batches travel; chunks of user rows stay on the host, where the histories are."""

@@ -91,7 +91,9 @@ def fit(
     settings = config.optimiser
     torch.manual_seed(config.seed)
     module = TwoTowerTraining(config, prepared)
-    last = ModelCheckpoint(dirpath=folder, filename="last", save_top_k=1, every_n_epochs=1, save_on_train_epoch_end=True, enable_version_counter=False)
+    last = ModelCheckpoint(
+        dirpath=folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
+    )
     callbacks: list[Callback] = [_Reporter(report), last]
     best = None
     if validate:
@@ -148,5 +150,6 @@ class _quiet(warnings.catch_warnings):  # noqa: N801
         super().__enter__()
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         warnings.filterwarnings("ignore", module="lightning_fabric")
-        for name in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
+        # and torch's, about the way in which TorchRec asks whether it is being traced
+        for name in ("pytorch_lightning", "lightning.pytorch", "torch.fx._symbolic_trace"):
             logging.getLogger(name).setLevel(logging.ERROR)

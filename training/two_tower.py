@@ -12,9 +12,10 @@ from torch import Tensor
 from features.batches import FeatureBatch, TrainingBatch
 from features.prepared import Prepared
 from recsys.losses import make_loss
+from recsys.metrics import RankedTargets
 from recsys.two_tower import TwoTower
 from training.config import TrainConfig
-from training.evaluation import Ranker, evaluate
+from training.evaluation import Evaluation, ModelScores, sum_up
 
 
 class TwoTowerTraining(pl.LightningModule):
@@ -36,7 +37,7 @@ class TwoTowerTraining(pl.LightningModule):
         self.n_items = len(prepared.items)
         self._all_items = prepared.item_table.take(np.arange(self.n_items))
         self._frequency = torch.from_numpy(prepared.item_counts)
-        self._vectors: Tensor | None = None
+        self._evaluation: Evaluation | None = None
 
     def setup(self, stage: str) -> None:
         """Puts the catalogue where the model is."""
@@ -47,9 +48,9 @@ class TwoTowerTraining(pl.LightningModule):
         """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
 
-    def _encode_items(self, rows: Tensor | None = None) -> Tensor:
-        """The vectors of some items, or of all. (M,) -> (M, D)"""
-        if rows is None:
+    def _encode_items(self, rows: Tensor) -> Tensor:
+        """The vectors of different items, in ascending order of rows. (M,) -> (M, D)"""
+        if len(rows) == self.n_items:  # then it is all of them
             return self.model.encode_items(self._all_items)
         items: FeatureBatch = self.prepared.item_table.take(rows.cpu().numpy())
         return self.model.encode_items(items.to(device=self.device))
@@ -57,24 +58,31 @@ class TwoTowerTraining(pl.LightningModule):
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         """Mean cross-entropy of the targets, in nats."""
         loss = self.loss(
-            self.model.encode_users(batch.users), batch.targets, self._encode_items, self.n_items, self._frequency
+            self.model.encode_users(batch.users),
+            batch.targets,
+            self._encode_items,
+            self.n_items,
+            self._frequency,
+            others=batch.others,
         )
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.targets))
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Encodes the catalogue once."""
-        self._ranker = Ranker(self.model, self.prepared, "validation", item_vectors=self._encode_items().float())
-        self._sums = None
+        if self._evaluation is None:
+            self._evaluation = Evaluation(self.prepared, "validation")
+        self._scores = ModelScores(self.model, self._evaluation, item_vectors=self.model.encode_items(self._all_items).float())
+        self._sums = []
 
     def validation_step(self, users: np.ndarray, _: int) -> None:
         """Ranks the whole catalogue for a chunk of users."""
-        sums = evaluate(self._ranker, users)
-        self._sums = sums if self._sums is None else self._sums + sums
+        ranking = self._evaluation.rank(users, self._scores.scorer(users))
+        self._sums.append(self._evaluation.sums(RankedTargets.of(*ranking)))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the ranking metrics."""
-        figures = self._sums.figures()
+        figures = sum_up(self._sums)
         for name in ("ndcg@10", "hr@10"):
             self.log(f"validation/{name}", figures[name], prog_bar=True)
 
@@ -82,12 +90,13 @@ class TwoTowerTraining(pl.LightningModule):
         """AdamW; the learning rate rises over the first twentieth of the steps, then falls along a cosine."""
         settings = self.config.optimiser
         optimiser = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
-        steps = settings.max_epochs * math.ceil(self.trainer.num_training_batches)
-        warm_up = max(1, steps // 20)
+        # a refit ends earlier than the schedule does: it repeats the first epochs of the run it follows
+        steps = settings.max_epochs * self.trainer.estimated_stepping_batches / self.trainer.max_epochs
+        warm_up = max(1.0, steps / 20)
 
         def rate(step: int) -> float:
             if step < warm_up:
-                return (step + 1) / warm_up
+                return min(1.0, (step + 1) / warm_up)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)

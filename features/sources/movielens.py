@@ -20,15 +20,10 @@ from features.sources.download import fetch
 URL = "https://files.grouplens.org/datasets/movielens/ml-1m.zip"
 MD5 = "c4d9eecfca2ab87c1945afe126590906"
 
+# Neither the user's id nor the zip code: with a vector for each of 6,040 users and 3,439 zip codes, a two-tower model
+# remembers its training users, and ranks their validation items worse than from histories alone.
 SCHEMA = FeatureSchema(
-    user=(
-        Id("user_id"),
-        Categorical("gender"),
-        Categorical("age"),
-        Categorical("occupation"),
-        Categorical("zip"),
-        Sequence("history"),
-    ),
+    user=(Categorical("gender"), Categorical("age"), Categorical("occupation"), Sequence("history")),
     item=(Id("item_id"), MultiValued("genres"), Categorical("year"), Text("title")),
 )
 

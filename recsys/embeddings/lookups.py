@@ -57,7 +57,7 @@ class Embeddings(nn.Module):
         if plan.kind == "multiplexed":
             unknown = torch.from_numpy(string_keys(pl.Series([_UNKNOWN])))
             for identity in self.sizes:
-                with_default = torch.cat([torch.from_numpy(np.asarray(keys[identity], dtype=np.int64)), unknown])
+                with_default = torch.cat([torch.from_numpy(np.array(keys[identity], dtype=np.int64)), unknown])
                 # follows from the vocabulary, so it is not a weight
                 self.register_buffer(f"_keys_{identity}", with_default, persistent=False)
 

@@ -1,0 +1,147 @@
+"""What is evaluated is what is served: the trained model, its loaded bundle, and HTTP, for every test user.
+
+Compares, for one trained run: metrics of the training-time ranking (plain scores of the model over the whole catalogue)
+with those of the loaded bundle's lists and of the lists that `recsys serve` answers; the lists themselves (equal ids in
+equal order, save swaps of items whose scores differ by less than 1e-6); and the seconds from the start of the service's
+process to its first answer. Shares are of test users.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import torch
+from report import Report, arguments
+
+from features.prepared import Prepared
+from recsys.metrics import RankedTargets
+from serving.candidates import CandidateGenerator
+from training.config import load_config
+from training.data import prepare
+from training.evaluation import Evaluation, ModelScores, served_lists, sum_up
+from training.release import load_model
+from training.runs import RunOptions, run
+
+K = 50
+
+
+def main() -> None:
+    """Trains, serves, compares, prints and writes."""
+    options = arguments(__doc__).parse_args()
+    report = Report("parity", quick=options.quick)
+    if options.quick:
+        settings = ["data.settings.interactions=3000", "optimiser.max_epochs=1", "model.dim=16"]
+        case, config = "generated", load_config(settings=settings, data__name="generated")
+    else:
+        if options.data_root is None:
+            raise SystemExit("parity.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
+        case, config = "ml-1m", load_config(data__name="ml-1m", data__root=str(options.data_root / "ml-1m"))
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = prepare(config)
+        bundle = run(config, RunOptions(Path(folder) / "run", track=False), prepared).bundle
+        compare(report, case, bundle, prepared, serve=not options.quick)
+    report.finish(options.out)
+
+
+def compare(report: Report, case: str, bundle: Path, prepared: Prepared, serve: bool) -> None:
+    """The three ways to the same lists."""
+    evaluation = Evaluation(prepared)
+    scores = ModelScores(load_model(bundle), evaluation)
+    generator = CandidateGenerator.load(bundle)
+    trained, gaps, ways = [], [], {"in-process": []}
+    for users in evaluation.chunks():
+        ranking, targets = evaluation.rank(users, scores.scorer(users))
+        trained.append((ranking, targets, users))
+        ways["in-process"].append(served_lists(generator, evaluation, users, K))
+        gaps.append(ranking.scores)
+    if serve:
+        ways["http"], seconds = over_http(bundle, prepared, evaluation)
+        report.add(f"{case}/http", "seconds_to_first_answer", seconds)
+    model = sum_up([evaluation.sums(RankedTargets.of(ranking, targets)) for ranking, targets, _ in trained])
+    for name in ("hr@10", "ndcg@10"):
+        report.add(f"{case}/training-time", name, model[name], settings={"split_hash": prepared.split.sha256})
+    for way, lists in ways.items():
+        figures = sum_up(
+            [
+                evaluation.sums(RankedTargets.in_lists(one, targets))
+                for one, (_, targets, _) in zip(lists, trained, strict=True)
+            ]
+        )
+        for name in ("hr@10", "ndcg@10"):
+            report.add(f"{case}/{way}", name, figures[name])
+        same, swaps = agreement([ranking.rows for ranking, _, _ in trained], gaps, lists)
+        report.add(f"{case}/{way}", "lists_equal", same, n=len(evaluation.users))
+        report.add(f"{case}/{way}", "lists_equal_save_ties", swaps, n=len(evaluation.users))
+
+
+def agreement(expected: list[torch.Tensor], scores: list[torch.Tensor], got: list[torch.Tensor]) -> tuple[float, float]:
+    """Share of users with equal lists, and with lists that are equal save swaps within a score gap of 1e-6."""
+    equal, close, users = 0, 0, 0
+    for rows, values, lists in zip(expected, scores, got, strict=True):
+        rows, values, lists = rows.cpu().numpy(), values.cpu().numpy(), lists.numpy()
+        for row, value, other in zip(rows, values, lists, strict=True):
+            users += 1
+            equal += bool((row == other).all())
+            score_of = dict(zip(row.tolist(), value.tolist(), strict=True))
+            last = value[-1]  # an item that only one list has tied with the last place
+            gap = [abs(value[place] - score_of.get(one, last)) for place, one in enumerate(other.tolist()) if one >= 0]
+            close += bool((row == other).all() or (len(set(row) ^ set(other)) <= 2 and max(gap) < 1e-6))
+    return equal / users, close / users
+
+
+def over_http(bundle: Path, prepared: Prepared, evaluation: Evaluation) -> tuple[list[torch.Tensor], float]:
+    """The lists that the service answers, by user id alone, and the seconds from its start to its first answer."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "training.cli", "serve", "--model", str(bundle), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            seconds = None
+            out = []
+            for users in evaluation.chunks():
+                lists = torch.full((len(users), K), -1)
+                for start in range(0, len(users), 500):
+                    ids = [str(one) for one in prepared.users.ids_of(users[start : start + 500]).to_list()]
+                    answer = ask(port, {"user_ids": ids, "k": K}, began)
+                    seconds = seconds or time.perf_counter() - began
+                    for place, one in enumerate(answer["candidates"]):
+                        items = np.array([item["item_id"] for item in one["items"]])
+                        if prepared.items.ids.dtype.is_integer():
+                            items = items.astype(np.int64)
+                        lists[start + place, : len(items)] = torch.from_numpy(prepared.items.rows(items))
+                out.append(lists)
+            return out, seconds
+        finally:
+            process.terminate()
+
+
+def ask(port: int, body: dict, began: float) -> dict:
+    """One answer; waits for a service that is still starting, a minute at most."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/candidates", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"parity.py: the service answered {error.code}: {error.read().decode()}") from None
+        except OSError:
+            if time.perf_counter() - began > 60:
+                raise SystemExit("parity.py: the service did not start within a minute") from None
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Two-tower models on MovieLens-1M: collisionless against multiplexed tables, beside popularity and item-kNN.
+
+Protocol of the published figures (a replication of Unified Embedding extended to retrieval): ratings 4-5 are positive,
+random 80/10/10 split, one query for each test interaction, ranking over the whole catalogue with the user's training items
+removed. Leave-one-out figures of the same settings stand beside them. Settings were chosen on the random split's
+validation part by `two_tower_search.py`; the test figures are those of the loaded bundle.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+from report import Report, arguments
+
+from features.errors import InputError
+from features.prepared import Prepared
+from training.config import TrainConfig, load_config
+from training.data import prepare
+from training.evaluation import evaluate_baselines
+from training.runs import RunOptions, run
+
+SEEDS = 3
+METRICS = ("hr@10", "ndcg@10")
+PUBLISHED = "replication of arXiv 2305.12102 (lilyungg/unified-embeddings)"
+
+
+def main() -> None:
+    """Trains, measures, prints and writes."""
+    options = arguments(__doc__).parse_args()
+    report = Report("two_tower", quick=options.quick)
+    if options.quick:
+        small = ["data.settings.interactions=4000", "optimiser.max_epochs=2", "model.dim=16"]
+        compare(report, "generated", {"data__name": "generated"}, small, seeds=1)
+    else:
+        if options.data_root is None:
+            raise SystemExit("two_tower.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
+        given = {"data__name": "ml-1m", "data__root": str(options.data_root / "ml-1m")}
+        compare(report, "ml-1m", given, [], SEEDS)
+        report.add("ml-1m/collisionless", "hr@10", 0.1319, source=PUBLISHED)
+        report.add("ml-1m/multiplexed", "hr@10", 0.1144, source=PUBLISHED)
+        compare(report, "ml-1m-leave-one-out", {**given, "split__name": "leave-one-out"}, [], SEEDS)
+    report.finish(options.out)
+
+
+def compare(report: Report, case: str, given: dict, settings: list[str], seeds: int) -> None:
+    """Both kinds of table and the baselines on one split."""
+    prepared = prepare(load_config(settings=settings, **given))
+    for kind in ("collisionless", "multiplexed"):
+        runs = [
+            measure(load_config(settings=[*settings, f"model.embeddings.kind={kind}"], seed=seed, **given), prepared)
+            for seed in range(seeds)
+        ]
+        for metric in METRICS:
+            values = [one[metric] for one in runs]
+            report.add(
+                f"{case}/{kind}",
+                metric,
+                statistics.mean(values),
+                statistics.stdev(values) if seeds > 1 else None,
+                n=seeds,
+                seconds=statistics.mean(one["seconds"] for one in runs),
+                settings={"split_hash": prepared.split.sha256, "parameters": runs[0]["parameters"]},
+            )
+    for name, figures in evaluate_baselines(prepared).items():
+        for metric in METRICS:
+            report.add(f"{case}/{name}", metric, figures[metric], settings={"split_hash": prepared.split.sha256})
+
+
+def measure(config: TrainConfig, prepared: Prepared) -> dict:
+    """One run's figures, without MLflow."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(config, RunOptions(folder=Path(folder) / "run", track=False), prepared).figures
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"two_tower.py: {error}") from None

@@ -1,0 +1,84 @@
+"""Training examples: what is a target, what is history, and that an epoch depends on seed and epoch alone."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from features.dataset import Dataset
+from features.errors import InputError
+from features.prepared import Prepared
+from features.splits import random_ratio
+from training.config import ExamplesConfig
+from training.examples import TrainingExamples
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    random = np.random.default_rng(1)
+    users, items = random.integers(0, 40, 900), random.integers(0, 70, 900)
+    pairs = pl.DataFrame({"user_id": users, "item_id": items}).unique(maintain_order=True)
+    dataset = Dataset.construct("toy", pairs.with_columns(timestamp=pl.int_range(pl.len())))
+    return Prepared.of(dataset, random_ratio(dataset))
+
+
+def _epoch(prepared: Prepared, epoch: int = 0, seed: int = 0, **settings) -> list:
+    return list(TrainingExamples(prepared, ExamplesConfig(**{"batch_size": 16, **settings}), seed, lambda: epoch))
+
+
+def _rows(jagged) -> list[list[int]]:  # noqa: ANN001
+    return [one.tolist() for one in torch.split(jagged.values, jagged.lengths.tolist())]
+
+
+@pytest.mark.parametrize("unit", ["users", "interactions"])
+def test_targets_and_others_are_the_training_items_and_nothing_leaks(prepared: Prepared, unit: str) -> None:
+    for batch in _epoch(prepared, unit=unit, target_share=0.3):
+        history = batch.users.sparse["history"]
+        rows = zip(batch.user_rows.tolist(), _rows(batch.targets), _rows(batch.others), _rows(history), strict=True)
+        for user, targets, others, known in rows:
+            assert sorted(targets + others) == sorted(prepared.train.row(user).tolist())
+            assert not set(targets) & set(others)  # each item occurs once a user here
+            assert known == others
+            assert unit == "users" or len(targets) == 1
+
+
+def test_an_epoch_holds_each_user_or_interaction_once(prepared: Prepared) -> None:
+    users = torch.cat([batch.user_rows for batch in _epoch(prepared)])
+    assert sorted(users.tolist()) == np.flatnonzero(prepared.train.lengths).tolist()
+    batches = _epoch(prepared, unit="interactions")
+    found = sorted((user, item) for one in batches for user, item in zip(one.user_rows.tolist(), one.targets.values.tolist()))
+    train = prepared.train
+    assert found == sorted((user, item) for user in range(len(train)) for item in train.row(user).tolist())
+
+
+def test_an_epoch_is_told_by_its_seed_and_number(prepared: Prepared) -> None:
+    def values(**which):  # noqa: ANN202
+        return torch.cat([batch.targets.values for batch in _epoch(prepared, **which)]).tolist()
+
+    assert values(epoch=3) == values(epoch=3)
+    assert values(epoch=3) != values(epoch=4)
+    assert values(seed=1) != values(seed=2)
+
+
+def test_the_share_of_targets_is_the_declared_one(prepared: Prepared) -> None:
+    batches = [batch for epoch in range(10) for batch in _epoch(prepared, epoch, target_share=0.3)]
+    targets = sum(batch.targets.values.numel() for batch in batches)
+    assert 0.27 < targets / (10 * len(prepared.train.values)) < 0.33
+
+
+def test_histories_are_shortened_and_thinned_but_others_stay_whole(prepared: Prepared) -> None:
+    for batch in _epoch(prepared, max_history=4):
+        assert batch.users.sparse["history"].lengths.max() <= 4
+        assert batch.others.lengths.max() > 4
+    thinned = _epoch(prepared, history_dropout=0.5)
+    kept = sum(batch.users.sparse["history"].values.numel() for batch in thinned)
+    assert 0.4 < kept / sum(batch.others.values.numel() for batch in thinned) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [({"unit": "sessions"}, "unit"), ({"batch_size": 0}, "batch_size"), ({"target_share": 0}, "target_share")],
+)
+def test_wrong_settings_are_named(setting: dict, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        ExamplesConfig(**setting)

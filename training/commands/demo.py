@@ -1,0 +1,99 @@
+"""`recsys demo`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from training.commands.options import configuration_arguments, json_argument, tracking_argument
+
+NAME = "demo"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument(
+        "--interactions", type=int, default=100_000, help="how many are generated (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the data and of the model (default: %(default)s)")
+    parser.add_argument("--run-dir", type=Path, default=Path("runs/demo"), help="(default: %(default)s)")
+    configuration_arguments(parser)
+    tracking_argument(parser)
+    json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Generates, trains, evaluates, registers, promotes, loads from the registry, and recommends."""
+    from features.prepared import Prepared  # noqa: PLC0415
+    from features.sources.catalogue import generate  # noqa: PLC0415
+    from serving.candidates import CandidateGenerator  # noqa: PLC0415
+    from training.config import load_config  # noqa: PLC0415
+    from training.data import split  # noqa: PLC0415
+    from training.evaluation import evaluate_scores  # noqa: PLC0415
+    from training.promotion import promote  # noqa: PLC0415
+    from training.report import table  # noqa: PLC0415
+    from training.runs import RunOptions  # noqa: PLC0415
+    from training.runs import run as train  # noqa: PLC0415
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
+
+    config = load_config(
+        arguments.config,
+        [
+            "data.name=generated",
+            f"data.settings.interactions={arguments.interactions}",
+            f"data.settings.seed={arguments.seed}",
+            f"seed={arguments.seed}",
+            *arguments.settings,
+        ],
+    )
+    say(f"1. generating a shop with {arguments.interactions:,} interactions")
+    dataset, planted = generate(**config.data.settings)
+    prepared = Prepared.of(dataset, split(config.split, dataset))
+    say(f"   {dataset}")
+    say("2. training a two-tower model, and ranking the whole catalogue for every test user")
+    options = RunOptions(
+        folder=arguments.run_dir,
+        register=NAME,
+        experiment=NAME,
+        tracking_uri=arguments.tracking_uri,
+        refit=False,
+        say=lambda line: say(f"   {line}"),
+    )
+    result = train(config, options, prepared)
+    optimum = evaluate_scores(planted.scores, prepared)
+    say(table({**result.comparison, "planted optimum": optimum}, prepared))
+    say("3. promoting it in the registry, and loading the champion from there")
+    say(f"   {promote(NAME, result.version, arguments.tracking_uri)}")
+    generator = CandidateGenerator.load(f"models:/{NAME}@champion", tracking_uri=arguments.tracking_uri)
+    say("4. recommending")
+    users = _three_users(prepared)
+    answer = generator.recommend(user_ids=users, k=5)
+    titles = dict(dataset.items.select("item_id", "title").iter_rows())
+    for user, items in zip(users, answer.item_ids, strict=True):
+        row = int(prepared.users.rows([user])[0])
+        history = prepared.items.ids_of(prepared.test_histories.row(row)[-5:]).to_list()
+        say(f"   {user} engaged with (last five)")
+        say("".join(f"      - {titles[item]}\n" for item in history) + "     and is recommended")
+        say("".join(f"      * {titles[item]}\n" for item in items).rstrip("\n"))
+    store = arguments.tracking_uri or "sqlite:///mlflow.db"
+    say("5. next")
+    say(f"   look at the run:    .venv/bin/mlflow ui --backend-store-uri {store}")
+    say(f"   start the service:  .venv/bin/recsys serve --model models:/{NAME}@champion")
+    say(f"   and ask it:         curl -s localhost:8000/candidates -H 'content-type: application/json' "
+        f"-d '{json.dumps({'user_ids': users[:1], 'k': 3})}'")  # fmt: skip
+    if arguments.json:
+        print(json.dumps({**result.figures, "comparison": {**result.comparison, "planted-optimum": optimum}}))
+    return 0
+
+
+def _three_users(prepared) -> list:  # noqa: ANN001
+    """Three users with a history, spread over the catalogue's users, the same at each run."""
+    import numpy as np  # noqa: PLC0415
+
+    active = np.flatnonzero(prepared.test_histories.lengths >= 5)
+    chosen = active[np.linspace(0, len(active) - 1, 5).astype(int)[1:4]]
+    return prepared.users.ids_of(chosen).to_list()

@@ -1,0 +1,38 @@
+"""`recsys evaluate`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from training.commands.options import configuration, data_arguments, json_argument, model_argument
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    model_argument(parser)
+    data_arguments(parser)
+    json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures a bundle on the test part, beside the baselines."""
+    from serving.resolve import resolve  # noqa: PLC0415
+    from training.data import prepare  # noqa: PLC0415
+    from training.evaluation import METRICS, evaluate_baselines, evaluate_bundle  # noqa: PLC0415
+    from training.release import notes_on_comparing  # noqa: PLC0415
+    from training.report import table  # noqa: PLC0415
+
+    config = configuration(arguments)
+    resolved = resolve(arguments.model, tracking_uri=arguments.tracking_uri)
+    prepared = prepare(config)
+    for note in notes_on_comparing(resolved.folder, prepared):
+        print(f"recsys evaluate: note: {note}", file=sys.stderr)
+    official = evaluate_bundle(resolved.folder, prepared)
+    if arguments.json:
+        facts = {"model": arguments.model, "dataset": prepared.dataset.name, "split_hash": prepared.split.sha256}
+        print(json.dumps({**facts, **{name: official[name] for name in METRICS}, "all": official}))
+    else:
+        print(table({arguments.model: official, **evaluate_baselines(prepared)}, prepared))
+    return 0

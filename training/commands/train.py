@@ -1,0 +1,114 @@
+"""`recsys train`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.errors import InputError
+from training.commands.options import configuration, data_arguments, json_argument, tracking_argument
+
+if TYPE_CHECKING:
+    from training.runs import RunResult
+
+MODELS = ("two-tower",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("model", choices=MODELS, help="which model to train")
+    data_arguments(parser)
+    run = parser.add_argument_group("run")
+    run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
+    run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
+    run.add_argument("--run-dir", type=Path, help="where the run's files go (default: runs/DATA-TABLES-sSEED)")
+    run.add_argument("--resume", action="store_true", help="go on with the run in that folder, such as after a kill")
+    run.add_argument("--refit", action="store_true", help="after evaluation, fit the released model on all the data")
+    run.add_argument("--register", metavar="NAME", help="register the bundle as a version of this model")
+    run.add_argument("--experiment", default="two-tower", help="MLflow's experiment (default: %(default)s)")
+    run.add_argument("--no-mlflow", action="store_true", help="do not log to MLflow")
+    tracking_argument(parser)
+    json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains once a seed and prints the figures."""
+    if arguments.seeds < 1:
+        raise InputError(f"--seeds is at least 1, got {arguments.seeds}")
+    if arguments.no_mlflow and arguments.register:
+        raise InputError("--register needs MLflow; leave out --no-mlflow")
+    first = configuration(arguments, seed=arguments.seed)
+
+    from training.data import prepare  # noqa: PLC0415 (torch and polars, once the arguments are right)
+    from training.report import table  # noqa: PLC0415
+    from training.runs import RunOptions  # noqa: PLC0415
+    from training.runs import run as train  # noqa: PLC0415
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    say(f"reading {first.data.name}")
+    prepared = prepare(first)
+    results = []
+    for seed in range(first.seed, first.seed + arguments.seeds):
+        config = configuration(arguments, seed=seed)
+        name = f"{config.data.name}-{config.model.embeddings.kind}"
+        folder = arguments.run_dir or Path("runs") / name
+        options = RunOptions(
+            folder=folder / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else folder,
+            resume=arguments.resume,
+            refit=arguments.refit,
+            register=arguments.register,
+            experiment=arguments.experiment,
+            tracking_uri=arguments.tracking_uri,
+            track=not arguments.no_mlflow,
+            say=say,
+        )
+        results.append(train(config, options, prepared))
+        say(table(results[-1].comparison, prepared))
+    print(json.dumps(_summary(results)) if arguments.json else _told(results))
+    return 0
+
+
+def _summary(results: list[RunResult]) -> dict:
+    """One run's figures; of several the means, with deviations and the single runs beside them."""
+    from training.evaluation import METRICS  # noqa: PLC0415
+
+    runs = [
+        {
+            **result.figures,
+            "baselines": {
+                name: {metric: row[metric] for metric in METRICS}
+                for name, row in result.comparison.items()
+                if name != result.figures["model"]
+            },
+        }
+        for result in results
+    ]
+    if len(runs) == 1:
+        return runs[0]
+    numbers = [key for key, value in runs[0].items() if isinstance(value, float)]
+    mean = {key: statistics.mean(one[key] for one in runs) for key in numbers}
+    sd = {f"{key}_sd": statistics.stdev(one[key] for one in runs) for key in ("hr@10", "ndcg@10")}
+    return {**runs[0], **mean, **sd, "seed": [one["seed"] for one in runs], "n": len(runs), "runs": runs}
+
+
+def _told(results: list[RunResult]) -> str:
+    lines = []
+    for result in results:
+        figures = result.figures
+        lines.append(
+            f"seed {figures['seed']}: HR@10 {figures['hr@10']:.4f}  NDCG@10 {figures['ndcg@10']:.4f}  "
+            f"best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s  bundle {result.bundle}"
+        )
+    if len(results) > 1:
+        both = _summary(results)
+        lines.append(
+            f"mean of {len(results)} seeds: HR@10 {both['hr@10']:.4f} (sd {both['hr@10_sd']:.4f})  "
+            f"NDCG@10 {both['ndcg@10']:.4f} (sd {both['ndcg@10_sd']:.4f})"
+        )
+    return "\n".join(lines)

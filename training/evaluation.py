@@ -1,0 +1,230 @@
+"""Full-ranking evaluation of models, bundles, baselines and a known optimum, by one set of measures.
+
+The split says what is removed from a ranking as seen, and whether a test history includes the validation items. A user
+without any history is ranked by popularity, because that is what serving answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.batches import Jagged, JaggedArray
+from features.prepared import Prepared
+from recsys.baselines import ItemKNN, Popularity
+from recsys.confidence import bootstrap_intervals
+from recsys.metrics import MetricSums, RankedTargets, UserSums
+from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
+from recsys.two_tower import TwoTower
+from training.examples import user_batch
+
+if TYPE_CHECKING:
+    from serving.candidates import CandidateGenerator
+
+#: lengths of list that figures are given for
+KS = (10, 50)
+
+#: the figures that tables show
+METRICS = ("hr@10", "ndcg@10", "mrr@10", "recall@50", "coverage@10")
+
+_USERS = 1024
+
+#: popular items: this share of the catalogue
+_HEAD = 0.2
+
+
+class Evaluation:
+    """What is asked of every ranker on one part of a split.
+
+    Args:
+        prepared: The data.
+        part: "validation" or "test".
+    """
+
+    def __init__(self, prepared: Prepared, part: str = "test") -> None:
+        self.prepared = prepared
+        self.targets: JaggedArray = prepared.test if part == "test" else prepared.validation
+        self.histories: JaggedArray = prepared.test_histories if part == "test" else prepared.train
+        self.seen: JaggedArray | None = prepared.seen(part)
+        self.users = np.flatnonzero(self.targets.lengths)
+        counts = prepared.item_counts
+        self._cold = torch.from_numpy(counts == 0)
+        self._head = torch.zeros(len(counts), dtype=torch.bool)
+        self._head[np.argsort(-counts, kind="stable")[: max(1, round(_HEAD * len(counts)))]] = True
+
+    def chunks(self) -> list[np.ndarray]:
+        """Rows of the users with a target, some at a time."""
+        return [self.users[start : start + _USERS] for start in range(0, len(self.users), _USERS)]
+
+    def rank(self, users: np.ndarray, scorer: Scorer) -> tuple[Ranking, Jagged]:
+        """Ranks the whole catalogue for some users, the seen items removed.
+
+        Args:
+            users: User rows. (B,)
+            scorer: Scores these users; see `recsys.top_k.full_ranking`.
+
+        Returns:
+            The ranking and the users' targets. (B rows each)
+        """
+        targets = self.targets.take(users)
+        seen = None if self.seen is None else self.seen.take(users)
+        return full_ranking(scorer, len(users), len(self.prepared.items), max(KS), seen, targets), targets
+
+    def slices(self, items: Tensor) -> dict[str, Tensor]:
+        """Which targets are cold (not in training), popular (the top fifth of the catalogue) or in the tail. (T,)"""
+        return {"cold": self._cold[items], "head": self._head[items], "tail": ~self._head[items] & ~self._cold[items]}
+
+    def sums(self, ranked: RankedTargets) -> MetricSums:
+        """All measures of some users' rankings."""
+        return MetricSums.of(ranked, KS, len(self.prepared.items), self.slices(ranked.items))
+
+    def user_sums(self, ranked: RankedTargets) -> UserSums:
+        """Each user's share in them."""
+        return UserSums.of(ranked, KS, self.slices(ranked.items))
+
+
+class ModelScores:
+    """A two-tower model's scores, and popularity for users without a history.
+
+    Args:
+        model: The model, in evaluation mode.
+        evaluation: What is asked.
+        item_vectors: The catalogue's vectors, where they are known already. (N, D)
+    """
+
+    def __init__(self, model: TwoTower, evaluation: Evaluation, item_vectors: Tensor | None = None) -> None:
+        self._model = model
+        self._evaluation = evaluation
+        self._items = encode_catalogue(model, evaluation.prepared) if item_vectors is None else item_vectors
+        self._popularity = torch.from_numpy(evaluation.prepared.item_counts).float().to(self._items.device)
+
+    @torch.no_grad()
+    def scorer(self, users: np.ndarray) -> Scorer:
+        """Scores of these users. (B,)"""
+        histories = self._evaluation.histories.take(users)
+        batch = user_batch(self._evaluation.prepared, users, histories)
+        vectors = self._model.encode_users(batch.to(device=self._items.device))  # (B, D)
+        score = dot_product(vectors, self._items)
+        strangers = (histories.lengths == 0).to(self._items.device)
+
+        def scores(rows: slice, items: slice) -> Tensor:
+            block = score(rows, items)
+            block[strangers[rows]] = self._popularity[items]
+            return block
+
+        return scores
+
+
+@torch.no_grad()
+def encode_catalogue(model: TwoTower, prepared: Prepared, chunk: int = 65_536) -> Tensor:
+    """The vectors of all items, in row order. (N, D) float32"""
+    device = next(model.parameters()).device
+    rows = np.arange(len(prepared.items))
+    return torch.cat(
+        [
+            model.encode_items(prepared.item_table.take(rows[start : start + chunk]).to(device=device)).float()
+            for start in range(0, len(rows), chunk)
+        ]
+    )
+
+
+def evaluate(evaluation: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) -> dict[str, float]:
+    """Every measure of a ranker.
+
+    Args:
+        evaluation: What is asked.
+        scorer_of: Gives the scorer of some users' rows.
+    """
+    ranked = [RankedTargets.of(*evaluation.rank(users, scorer_of(users))) for users in evaluation.chunks()]
+    return sum_up([evaluation.sums(one) for one in ranked])
+
+
+def sum_up(parts: list[MetricSums]) -> dict[str, float]:
+    """The figures of several chunks of users together."""
+    total = parts[0]
+    for one in parts[1:]:
+        total = total + one
+    return total.values()
+
+
+def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
+    """The official figures: those of the lists that the loaded bundle answers with, and 95% intervals of the first two.
+
+    Args:
+        folder: A bundle.
+        prepared: The data; the test part is asked for.
+    """
+    from serving.candidates import CandidateGenerator  # noqa: PLC0415 (training-time validation needs no serving)
+
+    evaluation = Evaluation(prepared)
+    generator = CandidateGenerator.load(folder)
+    ranked = [
+        RankedTargets.in_lists(served_lists(generator, evaluation, users), evaluation.targets.take(users))
+        for users in evaluation.chunks()
+    ]
+    figures = sum_up([evaluation.sums(one) for one in ranked])
+    whole = _concatenated([evaluation.user_sums(one) for one in ranked])
+    intervals = bootstrap_intervals(whole)
+    for name in ("hr@10", "ndcg@10"):
+        figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
+    return figures
+
+
+def served_lists(generator: CandidateGenerator, evaluation: Evaluation, users: np.ndarray, k: int = max(KS)) -> Tensor:
+    """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)"""
+    prepared = evaluation.prepared
+    histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in users]
+    answer = generator.recommend(
+        user_ids=prepared.users.ids_of(users).to_list(),
+        histories=histories,
+        k=k,
+        exclude_seen=evaluation.seen is not None,
+    )
+    lists = torch.full((len(users), k), -1)
+    lengths = torch.tensor([len(ids) for ids in answer.item_ids])
+    filled = torch.arange(k) < lengths[:, None]
+    lists[filled] = torch.from_numpy(prepared.items.rows([one for ids in answer.item_ids for one in ids]))
+    return lists
+
+
+def _concatenated(parts: list[UserSums]) -> UserSums:
+    return UserSums(
+        parts[0].names, torch.cat([one.sums for one in parts]), torch.cat([one.counts for one in parts])
+    )
+
+
+def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict[str, float]]:
+    """Popularity and item-kNN under the same protocol, by name."""
+    evaluation = Evaluation(prepared, part)
+    out = {}
+    for name, baseline in (("popularity", Popularity()), ("item-knn", ItemKNN())):
+        fitted = baseline.fit(prepared.train, len(prepared.items))
+        out[name] = evaluate(evaluation, lambda users, fitted=fitted: fitted.scorer(_rows(evaluation.histories, users)))
+    return out
+
+
+def evaluate_scores(scores_of: Callable[[list], np.ndarray], prepared: Prepared) -> dict[str, float]:
+    """A ranker that gives all scores at once, such as a planted optimum.
+
+    Args:
+        scores_of: User ids to scores of all items in the order of their vocabulary. (B,) -> (B, N)
+        prepared: The data; the test part is asked for.
+    """
+    evaluation = Evaluation(prepared)
+
+    def scorer_of(users: np.ndarray) -> Scorer:
+        scores = torch.from_numpy(np.asarray(scores_of(prepared.users.ids_of(users).to_list()), dtype=np.float32))
+        return lambda rows, items: scores[rows, items].clone()
+
+    return evaluate(evaluation, scorer_of)
+
+
+def _rows(jagged: JaggedArray, rows: np.ndarray) -> JaggedArray:
+    """The given rows as an array of rows of their own."""
+    positions, lengths = jagged.positions(rows)
+    return JaggedArray(jagged.values[positions], np.concatenate([[0], np.cumsum(lengths)]))

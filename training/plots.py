@@ -1,0 +1,63 @@
+"""Pictures of a run: learning curves, and the model beside its baselines. Colours are safe for the colour-blind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402 (the backend comes first)
+
+#: Okabe and Ito's palette
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#7F7F7F"
+
+
+def learning_curves(epochs: Sequence[Mapping[str, float]], best_epoch: int, path: Path) -> Path:
+    """Training loss and validation NDCG@10 over the epochs.
+
+    Args:
+        epochs: Each epoch's metrics, with "epoch" among them.
+        best_epoch: The epoch that validation chose, marked.
+        path: A PNG file to write.
+    """
+    figure, left = plt.subplots(figsize=(7, 4), layout="constrained")
+    left.set(xlabel="epoch", ylabel="training loss (nats)")
+    points = [(one["epoch"], one["train/loss"]) for one in epochs if "train/loss" in one]
+    lines = left.plot(*zip(*points, strict=True), color=BLUE, label="training loss") if points else []
+    right = left.twinx()
+    right.set(ylabel="validation NDCG@10")
+    points = [(one["epoch"], one["validation/ndcg@10"]) for one in epochs if "validation/ndcg@10" in one]
+    if points:
+        lines += right.plot(*zip(*points, strict=True), color=ORANGE, label="validation NDCG@10")
+    lines.append(left.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch ({best_epoch})"))
+    left.legend(handles=lines, loc="center right")
+    return _save(figure, path)
+
+
+def comparison(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str], path: Path) -> Path:
+    """Bars of the test metrics of the model and its baselines.
+
+    Args:
+        rows: Model name to metrics.
+        metrics: Which of them are drawn, a group each.
+        path: A PNG file to write.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    width = 0.8 / len(rows)
+    for place, (name, figures) in enumerate(rows.items()):
+        xs = [group + (place - (len(rows) - 1) / 2) * width for group in range(len(metrics))]
+        colour = (BLUE, ORANGE, GREEN, GREY)[place % 4]
+        bars = axes.bar(xs, [figures[metric] for metric in metrics], width, label=name, color=colour)
+        axes.bar_label(bars, fmt="%.3f", fontsize=8)
+    axes.set_xticks(range(len(metrics)), [metric.upper() for metric in metrics])
+    axes.set(ylabel="test, full ranking")
+    axes.legend()
+    return _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> Path:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path

@@ -1,0 +1,93 @@
+"""From a fitted model to the bundle that is measured, registered and served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from features.prepared import Prepared
+from recsys.two_tower import TwoTower
+from serving.bundle import Bundle, with_metrics
+from serving.bundle_writer import write_bundle
+from serving.manifest import Manifest
+from training.config import TrainConfig
+from training.evaluation import evaluate_bundle
+from training.tracking import git_sha, library_versions
+
+
+def release(
+    folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTower
+) -> tuple[Path, dict[str, float]]:
+    """Writes a bundle, loads it, measures it on the test part, and writes the figures into its manifest.
+
+    Args:
+        folder: The bundle's.
+        config: The run's configuration.
+        prepared: What the model was fitted on.
+        model: The fitted model.
+
+    Returns:
+        The folder, and the official figures.
+    """
+    write_bundle(
+        folder, model, prepared, config.index, name=prepared.dataset.name, libraries=library_versions(), git_sha=git_sha()
+    )
+    figures = evaluate_bundle(folder, prepared)
+    with_metrics(folder, figures)
+    return folder, figures
+
+
+def release_refitted(
+    folder: Path,
+    config: TrainConfig,
+    everything: Prepared,
+    model: TwoTower,
+    measured: Prepared,
+    figures: dict[str, float],
+) -> Path:
+    """Writes the bundle of a model that was fitted on all data; its manifest says so.
+
+    Args:
+        folder: The bundle's.
+        config: The run's configuration.
+        everything: All interactions as training data.
+        model: The model fitted on them.
+        measured: The data and split that the settings were measured with.
+        figures: The official figures of that measurement: what is known of the quality of a model made this way.
+    """
+    split = Manifest.read(folder).split  # of the bundle that was measured, and is now replaced
+    return write_bundle(
+        folder,
+        model,
+        everything,
+        config.index,
+        name=measured.dataset.name,
+        libraries=library_versions(),
+        git_sha=git_sha(),
+        refitted=True,
+        metrics=figures,
+        split=split,
+    )
+
+
+def load_model(folder: Path) -> TwoTower:
+    """The model inside a bundle, in evaluation mode."""
+    return Bundle.load(folder).model
+
+
+def notes_on_comparing(folder: Path, prepared: Prepared) -> list[str]:
+    """Why figures of a bundle on this data may not be what they seem; one sentence each.
+
+    Args:
+        folder: A bundle.
+        prepared: What it is about to be measured on.
+    """
+    manifest = Manifest.read(folder)
+    notes = []
+    if manifest.refitted:
+        notes.append("the bundle was refitted on all its data, so test items may have been trained on")
+    if manifest.split.get("sha256") != prepared.split.sha256:
+        notes.append(
+            f"the bundle was trained under split {str(manifest.split.get('sha256'))[:12]} and is measured under "
+            f"{prepared.split.sha256[:12]}, so test items may have been trained on"
+        )
+    return notes

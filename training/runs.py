@@ -1,0 +1,232 @@
+"""One training run, whole: data, fit, bundle, official figures, baselines, MLflow, and a refit for release."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from features.errors import InputError
+from features.prepared import Prepared
+from features.splits import TRAIN
+from training.config import TrainConfig, as_dict, flat, load_config
+from training.data import describe, prepare
+from training.evaluation import METRICS, evaluate_baselines
+from training.fit import Fitted, fit
+from training.release import release, release_refitted
+from training.tracking import TrackedRun, git_sha, library_versions
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run does besides what its configuration says; none of it changes a figure.
+
+    Args:
+        folder: Where the run's files go.
+        resume: Go on with the run in `folder`.
+        refit: After evaluation, fit the released model on all the data.
+        register: Registered model that the bundle becomes a version of.
+        experiment: MLflow's experiment.
+        tracking_uri: MLflow's store.
+        track: Log to MLflow at all.
+        progress: Show progress bars where standard error is a terminal.
+        say: Called with a line whenever a stage begins.
+    """
+
+    folder: Path
+    resume: bool = False
+    refit: bool = False
+    register: str | None = None
+    experiment: str = "two-tower"
+    tracking_uri: str | None = None
+    track: bool = True
+    progress: bool = True
+    say: Callable[[str], None] = lambda line: None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to.
+
+    Args:
+        figures: Dataset, split hash, seed, test metrics and seconds: what `--json` prints.
+        comparison: Test metrics of the model and of each baseline, by name.
+        bundle: The bundle's folder.
+        version: The registered version, if any.
+        run_id: MLflow's, if tracked.
+    """
+
+    figures: dict[str, Any]
+    comparison: dict[str, dict[str, float]]
+    bundle: Path
+    version: str | None
+    run_id: str | None
+
+
+def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = None) -> RunResult:
+    """Trains, evaluates and logs a two-tower model.
+
+    Args:
+        config: All that figures depend on.
+        options: The rest.
+        prepared: The configured data, where it is loaded already.
+
+    Raises:
+        InputError: Data or settings that cannot be used, or a run that cannot be resumed.
+    """
+    began = time.perf_counter()
+    state = _open_folder(config, options)
+    if prepared is None:
+        options.say(f"reading {config.data.name}")
+        prepared = prepare(config)
+    facts = describe(prepared.dataset, prepared.split)
+    tracked = _tracked(config, options, state, facts)
+    try:
+        fitted, epochs = _fitted(config, options, prepared, tracked)
+        seconds_to_fit = time.perf_counter() - began
+        options.say("writing the bundle and measuring it on the test part")
+        bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
+        comparison = {"two-tower": official, **evaluate_baselines(prepared)}
+        if options.refit:
+            options.say(f"refitting on all interactions for {fitted.best_epoch} epochs")
+            bundle = _refit(config, options, prepared, fitted, official)
+        figures = {
+            "model": "two-tower",
+            "dataset": prepared.dataset.name,
+            "dataset_hash": prepared.dataset.sha256,
+            "split": prepared.split.name,
+            "split_hash": prepared.split.sha256,
+            "seed": config.seed,
+            **{name: official[name] for name in METRICS},
+            "validation_ndcg@10": fitted.validation,
+            "best_epoch": fitted.best_epoch,
+            "parameters": sum(weight.numel() for weight in fitted.model.parameters()),
+            "seconds": time.perf_counter() - began,
+            "seconds_to_fit": seconds_to_fit,
+        }
+        version = _logged(options, tracked, figures, comparison, epochs, bundle, fitted)
+        figures["bundle"] = str(bundle)
+        if version is not None:
+            figures["version"] = version
+    except BaseException as error:
+        if tracked is not None:
+            tracked.__exit__(type(error), error, None)
+        raise
+    if tracked is not None:
+        tracked.finish()
+    (options.folder / "result.json").write_text(json.dumps({"figures": figures, "comparison": comparison}, indent=1))
+    return RunResult(figures, comparison, bundle, version, tracked.id if tracked else None)
+
+
+def _open_folder(config: TrainConfig, options: RunOptions) -> dict[str, Any]:
+    """Makes the run's folder, or opens it to go on; its state holds the MLflow run and the epochs so far."""
+    folder, state = options.folder, options.folder / "state.json"
+    if options.resume and state.exists():
+        earlier = load_config(folder / "config.yaml")
+        if earlier != config:
+            now, then = flat(config), flat(earlier)
+            changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+            raise InputError(f"the run in {folder} cannot be resumed: {', '.join(changed)} differ from its config.yaml")
+        return json.loads(state.read_text())
+    if folder.exists() and any(folder.iterdir()) and not (folder / "config.yaml").exists():
+        raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
+    return {"run_id": None, "epochs": []}
+
+
+def _tracked(
+    config: TrainConfig, options: RunOptions, state: dict[str, Any], facts: dict[str, Any]
+) -> TrackedRun | None:
+    if not options.track:
+        return None
+    name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
+    tracked = TrackedRun(options.experiment, name, state["run_id"], options.tracking_uri)
+    tracked.parameters(flat(config))
+    tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+    tracked.tags({f"version.{name}": one for name, one in library_versions().items()})
+    _save_state(options.folder, tracked.id, state["epochs"])
+    return tracked
+
+
+def _save_state(folder: Path, run_id: str | None, epochs: list[dict[str, float]]) -> None:
+    aside = folder / "state.json.new"
+    aside.write_text(json.dumps({"run_id": run_id, "epochs": epochs}))
+    aside.replace(folder / "state.json")
+
+
+def _fitted(
+    config: TrainConfig, options: RunOptions, prepared: Prepared, tracked: TrackedRun | None
+) -> tuple[Fitted, list[dict[str, float]]]:
+    """Fits, keeping each epoch's metrics: in the folder's state and in MLflow."""
+    folder = options.folder
+    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {"epochs": []}
+    epochs = {one["epoch"]: one for one in state["epochs"]}
+    run_id = tracked.id if tracked else None
+
+    def report(figures: dict[str, float], epoch: int) -> None:
+        epochs[epoch] = {"epoch": epoch, **figures}
+        _save_state(folder, run_id, [epochs[number] for number in sorted(epochs) if number <= epoch])
+        if tracked is not None:
+            tracked.metrics(figures, step=epoch)
+
+    _save_state(folder, run_id, state["epochs"])
+    options.say(f"training on {len(prepared.train.values):,} interactions")
+    fitted = fit(
+        config, prepared, folder / "checkpoints", resume=options.resume, report=report, progress=options.progress
+    )
+    return fitted, [epochs[number] for number in sorted(epochs)]
+
+
+def _refit(
+    config: TrainConfig, options: RunOptions, prepared: Prepared, fitted: Fitted, official: dict[str, float]
+) -> Path:
+    """The released model: as many epochs as validation chose, on train, validation and test together."""
+    whole = dataclasses.replace(prepared.split, parts=np.full_like(prepared.split.parts, TRAIN))
+    everything = dataclasses.replace(prepared, split=whole)
+    folder = options.folder / "refit"
+    shutil.rmtree(folder, ignore_errors=True)
+    refitted = fit(config, everything, folder, epochs=fitted.best_epoch, progress=options.progress)
+    return release_refitted(options.folder / "bundle", config, everything, refitted.model, prepared, official)
+
+
+def _logged(
+    options: RunOptions,
+    tracked: TrackedRun | None,
+    figures: dict[str, Any],
+    comparison: dict[str, dict[str, float]],
+    epochs: list[dict[str, float]],
+    bundle: Path,
+    fitted: Fitted,
+) -> str | None:
+    from training.plots import comparison as draw_comparison  # noqa: PLC0415 (matplotlib, when something is drawn)
+    from training.plots import learning_curves  # noqa: PLC0415
+
+    pictures = [
+        learning_curves(epochs, fitted.best_epoch, options.folder / "learning_curves.png"),
+        draw_comparison(comparison, ("hr@10", "ndcg@10"), options.folder / "comparison.png"),
+    ]
+    if tracked is None:
+        return None
+    for name, row in comparison.items():
+        prefix = "test" if name == "two-tower" else f"baseline/{name}"
+        tracked.metrics({f"{prefix}/{metric}": value for metric, value in row.items() if np.isfinite(value)})
+    tracked.metrics({key: figures[key] for key in ("seconds", "seconds_to_fit", "best_epoch")})
+    for picture in pictures:
+        tracked.file(picture, "plots")
+    tracked.file(options.folder / "config.yaml")
+    version = tracked.bundle(bundle, options.register)
+    if version is not None:
+        from training.promotion import challenge  # noqa: PLC0415
+
+        challenge(options.register, version, options.tracking_uri)
+    return version

@@ -1,8 +1,8 @@
 """Two-tower models on MovieLens-1M: collisionless against multiplexed tables, beside popularity and item-kNN.
 
 Protocol of the published figures (a replication of Unified Embedding extended to retrieval): ratings 4-5 are positive,
-random 80/10/10 split, one query for each test interaction, ranking over the whole catalogue with the user's training items
-removed. Leave-one-out figures of the same settings stand beside them. Settings were chosen on the random split's
+random 80/10/10 split, one query for each test interaction, ranking over the whole catalogue with the user's training
+items removed. Leave-one-out figures of the same settings stand beside them. Settings were chosen on the random split's
 validation part by `two_tower_search.py`; the test figures are those of the loaded bundle.
 """
 

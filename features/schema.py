@@ -100,11 +100,11 @@ KINDS: dict[str, type[Feature]] = {cls.kind: cls for cls in (Id, Categorical, Mu
 class FeatureSchema:
     """The features of both sides of an interaction.
 
-    A user is described by the history alone where nothing is declared: a vector learned for each user's id as well makes
-    a model remember its training users, and says nothing of a new one. Declare `Id("user_id")` to have it.
+    A user is described by the history alone where nothing is declared: a vector learned for each user's id as well
+    makes a model remember its training users, and says nothing of a new one. Declare `Id("user_id")` to have it.
 
     Example:
-        >>> schema = FeatureSchema(user=(Id("user_id"), Sequence("history")), item=(Id("item_id"), MultiValued("genres")))
+        >>> schema = FeatureSchema(user=(Sequence("history"),), item=(Id("item_id"), MultiValued("genres")))
         >>> FeatureSchema.from_json(schema.to_json()) == schema
         True
     """
@@ -161,7 +161,9 @@ def _feature(side: str, settings: dict[str, Any]) -> Feature:
     settings = dict(settings)
     kind = settings.pop("kind", None)
     if kind not in KINDS:
-        raise InputError(f"the {side} feature {settings['name']!r} is of kind {kind!r}; the kinds are {', '.join(KINDS)}")
+        raise InputError(
+            f"the {side} feature {settings['name']!r} is of kind {kind!r}; the kinds are {', '.join(KINDS)}"
+        )
     allowed = {one.name for one in dataclasses.fields(KINDS[kind])}
     unknown = set(settings) - allowed
     if unknown:

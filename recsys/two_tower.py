@@ -7,6 +7,7 @@ et al., 'Deep Neural Networks for YouTube Recommendations', RecSys 2016; Yi et a
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ class Tower(nn.Module):
         self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
         widths = [len(self.sparse) * embedding_width + len(self.dense), *hidden]
         layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
-        for width, following in zip(widths, widths[1:], strict=False):
+        for width, following in itertools.pairwise(widths):
             layers += [nn.Linear(width, following), nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], out))
 

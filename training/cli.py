@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = parser(verb)
     arguments = root.parse_args(argv)
     if arguments.version:
-        from importlib.metadata import version  # noqa: PLC0415
+        from importlib.metadata import version
 
         print(version("recsys-unified"))
         return 0

@@ -144,8 +144,8 @@ def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **
         >>> load_config(settings=["model.dim=32"], data__name="ml-1m").model.dim
         32
     """
-    import jsonargparse  # noqa: PLC0415 (a tenth of a second, only where a configuration is filled)
-    import yaml  # noqa: PLC0415
+    import jsonargparse
+    import yaml
 
     parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_class_arguments(TrainConfig)

@@ -159,7 +159,7 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
         folder: A bundle.
         prepared: The data; the test part is asked for.
     """
-    from serving.candidates import CandidateGenerator  # noqa: PLC0415 (training-time validation needs no serving)
+    from serving.candidates import CandidateGenerator
 
     evaluation = Evaluation(prepared)
     generator = CandidateGenerator.load(folder)
@@ -193,9 +193,7 @@ def served_lists(generator: CandidateGenerator, evaluation: Evaluation, users: n
 
 
 def _concatenated(parts: list[UserSums]) -> UserSums:
-    return UserSums(
-        parts[0].names, torch.cat([one.sums for one in parts]), torch.cat([one.counts for one in parts])
-    )
+    return UserSums(parts[0].names, torch.cat([one.sums for one in parts]), torch.cat([one.counts for one in parts]))
 
 
 def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict[str, float]]:

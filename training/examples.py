@@ -16,8 +16,9 @@ from training.config import ExamplesConfig
 
 
 class TrainingExamples:
-    """The batches of an epoch. Which they are depends on the seed and the epoch alone, so that a resumed run sees
-    what an undisturbed one would have seen.
+    """The batches of an epoch.
+
+    Which they are depends on the seed and the epoch alone, so that a resumed run sees what an undisturbed one would.
 
     Args:
         prepared: The data.
@@ -130,6 +131,6 @@ class TwoTowerData(pl.LightningDataModule):
         chunks = np.array_split(users, max(1, math.ceil(len(users) / 1024)))
         return DataLoader(chunks, batch_size=None, collate_fn=_as_is)
 
-    def transfer_batch_to_device(self, batch, device, dataloader_idx):  # noqa: ANN001, ANN201
+    def transfer_batch_to_device(self, batch, device, dataloader_idx):
         """Training batches travel; chunks of user rows stay on the host, where the histories are."""
         return batch.to(device=device, non_blocking=True) if isinstance(batch, TrainingBatch) else batch

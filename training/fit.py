@@ -52,7 +52,7 @@ class _Reporter(Callback):
 class _Progress(TQDMProgressBar):
     """One bar over the epochs' batches, on standard error, and only where somebody looks."""
 
-    def init_validation_tqdm(self):  # noqa: ANN201
+    def init_validation_tqdm(self):
         bar = super().init_validation_tqdm()
         bar.disable = True  # a flicker: validation takes a second
         return bar
@@ -105,7 +105,10 @@ def fit(
             save_weights_only=True,
             auto_insert_metric_name=False,
         )
-        callbacks += [best, EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every))]
+        callbacks += [
+            best,
+            EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every)),
+        ]
     if progress and sys.stderr.isatty():
         callbacks.append(_Progress(leave=True))
     with _quiet():
@@ -137,13 +140,15 @@ def fit(
     if best is not None:
         found = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
         best_epoch, figure = int(found["epoch"]) + 1, float(best.best_model_score)
-        weights = {key.removeprefix("model."): one for key, one in found["state_dict"].items() if key.startswith("model.")}
+        weights = {
+            key.removeprefix("model."): one for key, one in found["state_dict"].items() if key.startswith("model.")
+        }
     model = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
     model.load_state_dict(weights)
     return Fitted(model.eval(), best_epoch, figure)
 
 
-class _quiet(warnings.catch_warnings):  # noqa: N801
+class _quiet(warnings.catch_warnings):
     """Keeps Lightning's hints about data loaders and hardware, which a user cannot act on, off the screen."""
 
     def __enter__(self) -> None:

@@ -78,8 +78,8 @@ def rollback(name: str, uri: str | None = None) -> Promotion:
     return Promotion(name, previous, champion)
 
 
-def _aliases(client, name: str) -> dict[str, str]:  # noqa: ANN001
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+def _aliases(client, name: str) -> dict[str, str]:
+    from mlflow.exceptions import MlflowException
 
     try:
         return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
@@ -87,15 +87,15 @@ def _aliases(client, name: str) -> dict[str, str]:  # noqa: ANN001
         raise InputError(f"no model is registered under the name {name!r}") from error
 
 
-def _newest(client, name: str) -> str:  # noqa: ANN001
+def _newest(client, name: str) -> str:
     versions = [int(one.version) for one in client.search_model_versions(f"name='{name}'")]
     if not versions:
         raise InputError(f"the model {name!r} has no version")
     return str(max(versions))
 
 
-def _require(client, name: str, version: str) -> None:  # noqa: ANN001
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+def _require(client, name: str, version: str) -> None:
+    from mlflow.exceptions import MlflowException
 
     try:
         client.get_model_version(name, version)

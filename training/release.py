@@ -14,9 +14,7 @@ from training.evaluation import evaluate_bundle
 from training.tracking import git_sha, library_versions
 
 
-def release(
-    folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTower
-) -> tuple[Path, dict[str, float]]:
+def release(folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTower) -> tuple[Path, dict[str, float]]:
     """Writes a bundle, loads it, measures it on the test part, and writes the figures into its manifest.
 
     Args:
@@ -29,7 +27,13 @@ def release(
         The folder, and the official figures.
     """
     write_bundle(
-        folder, model, prepared, config.index, name=prepared.dataset.name, libraries=library_versions(), git_sha=git_sha()
+        folder,
+        model,
+        prepared,
+        config.index,
+        name=prepared.dataset.name,
+        libraries=library_versions(),
+        git_sha=git_sha(),
     )
     figures = evaluate_bundle(folder, prepared)
     with_metrics(folder, figures)

@@ -208,8 +208,8 @@ def _logged(
     bundle: Path,
     fitted: Fitted,
 ) -> str | None:
-    from training.plots import comparison as draw_comparison  # noqa: PLC0415 (matplotlib, when something is drawn)
-    from training.plots import learning_curves  # noqa: PLC0415
+    from training.plots import comparison as draw_comparison
+    from training.plots import learning_curves
 
     pictures = [
         learning_curves(epochs, fitted.best_epoch, options.folder / "learning_curves.png"),
@@ -226,7 +226,7 @@ def _logged(
     tracked.file(options.folder / "config.yaml")
     version = tracked.bundle(bundle, options.register)
     if version is not None:
-        from training.promotion import challenge  # noqa: PLC0415
+        from training.promotion import challenge
 
         challenge(options.register, version, options.tracking_uri)
     return version

@@ -22,14 +22,14 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-lightning", "polars", "numpy", "mlflow")
 
 
-def connect(uri: str | None = None):  # noqa: ANN201
+def connect(uri: str | None = None):
     """MLflow, pointed at `uri`, else at MLFLOW_TRACKING_URI, else at `mlflow.db` in this folder.
 
     Raises:
         InputError: The store does not answer.
     """
-    import mlflow  # noqa: PLC0415 (a second and a half)
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415
+    import mlflow
+    from mlflow.exceptions import MlflowException
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -62,7 +62,9 @@ def git_sha() -> str:
     here = Path(__file__).resolve().parent
     try:
         sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
+        dirty = subprocess.run(
+            ["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return ""
     return sha.stdout.strip() + ("+" if dirty.stdout.strip() else "")
@@ -119,7 +121,7 @@ class TrackedRun:
         Returns:
             The version's number.
         """
-        from serving.pyfunc_model import log_bundle  # noqa: PLC0415
+        from serving.pyfunc_model import log_bundle
 
         logged = log_bundle(folder, registered_model_name=register)
         number = getattr(logged, "registered_model_version", None)

@@ -72,7 +72,9 @@ class TwoTowerTraining(pl.LightningModule):
         """Encodes the catalogue once."""
         if self._evaluation is None:
             self._evaluation = Evaluation(self.prepared, "validation")
-        self._scores = ModelScores(self.model, self._evaluation, item_vectors=self.model.encode_items(self._all_items).float())
+        self._scores = ModelScores(
+            self.model, self._evaluation, item_vectors=self.model.encode_items(self._all_items).float()
+        )
         self._sums = []
 
     def validation_step(self, users: np.ndarray, _: int) -> None:

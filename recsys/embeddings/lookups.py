@@ -49,7 +49,7 @@ class Embeddings(nn.Module):
         self._count = plan.lookups if plan.kind == "multiplexed" else 1
         self.shapes = shapes = self._shapes()
         if backend == "torchrec":
-            from recsys.embeddings.torchrec_tables import torchrec_tables  # noqa: PLC0415 (seconds to import)
+            from recsys.embeddings.torchrec_tables import torchrec_tables
 
             self.tables = torchrec_tables(shapes, plan.initial_range)
         else:

@@ -16,7 +16,7 @@ def _array(rows: list[list[int]]) -> JaggedArray:
 
 
 @given(ROWS, st.data())
-def test_take_is_what_a_loop_would_take(rows: list[list[int]], data) -> None:  # noqa: ANN001
+def test_take_is_what_a_loop_would_take(rows: list[list[int]], data) -> None:
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=12)) if rows else []
     taken = _array(rows).take(np.array(chosen, dtype=np.int64))
     assert taken.lengths.tolist() == [len(rows[row]) for row in chosen]
@@ -36,7 +36,12 @@ def test_a_batch_moves_as_a_whole() -> None:
         FeatureBatch({"history": jagged}, {"age": torch.tensor([0.5, 1.0])}, 2), jagged, jagged, torch.tensor([4, 5])
     )
     moved = batch.to(device="meta", non_blocking=True)
-    tensors = [moved.users.sparse["history"].values, moved.users.dense["age"], moved.targets.lengths, moved.others.values]
+    tensors = [
+        moved.users.sparse["history"].values,
+        moved.users.dense["age"],
+        moved.targets.lengths,
+        moved.others.values,
+    ]
     assert all(tensor.is_meta for tensor in [*tensors, moved.user_rows])
     assert moved.users.size == 2
     assert not batch.targets.values.is_meta

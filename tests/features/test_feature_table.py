@@ -71,7 +71,7 @@ def test_a_request_may_lack_columns_and_hold_new_values() -> None:
         (Numeric("price"), pl.DataFrame({"price": ["cheap"]}), "price"),
     ],
 )
-def test_a_column_of_the_wrong_type_is_named(feature, frame, named) -> None:  # noqa: ANN001
+def test_a_column_of_the_wrong_type_is_named(feature, frame, named) -> None:
     with pytest.raises(InputError, match=named):
         FeatureEncoder.fit((feature,), frame, Vocabulary.fit("item_id", pl.Series(["a"])))
 

@@ -91,7 +91,7 @@ def test_configuration_survives_json() -> None:
 
 def test_a_history_needs_item_ids() -> None:
     schema = FeatureSchema(user=(Sequence("history"),), item=(MultiValued("genres"),))
-    with pytest.raises(InputError, match="history.*'id'"):
+    with pytest.raises(InputError, match=r"history.*'id'"):
         TwoTower(TwoTowerConfig(), schema, VOCABULARIES)
 
 

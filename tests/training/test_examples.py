@@ -26,7 +26,7 @@ def _epoch(prepared: Prepared, epoch: int = 0, seed: int = 0, **settings) -> lis
     return list(TrainingExamples(prepared, ExamplesConfig(**{"batch_size": 16, **settings}), seed, lambda: epoch))
 
 
-def _rows(jagged) -> list[list[int]]:  # noqa: ANN001
+def _rows(jagged) -> list[list[int]]:
     return [one.tolist() for one in torch.split(jagged.values, jagged.lengths.tolist())]
 
 
@@ -46,13 +46,16 @@ def test_an_epoch_holds_each_user_or_interaction_once(prepared: Prepared) -> Non
     users = torch.cat([batch.user_rows for batch in _epoch(prepared)])
     assert sorted(users.tolist()) == np.flatnonzero(prepared.train.lengths).tolist()
     batches = _epoch(prepared, unit="interactions")
-    found = sorted((user, item) for one in batches for user, item in zip(one.user_rows.tolist(), one.targets.values.tolist()))
+    users, items = (
+        torch.cat(parts).tolist() for parts in zip(*[(b.user_rows, b.targets.values) for b in batches], strict=True)
+    )
+    found = sorted(zip(users, items, strict=True))
     train = prepared.train
     assert found == sorted((user, item) for user in range(len(train)) for item in train.row(user).tolist())
 
 
 def test_an_epoch_is_told_by_its_seed_and_number(prepared: Prepared) -> None:
-    def values(**which):  # noqa: ANN202
+    def values(**which):
         return torch.cat([batch.targets.values for batch in _epoch(prepared, **which)]).tolist()
 
     assert values(epoch=3) == values(epoch=3)

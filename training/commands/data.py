@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Describes a data set and its split."""
-    from training.data import describe, load, split  # noqa: PLC0415
+    from training.data import describe, load, split
 
     config = configuration(arguments)
     dataset = load(config.data)
     facts = describe(dataset, split(config.split, dataset))
     if arguments.out is not None:
-        from features.sources.tables import write_tables  # noqa: PLC0415
+        from features.sources.tables import write_tables
 
         write_tables(dataset, arguments.out)
         facts["written"] = str(arguments.out)

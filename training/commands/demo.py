@@ -26,16 +26,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generates, trains, evaluates, registers, promotes, loads from the registry, and recommends."""
-    from features.prepared import Prepared  # noqa: PLC0415
-    from features.sources.catalogue import generate  # noqa: PLC0415
-    from serving.candidates import CandidateGenerator  # noqa: PLC0415
-    from training.config import load_config  # noqa: PLC0415
-    from training.data import split  # noqa: PLC0415
-    from training.evaluation import evaluate_scores  # noqa: PLC0415
-    from training.promotion import promote  # noqa: PLC0415
-    from training.report import table  # noqa: PLC0415
-    from training.runs import RunOptions  # noqa: PLC0415
-    from training.runs import run as train  # noqa: PLC0415
+    from features.prepared import Prepared
+    from features.sources.catalogue import generate
+    from serving.candidates import CandidateGenerator
+    from training.config import load_config
+    from training.data import split
+    from training.evaluation import evaluate_scores
+    from training.promotion import promote
+    from training.report import table
+    from training.runs import RunOptions
+    from training.runs import run as train
 
     def say(line: str) -> None:
         print(line, file=sys.stderr if arguments.json else sys.stdout, flush=True)
@@ -90,9 +90,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _three_users(prepared) -> list:  # noqa: ANN001
+def _three_users(prepared) -> list:
     """Three users with a history, spread over the catalogue's users, the same at each run."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     active = np.flatnonzero(prepared.test_histories.lengths >= 5)
     chosen = active[np.linspace(0, len(active) - 1, 5).astype(int)[1:4]]

@@ -12,6 +12,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Status 0 when the installation is healthy, else 1."""
-    from training import doctor  # noqa: PLC0415
+    from training import doctor
 
     return doctor.run(json=arguments.json)

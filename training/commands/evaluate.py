@@ -18,11 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures a bundle on the test part, beside the baselines."""
-    from serving.resolve import resolve  # noqa: PLC0415
-    from training.data import prepare  # noqa: PLC0415
-    from training.evaluation import METRICS, evaluate_baselines, evaluate_bundle  # noqa: PLC0415
-    from training.release import notes_on_comparing  # noqa: PLC0415
-    from training.report import table  # noqa: PLC0415
+    from serving.resolve import resolve
+    from training.data import prepare
+    from training.evaluation import METRICS, evaluate_baselines, evaluate_bundle
+    from training.release import notes_on_comparing
+    from training.report import table
 
     config = configuration(arguments)
     resolved = resolve(arguments.model, tracking_uri=arguments.tracking_uri)

@@ -54,7 +54,7 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
 
 def configuration(arguments: argparse.Namespace, **given: object) -> TrainConfig:
     """The configuration that the arguments describe; single arguments win over `--set`, which wins over `--config`."""
-    from training.config import load_config  # noqa: PLC0415
+    from training.config import load_config
 
     return load_config(
         arguments.config,

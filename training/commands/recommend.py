@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints candidates."""
-    from serving.candidates import CandidateGenerator  # noqa: PLC0415
+    from serving.candidates import CandidateGenerator
 
     if not arguments.user and not arguments.history:
         raise InputError("name at least one --user or one --history")

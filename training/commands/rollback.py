@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Moves the alias back and says what became of it."""
-    from training.promotion import rollback  # noqa: PLC0415
+    from training.promotion import rollback
 
     print(rollback(arguments.name, arguments.tracking_uri))
     return 0

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until it is stopped."""
-    from serving.app import serve  # noqa: PLC0415
+    from serving.app import serve
 
     serve(arguments.model, host=arguments.host, port=arguments.port, tracking_uri=arguments.tracking_uri)
     return 0

@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--register needs MLflow; leave out --no-mlflow")
     first = configuration(arguments, seed=arguments.seed)
 
-    from training.data import prepare  # noqa: PLC0415 (torch and polars, once the arguments are right)
-    from training.report import table  # noqa: PLC0415
-    from training.runs import RunOptions  # noqa: PLC0415
-    from training.runs import run as train  # noqa: PLC0415
+    from training.data import prepare
+    from training.report import table
+    from training.runs import RunOptions
+    from training.runs import run as train
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _summary(results: list[RunResult]) -> dict:
     """One run's figures; of several the means, with deviations and the single runs beside them."""
-    from training.evaluation import METRICS  # noqa: PLC0415
+    from training.evaluation import METRICS
 
     runs = [
         {

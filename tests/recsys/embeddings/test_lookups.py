@@ -87,7 +87,9 @@ def test_torchrec_gives_the_same_from_the_same_weights(kind: str, history: list[
 def test_addresses_follow_the_raw_id_not_its_row() -> None:
     embed = _built("multiplexed", rows=10_007)
     other = Embeddings(
-        EmbeddingPlan(kind="multiplexed", width=8, rows=10_007), LOOKUPS, {**KEYS, "item_id": KEYS["item_id"][::-1].copy()}
+        EmbeddingPlan(kind="multiplexed", width=8, rows=10_007),
+        LOOKUPS,
+        {**KEYS, "item_id": KEYS["item_id"][::-1].copy()},
     )
     ours = embed.addresses("item_id", torch.arange(4))
     theirs = other.addresses("item_id", torch.arange(4).flip(0))

@@ -26,8 +26,8 @@ def order_keys(scores: Tensor, rows: Tensor) -> Tensor:
         [2, 0, 1]
     """
     bits = (scores + 0.0).view(torch.int32)  # + 0.0 makes 0.0 of -0.0
-    bits = torch.where(bits < 0, bits ^ -(2**31), ~bits)  # signed integers, the highest score's the lowest
-    return bits.long().bitwise_left_shift_(32).bitwise_or_(rows)
+    bits ^= (bits >> 31) & 0x7FFF_FFFF  # the sign's copies turn negative ones round: now ascending
+    return bits.bitwise_not_().long().bitwise_left_shift_(32).bitwise_or_(rows)
 
 
 class TargetRanks:

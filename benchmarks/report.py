@@ -2,8 +2,8 @@
 
     python benchmarks/NAME.py --data-root FOLDER [--quick] [--out FILE]
 
-The JSON is `{"benchmark", "git", "machine", "threads", "date", "rows": [...]}`; a row has `case`, `metric`, `mean`, `sd`,
-`n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from).
+The JSON is `{"benchmark", "git", "machine", "threads", "date", "rows": [...]}`; a row has `case`, `metric`, `mean`,
+`sd`, `n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from).
 """
 
 from __future__ import annotations
@@ -139,9 +139,10 @@ def _git() -> str:
     """The commit that was measured, with a plus sign where files differ from it."""
     try:
         here = Path(__file__).resolve().parent
-        run = {"cwd": here, "capture_output": True, "text": True, "check": True}
-        commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], **run).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **run).stdout.strip()
+        commit, changed = (
+            subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit + ("+" if changed else "")

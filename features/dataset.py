@@ -79,7 +79,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Of all three tables and the declared features, in hexadecimal: the order of lines counts, the name does not."""
+        """Of all three tables and the declared features: the order of lines counts, the name does not."""
         return sha256_of(self.interactions, self.items, self.users, self.schema.to_json())
 
     def __repr__(self) -> str:
@@ -103,7 +103,7 @@ def _interactions(frame: pl.DataFrame) -> pl.DataFrame:
 def _entities(
     table: str, column: str, frame: pl.DataFrame | None, mentioned: pl.Series, on_orphans: str
 ) -> tuple[pl.DataFrame, np.ndarray]:
-    """The checked table of users or items, completed by the ids that only interactions mention, and who mentions them."""
+    """The checked table of users or items with the ids that only interactions mention, and which of these do. (n,)"""
     if frame is None:
         return Vocabulary.fit(column, mentioned).ids.to_frame(), np.array(False)
     frame = _frame(table, frame, (column,))
@@ -120,7 +120,8 @@ def _entities(
         )
         example, times = counts.row(0)
         raise InputError(
-            f"column {column!r} of the {table} holds {counts.height} ids more than once, such as {example!r} ({times} times)"
+            f"column {column!r} of the {table} holds {counts.height} ids more than once, "
+            f"such as {example!r} ({times} times)"
         )
     frame = frame.with_columns(ids).select(column, pl.exclude(column))
     orphan = known.rows(mentioned) < 0
@@ -165,7 +166,8 @@ def _refuse_nulls(table: str, column: str, values: pl.Series) -> None:
     if values.null_count():
         first = int(values.is_null().arg_max() or 0)
         raise InputError(
-            f"column {column!r} of the {table} is null in {values.null_count()} of {len(values)} rows, first in row {first}"
+            f"column {column!r} of the {table} is null in {values.null_count()} of {len(values)} rows, "
+            f"first in row {first}"
         )
 
 
@@ -179,8 +181,8 @@ def _timestamps(values: pl.Series) -> pl.Series:
     if values.dtype.is_integer():
         return canonical_ids(values, "timestamp")
     raise InputError(
-        f"column 'timestamp' of the interactions holds {values.dtype}, such as {values[0]!r}; it takes integers, dates or "
-        "datetimes (for order alone, a row number will do)"
+        f"column 'timestamp' of the interactions holds {values.dtype}, such as {values[0]!r}; it takes integers, dates "
+        "or datetimes (for order alone, a row number will do)"
     )
 
 

@@ -76,7 +76,7 @@ def salt_of(feature: str, lookup: int) -> int:
 def mix64(keys: Tensor, salt: int) -> Tensor:
     """Scrambles 64-bit keys: a bijection for each salt, unrelated between salts.
 
-    Two rounds of the finaliser of SplitMix64 (Steele, Lea & Flood 2014, Stafford's variant 13) with the salt added before
+    Two rounds of the finaliser of SplitMix64 (Steele, Lea & Flood 2014, Stafford's variant 13), the salt put in before
     each. One round would leave (key + salt) structure visible: two salts that differ by d would map key and key - d
     alike, so consecutive integer ids would collide with the same partners under neighbouring salts.
 

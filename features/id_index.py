@@ -11,8 +11,8 @@ _MIX = np.uint64(0x9FB21C651E98DF25)
 class IdIndex:
     """Where each of n distinct keys stands.
 
-    Keys that lie close together (rows of a database, say) get a direct table; others an open-addressing hash table whose
-    probes run over whole arrays, three times as fast as a binary search among 200,000 keys.
+    Keys that lie close together (rows of a database, say) get a direct table; others an open-addressing hash table
+    whose probes run over whole arrays, several times as fast as a binary search among 200,000 keys.
 
     Args:
         keys: Distinct. (n,) int64

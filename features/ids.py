@@ -76,3 +76,25 @@ def as_ids(ids: pl.Series | np.ndarray | Sequence[int | str], name: str) -> pl.S
 
 
 _WIDE = (pl.UInt64, pl.Int128, pl.UInt128)
+
+
+def integers_if_exact(*columns: pl.Series) -> list[pl.Series]:
+    """Text ids as Int64, if every one of them, in every column, is written exactly as that integer is written.
+
+    One "017", "+3", " 4", "1e5" or number beyond 64 bits keeps all of them strings: as integers, two ids might become
+    one.
+
+    Args:
+        columns: Columns of one kind of id, such as item_id of two tables; those that are not String stay as they are.
+
+    Example:
+        >>> [column.dtype for column in integers_if_exact(pl.Series(["7", "-12"]))]
+        [Int64]
+        >>> [column.dtype for column in integers_if_exact(pl.Series(["7", "12"]), pl.Series(["007"]))]
+        [String, String]
+    """
+    numbers = [column if column.dtype != pl.String else column.cast(pl.Int64, strict=False) for column in columns]
+    for number, column in zip(numbers, columns, strict=True):
+        if column.dtype == pl.String and not number.cast(pl.String).equals(column):
+            return list(columns)
+    return numbers

@@ -1,4 +1,4 @@
-"""Which row each raw id has. One vocabulary a feature; rows count from 0, without reserved ones, and -1 is "unknown"."""
+"""Which row each raw id has. One vocabulary a feature; rows count from 0, none is reserved, and -1 is "unknown"."""
 
 from __future__ import annotations
 

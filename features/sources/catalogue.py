@@ -75,8 +75,8 @@ def generate(
     most = items // 8  # of one user; beyond that, interests would run out of items
     if users < 1 or items < 32 or interactions > users * most * 0.8:
         raise InputError(
-            f"{interactions:,} interactions need more than {users:,} users with {items:,} items: at least 32 items, and at "
-            f"most a tenth of them for a user"
+            f"{interactions:,} interactions need more than {users:,} users with {items:,} items: 32 items at least, "
+            "and for a user at most a tenth of them"
         )
     random = np.random.default_rng(seed)
     topics = min(len(shop.words()["departments"]), items // 8)

@@ -1,4 +1,4 @@
-"""The tables of the generated shop: items with titles, categories, brands, tags and prices, and users with attributes."""
+"""The tables of the generated shop: items with titles, categories, brands, tags, prices; users with attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric
 
 SCHEMA = FeatureSchema(
     user=(
-        Id("user_id"),
         Categorical("age_group"),
         Categorical("region"),
         Categorical("household"),

@@ -1,0 +1,106 @@
+"""Reading one table from a CSV or parquet file, and saying in one sentence why it cannot be read."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import polars as pl
+
+from features.errors import InputError
+from features.ids import integers_if_exact
+
+SUFFIXES = (".parquet", ".csv", ".tsv")
+
+
+def read_table(path: Path, columns: dict[str, str] | None, separator: str | None = None) -> pl.DataFrame:
+    """A table with canonical column names.
+
+    CSV columns are read as text; the caller turns them into ids or, with `typed`, into what they look like.
+
+    Args:
+        path: A .csv, .tsv or .parquet file.
+        columns: Canonical name to the file's name of the columns to read; all, under their own names, where not given.
+        separator: Of a CSV file: a comma, or a tab for .tsv, where not given.
+
+    Raises:
+        InputError: A file that is missing, empty or damaged, a line with too few or too many fields (by number), or a
+            missing column.
+    """
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} is not a .csv, .tsv or .parquet file")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty")
+    separator = separator or ("\t" if path.suffix == ".tsv" else ",")
+    try:
+        frame = pl.scan_parquet(path) if path.suffix == ".parquet" else _scan_csv(path, separator)
+        there = frame.collect_schema().names()
+        if columns is not None:
+            for name, column in columns.items():
+                if column not in there:
+                    wanted = f"{column!r}" if name == column else f"{column!r} (for {name})"
+                    raise InputError(f"{path} has no column {wanted}; its columns are {', '.join(there)}")
+            frame = frame.select(pl.col(column).alias(name) for name, column in columns.items())
+        table = frame.collect()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except (OSError, pl.exceptions.PolarsError) as error:
+        if path.suffix != ".parquet":
+            _refuse_ragged(path, separator)
+        raise InputError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
+    if not table.height:
+        raise InputError(f"{path} has a header and no row" if path.suffix != ".parquet" else f"{path} has no row")
+    if path.suffix != ".parquet" and there[-1:] and _ends_in_nulls(table, there[-1], columns):
+        _refuse_ragged(path, separator)
+    return table
+
+
+def typed(values: pl.Series) -> pl.Series:
+    """A text column as integers, numbers or booleans, if all of it reads as such; else as it is.
+
+    Zip codes with leading zeros stay text, because as integers they would not be written the same.
+    """
+    if values.dtype != pl.String or values.null_count() == len(values):
+        return values
+    (integers,) = integers_if_exact(values)
+    if integers.dtype == pl.Int64:
+        return integers
+    filled = values.drop_nulls()
+    if filled.str.contains(r"^0\d").any():
+        return values
+    numbers = values.cast(pl.Float64, strict=False)
+    if numbers.null_count() == values.null_count():
+        return numbers
+    if filled.str.to_lowercase().is_in(["true", "false"]).all():
+        return values.str.to_lowercase() == "true"
+    return values
+
+
+def _scan_csv(path: Path, separator: str) -> pl.LazyFrame:
+    return pl.scan_csv(path, separator=separator, infer_schema=False)
+
+
+def _ends_in_nulls(table: pl.DataFrame, last: str, columns: dict[str, str] | None) -> bool:
+    """Whether lines may be too short: polars fills what is missing at their ends with nulls."""
+    names = [last] if columns is None else [name for name, column in columns.items() if column == last]
+    return not names or table[names[0]].null_count() > 0
+
+
+def _refuse_ragged(path: Path, separator: str) -> None:
+    """Names the first line whose number of fields differs from the header's, if there is one."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=separator)
+            header = next(reader, [])
+            for fields in reader:
+                if fields and len(fields) != len(header):
+                    raise InputError(
+                        f"line {reader.line_num} of {path} has {len(fields)} fields, and its header {len(header)}: "
+                        f"{separator.join(fields)[:80]!r}"
+                    )
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except csv.Error as error:
+        raise InputError(f"{path} cannot be read as CSV: {error}") from error

@@ -1,0 +1,188 @@
+"""The one artefact that is registered, evaluated and served: a folder whose parts are checked against each other.
+
+Nothing in it is pickled: JSON, parquet, safetensors and a FAISS file. Ids are raw ids throughout, except that rows of
+the item index are rows of the item vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from features.errors import InputError
+from features.feature_table import FeatureEncoder
+from features.schema import Feature, FeatureSchema, Id, Text
+from features.vocabulary import Vocabulary, load_vocabularies
+from recsys.index import ItemIndex
+from recsys.two_tower import TwoTower, TwoTowerConfig
+from serving.known_users import KnownUsers
+from serving.manifest import MANIFEST, BundleError, Manifest
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A loaded retriever; read-only, so that any number of threads may share it.
+
+    Args:
+        manifest: What it says about itself.
+        schema: The declared features.
+        model: Both towers, in evaluation mode.
+        users: The vocabulary of user ids. (U)
+        items: The vocabulary of item ids. (N)
+        known: The users' attributes and histories at build time.
+        item_encoder: Of the item side's features.
+        item_table: Columns of the items, in row order: the id, titles and other declared ones.
+        item_counts: How often training has seen each item. (N,) int64
+        index: The items' vectors.
+    """
+
+    manifest: Manifest
+    schema: FeatureSchema
+    model: TwoTower
+    users: Vocabulary
+    items: Vocabulary
+    known: KnownUsers
+    item_encoder: FeatureEncoder
+    item_table: pl.DataFrame
+    item_counts: np.ndarray
+    index: ItemIndex
+
+    @property
+    def title_column(self) -> str | None:
+        """The first declared text column of the items: what people read in answers."""
+        return next((feature.column for feature in self.schema.item if isinstance(feature, Text)), None)
+
+    @classmethod
+    def load(cls, folder: Path | str, mmap: bool = False, hashes: bool = True) -> Bundle:
+        """Reads a bundle, and refuses one whose parts do not agree.
+
+        Args:
+            folder: What `serving.bundle_writer.write_bundle` wrote.
+            mmap: Map the item index into memory, so that processes share its pages.
+            hashes: Check the files' hashes (about a second a gigabyte), and not only their sizes.
+
+        Raises:
+            BundleError: Names the file, and what it holds and what it should.
+        """
+        folder = Path(folder)
+        manifest = Manifest.read(folder)
+        manifest.check_files(folder, hashes)
+        try:
+            return cls._assembled(folder, manifest, mmap)
+        except BundleError:
+            raise
+        except (InputError, pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError) as error:
+            # the hashes agree, so this bundle was made wrong, or by another version
+            raise BundleError(f"the bundle {folder} cannot be used: {_one_line(error)}") from error
+
+    @classmethod
+    def _assembled(cls, folder: Path, manifest: Manifest, mmap: bool) -> Bundle:
+        facts = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+        schema = FeatureSchema.from_json(facts["schema"])
+        found = load_vocabularies(folder / "vocabulary.parquet")
+        for name, digest in manifest.vocabularies.items():
+            mine = found.get(name, Vocabulary(name, pl.Series(name, [], dtype=pl.String))).sha256
+            if mine != digest:
+                raise BundleError(
+                    f"vocabulary.parquet: that of {name!r} has the sha256 {mine}, and {MANIFEST} says {digest}"
+                )
+        users, items = found["user_id"], found["item_id"]
+        _require("vocabulary.parquet", "user ids", len(users), manifest.n_users)
+        _require("vocabulary.parquet", "item ids", len(items), manifest.n_items)
+
+        statistics = {name: (mean, deviation) for name, (mean, deviation) in facts["statistics"].items()}
+        user_encoder = FeatureEncoder(schema.user, _vocabularies(schema.user, users, found), statistics)
+        item_encoder = FeatureEncoder(schema.item, _vocabularies(schema.item, items, found), statistics)
+
+        tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "histories", "items")}
+        counts = pl.read_parquet(folder / "popularity.parquet")
+        for name, rows, expected in (
+            ("users.parquet", tables["users"].height, len(users)),
+            ("histories.parquet", tables["histories"].height, len(users)),
+            ("items.parquet", tables["items"].height, len(items)),
+            ("popularity.parquet", counts.height, len(items)),
+        ):
+            _require(name, "rows", rows, expected)
+
+        index = ItemIndex.load(folder / "items.faiss", mmap=mmap)
+        _require("items.faiss", "vectors", len(index), manifest.n_items)
+        _require("items.faiss", "columns a vector", index.dim, manifest.dim)
+        model = _model(folder, schema, {**user_encoder.vocabularies, **item_encoder.vocabularies})
+        _require("model.json", "columns a vector", model.dim, manifest.dim)
+
+        histories = tables["histories"]
+        known = KnownUsers(user_encoder, tables["users"], histories["item_ids"], histories["trained"].to_numpy(), items)
+        return cls(
+            manifest,
+            schema,
+            model,
+            users,
+            items,
+            known,
+            item_encoder,
+            tables["items"],
+            counts["count"].to_numpy(),
+            index,
+        )
+
+
+def _model(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Vocabulary]) -> TwoTower:
+    """The model of model.json with the weights beside it, compared name by name and shape by shape."""
+    described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    if described.get("family") != "two-tower":
+        raise BundleError(f"model.json describes a model of the family {described.get('family')!r}, not 'two-tower'")
+    with torch.device("meta"):  # no memory is taken, and no time to fill it, for weights that are read anyway
+        model = TwoTower(TwoTowerConfig.from_json(described["config"]), schema, vocabularies)
+    try:
+        weights = load_file(folder / "weights.safetensors")
+    except SafetensorError as error:
+        raise BundleError(f"weights.safetensors cannot be read: {_one_line(error)}") from error
+    expected = model.state_dict()
+    for name in sorted({*expected, *weights}):
+        if name not in weights or name not in expected:
+            lacks = "lacks" if name not in weights else "has the unknown"
+            raise BundleError(f"weights.safetensors {lacks} {name!r}, by the model of model.json")
+        if weights[name].shape != expected[name].shape:
+            raise BundleError(
+                f"weights.safetensors: {name} has the shape {tuple(weights[name].shape)}, and the model of model.json "
+                f"with the bundle's vocabularies {tuple(expected[name].shape)}"
+            )
+    model.load_state_dict(weights, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _vocabularies(
+    features: tuple[Feature, ...], entity: Vocabulary, found: dict[str, Vocabulary]
+) -> dict[str, Vocabulary]:
+    """By feature name. One without any value is not in the file."""
+    out: dict[str, Vocabulary] = {}
+    for feature in features:
+        if isinstance(feature, Id):
+            out[feature.name] = entity
+        elif feature.embedded and feature.kind != "sequence":
+            out[feature.name] = found.get(feature.name, Vocabulary(feature.name, pl.Series([], dtype=pl.String)))
+    return out
+
+
+def _require(file: str, what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise BundleError(f"{file} has {found:,} {what}, and the bundle {expected:,}")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def with_metrics(folder: Path | str, metrics: dict[str, float]) -> None:
+    """Writes official figures, measured with the loaded bundle, into its manifest; the build id stays."""
+    folder = Path(folder)
+    dataclasses.replace(Manifest.read(folder), metrics=dict(metrics)).write(folder)

@@ -1,0 +1,187 @@
+"""From a trained model and its data to a bundle on disk, in one step that either happens or does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import save_file
+
+from features.batches import JaggedArray
+from features.errors import InputError
+from features.prepared import Prepared
+from features.schema import Feature, Id
+from features.splits import TRAIN
+from features.vocabulary import save_vocabularies
+from recsys.index import IndexConfig, ItemIndex
+from recsys.two_tower import TwoTower
+from serving.manifest import MANIFEST, BundleError, Manifest
+
+_CHUNK = 16_384
+
+
+def write_bundle(
+    folder: Path | str,
+    model: TwoTower,
+    prepared: Prepared,
+    index: IndexConfig | None = None,
+    **facts: Any,
+) -> Path:
+    """Writes a retriever bundle; a bundle that lies there is replaced.
+
+    Histories are the split's test histories, and the users and items that count as trained are those with a training
+    interaction: what the bundle serves is what the test part is evaluated with.
+
+    Args:
+        folder: Where to. Its parent is made where it does not exist.
+        model: A trained model, of either backend.
+        prepared: What it was trained on.
+        index: How items are searched, exactly where not given; recall is measured with the users' own vectors.
+        facts: Fields of `serving.manifest.Manifest` that only the caller knows: name, metrics, refitted, libraries,
+            git_sha, entity_map; or that are other than the data says: data, split.
+
+    Returns:
+        The folder.
+
+    Raises:
+        BundleError: Something else lies at `folder`.
+        InputError: Features whose names a bundle cannot hold.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is no bundle; it is not written over")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    part.chmod(0o755)
+    try:
+        manifest = dataclasses.replace(_write_parts(part, model, prepared, index or IndexConfig()), **facts)
+        manifest.sealed(part).write(part)
+        _put(part, folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+    return folder
+
+
+def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: IndexConfig) -> Manifest:
+    schema, users, items = prepared.dataset.schema, prepared.users, prepared.items
+    vocabularies = {users.name: users, items.name: items}
+    for feature in schema:
+        if feature.name in prepared.vocabularies and not isinstance(feature, Id):
+            if feature.name in vocabularies:
+                raise InputError(f"the feature {feature.name!r} is of kind {feature.kind!r}; only an id is called that")
+            vocabularies[feature.name] = prepared.vocabularies[feature.name]
+    save_vocabularies(folder / "vocabulary.parquet", list(vocabularies.values()))
+    statistics = {**prepared.user_encoder.statistics, **prepared.item_encoder.statistics}
+    _write_json(folder / "features.json", {"schema": schema.to_json(), "statistics": statistics})
+    _write_json(folder / "model.json", {"family": "two-tower", "config": model.config.to_json()})
+    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
+
+    histories = prepared.test_histories
+    _table(prepared.dataset.users, users.ids, schema.user).write_parquet(folder / "users.parquet")
+    _table(prepared.dataset.items, items.ids, schema.item).write_parquet(folder / "items.parquet")
+    pl.DataFrame(
+        {"user_id": users.ids, "item_ids": _lists(items.ids_of(histories.values), histories.offsets)},
+    ).with_columns(pl.Series("trained", prepared.train.lengths > 0)).write_parquet(folder / "histories.parquet")
+    counts = pl.Series("count", prepared.item_counts, dtype=pl.Int64)
+    pl.DataFrame({"item_id": items.ids, "count": counts}).write_parquet(folder / "popularity.parquet")
+
+    plain = TwoTower(model.config, schema, prepared.vocabularies)  # what is served, whatever it was trained with
+    plain.load_state_dict(weights)
+    plain.eval()
+    vectors = _item_vectors(plain, prepared)
+    queries = _user_vectors(plain, prepared, config.recall_queries) if config.kind != "exact" else None
+    index = ItemIndex.build(vectors, config, queries)
+    index.save(folder / "items.faiss")
+
+    stamps = prepared.dataset.interactions["timestamp"].to_numpy()[prepared.split.parts == TRAIN]
+    split = prepared.split
+    return Manifest(
+        kind="retriever",
+        n_users=len(users),
+        n_items=len(items),
+        dim=index.dim,
+        n_interactions=len(histories.values),
+        similarity=model.config.similarity,
+        vocabularies={name: one.sha256 for name, one in vocabularies.items()},
+        data={
+            "name": prepared.dataset.name,
+            "sha256": prepared.dataset.sha256,
+            "cutoff": int(stamps.max()) if len(stamps) else None,
+        },
+        split={
+            "name": split.name,
+            "settings": dict(split.settings),
+            "sha256": split.sha256,
+            "seen": split.seen,
+            "test_history": split.test_history,
+        },
+        index={**dataclasses.asdict(config), "recall": index.recall},
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _item_vectors(model: TwoTower, prepared: Prepared) -> np.ndarray:
+    """The vectors of the whole catalogue. (N, D) float32."""
+    rows = np.arange(len(prepared.items))
+    with torch.inference_mode():
+        chunks = [
+            model.encode_items(prepared.item_table.take(rows[start : start + _CHUNK])).numpy()
+            for start in range(0, len(rows), _CHUNK)
+        ]
+    return np.concatenate(chunks)
+
+
+def _user_vectors(model: TwoTower, prepared: Prepared, at_most: int) -> np.ndarray:
+    """Vectors of a sample of the users who have a history: the queries that the index will see. (B, D) float32."""
+    users = np.flatnonzero(prepared.test_histories.lengths)
+    if len(users) > at_most:
+        users = np.sort(np.random.default_rng(0).choice(users, at_most, replace=False))
+    batch = prepared.user_table.take(users)
+    history = prepared.dataset.schema.history
+    if history is not None:
+        batch.sparse[history.name] = prepared.test_histories.take(users)
+    with torch.inference_mode():
+        return model.encode_users(batch).numpy()
+
+
+def _table(frame: pl.DataFrame, ids: pl.Series, features: Sequence[Feature]) -> pl.DataFrame:
+    """The id and the declared columns, in the order of the vocabulary."""
+    columns = [feature.column for feature in features if feature.column in frame.columns]
+    chosen = frame.select(list(dict.fromkeys([ids.name, *columns])))
+    return ids.to_frame().join(chosen, on=ids.name, how="left", maintain_order="left")
+
+
+def _lists(values: pl.Series, offsets: np.ndarray) -> pl.Series:
+    """Jagged rows as a column of lists."""
+    jagged = JaggedArray(np.arange(len(values)), offsets)
+    frame = pl.DataFrame({"row": np.repeat(np.arange(len(jagged)), jagged.lengths), "item_ids": values})
+    grouped = frame.group_by("row", maintain_order=True).agg("item_ids")
+    every = pl.DataFrame({"row": np.arange(len(jagged))}).join(grouped, on="row", how="left", maintain_order="left")
+    return every["item_ids"].fill_null([])
+
+
+def _write_json(path: Path, data: Any) -> None:
+    path.write_text(json.dumps(data, indent=1), encoding="utf-8")
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Renames `part` to `folder`; what was there is set aside first, because no folder can be renamed over another."""
+    if not folder.exists():
+        os.replace(part, folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    os.replace(folder, aside / "bundle")
+    os.replace(part, folder)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""A bundle as an MLflow model, by models-from-code: MLflow stores this file and the folder, and pickles nothing.
+
+It answers as `serving.candidates` does, because it calls it. MLflow checks every column of a request against the
+signature, which takes longer than finding the candidates; a service of one's own is `serving.app`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+from features.errors import InputError
+from serving.candidates import CandidateGenerator
+from serving.manifest import Manifest
+
+#: what answering needs, by distribution name
+_REQUIREMENTS = (
+    "recsys-unified",
+    "mlflow",
+    "torch",
+    "faiss-cpu",
+    "faiss-gpu",
+    "polars",
+    "numpy",
+    "safetensors",
+    "xxhash",
+)
+_PARAMETERS = {"k", "exclude_seen"}
+
+
+class Retriever(mlflow.pyfunc.PythonModel):
+    """Candidates for a frame of users: columns user_id and history, either of which may be missing or null."""
+
+    def load_context(self, context: Any) -> None:
+        """Loads the bundle."""
+        self.generator = CandidateGenerator.load(context.artifacts["bundle"])
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """One row a user: user_id, source, item_ids (strings), scores, unknown_history_items."""
+        params = params or {}
+        if set(params) - _PARAMETERS:
+            raise InputError(f"the parameter {sorted(set(params) - _PARAMETERS)[0]!r} is unknown: give k, exclude_seen")
+        columns = [name for name in ("user_id", "history") if name in model_input.columns]
+        if not columns:
+            raise InputError(
+                f"the columns are {', '.join(map(str, model_input.columns))}; give user_id, history or both"
+            )
+        found = self.generator.recommend(
+            [_id_of(one) for one in model_input["user_id"]] if "user_id" in columns else None,
+            [_history_of(one) for one in model_input["history"]] if "history" in columns else None,
+            k=int(params.get("k", 10)),
+            exclude_seen=bool(params.get("exclude_seen", True)),
+        )
+        return pd.DataFrame(found.to_json(), columns=[column.name for column in signature().outputs.inputs])
+
+
+def signature() -> ModelSignature:
+    """What goes in and what comes out. Ids are strings, because JSON has no 64-bit integers."""
+    ids, numbers = Array(DataType.string), Array(DataType.double)
+    return ModelSignature(
+        inputs=Schema([ColSpec("string", "user_id", required=False), ColSpec(ids, "history", required=False)]),
+        outputs=Schema(
+            [
+                ColSpec("string", "user_id", required=False),
+                ColSpec("string", "source"),
+                ColSpec(ids, "item_ids"),
+                ColSpec(numbers, "scores"),
+                ColSpec("long", "unknown_history_items"),
+            ]
+        ),
+        params=ParamSchema([ParamSpec("k", "long", 10), ParamSpec("exclude_seen", "boolean", True)]),
+    )
+
+
+def log_bundle(folder: Path | str, registered_model_name: str | None = None, name: str = "bundle") -> ModelInfo:
+    """Logs a bundle as a model of the active MLflow run.
+
+    Args:
+        folder: A bundle.
+        registered_model_name: Makes it the newest version of that registered model.
+        name: Of the logged model.
+
+    Raises:
+        BundleError: The folder is no bundle.
+    """
+    manifest = Manifest.read(Path(folder))
+    manifest.check_files(Path(folder))
+    return mlflow.pyfunc.log_model(
+        name=name,
+        python_model=str(Path(__file__).resolve()),
+        artifacts={"bundle": str(folder)},
+        signature=signature(),
+        # given, because MLflow would otherwise find out by running the model, for seconds
+        pip_requirements=requirements(),
+        registered_model_name=registered_model_name,
+        metadata={"kind": manifest.kind, "build_id": manifest.build_id, "refitted": manifest.refitted},
+    )
+
+
+def requirements() -> list[str]:
+    """What is installed here of what answering needs, with versions."""
+    found = []
+    for name in _REQUIREMENTS:
+        try:
+            found.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _id_of(value: Any) -> str | int | None:
+    """None for what pandas takes for missing."""
+    return None if value is None or (not isinstance(value, str) and pd.isna(value)) else value
+
+
+def _history_of(value: Any) -> Sequence[str | int] | None:
+    return None if value is None or isinstance(value, float) else value
+
+
+mlflow.models.set_model(Retriever())

@@ -1,0 +1,95 @@
+"""What a candidate generator answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """Ranked candidates of B users, best first.
+
+    Args:
+        user_ids: Whom they are for, as asked; None for users without an id. (B,)
+        item_ids: In the catalogue's own id type; fewer than asked for only where the catalogue has no more. (B lists)
+        scores: Inner products; for popularity, how often training saw the item. (B lists)
+        sources: What each list follows from: "user", "history" or "popularity". (B,)
+        unknown_history_items: How many given history items the catalogue lacks; they were left out. (B,)
+        titles: The items' texts, column and values, where the items have one.
+        rows: Item rows of each list. (B lists)
+
+    Example:
+        >>> Recommendations(["u1"], [["tea", "ink"]], [[0.5, 0.25]], ["user"], [0])
+        u1 (user)
+            0.5000  tea
+            0.2500  ink
+    """
+
+    user_ids: list[str | int | None]
+    item_ids: list[list[str]] | list[list[int]]
+    scores: list[list[float]]
+    sources: list[str]
+    unknown_history_items: list[int]
+    titles: pl.Series | None = field(default=None, repr=False)
+    rows: list[Sequence[int]] = field(default_factory=list, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def titles_of(self, n: int) -> list[str | None]:
+        """The titles of the n-th list; the ids where items have no text."""
+        if self.titles is None:
+            return [str(one) for one in self.item_ids[n]]
+        return self.titles.gather(pl.Series(self.rows[n], dtype=pl.UInt32)).to_list()
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one."""
+        lengths = [len(one) for one in self.item_ids]
+        frame = pl.DataFrame(
+            {
+                "user_id": pl.Series(self.user_ids, dtype=None if any(self.user_ids) else pl.String),
+                "item_id": self.item_ids,
+                "score": pl.Series(self.scores, dtype=pl.List(pl.Float32)),
+                "source": pl.Series(self.sources, dtype=pl.String),
+                "rank": pl.Series([list(range(1, n + 1)) for n in lengths], dtype=pl.List(pl.Int64)),
+            }
+        )
+        if self.titles is not None:
+            titles = [self.titles_of(n) for n in range(len(self))]
+            frame = frame.with_columns(pl.Series(self.titles.name, titles, dtype=pl.List(pl.String)))
+        lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+        frame = frame.filter(pl.Series(lengths, dtype=pl.Int64) > 0).explode(lists)
+        return frame.select("user_id", "rank", "item_id", "score", "source", *lists[3:])
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One object a user, ids as strings: the `candidates` of an HTTP answer."""
+        return [
+            {
+                "user_id": None if user is None else str(user),
+                "source": source,
+                "item_ids": [str(one) for one in items],
+                "scores": scores,
+                "unknown_history_items": unknown,
+            }
+            for user, source, items, scores, unknown in zip(
+                self.user_ids, self.sources, self.item_ids, self.scores, self.unknown_history_items, strict=True
+            )
+        ]
+
+    def __repr__(self) -> str:
+        lines = []
+        for n in range(min(len(self), 5)):
+            user = self.user_ids[n]
+            lines.append(f"{'(no id)' if user is None else user} ({self.sources[n]})")
+            titles = self.titles_of(n)
+            for item, title, score in list(zip(self.item_ids[n], titles, self.scores[n], strict=True))[:10]:
+                lines.append(f"    {score:.4f}  {item}" + ("" if self.titles is None else f"  {title}"))
+            if len(self.item_ids[n]) > 10:
+                lines.append(f"    ... {len(self.item_ids[n]) - 10} more")
+        if len(self) > 5:
+            lines.append(f"... {len(self) - 5} more users")
+        return "\n".join(lines) or "Recommendations for nobody"

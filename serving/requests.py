@@ -1,0 +1,197 @@
+"""What the service takes and gives: the shapes of bodies, with their limits. Nothing is coerced silently."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
+
+MAX_USERS = 1_000
+MAX_HISTORY = 10_000
+MAX_K = 1_000
+#: of all lists of an answer together: a thousand users with a hundred each
+MAX_CANDIDATES = 100_000
+
+RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
+History = Annotated[list[RawId], Field(max_length=MAX_HISTORY)]
+Attribute = (
+    StrictStr
+    | StrictInt
+    | Annotated[StrictFloat, Field(allow_inf_nan=False)]
+    | StrictBool
+    | list[StrictStr | StrictInt]
+    | None
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class CandidateRequest(_Strict):
+    """Users to find candidates for. One of `user_ids` and `histories` at least; with both, they are equally long."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"user_ids": ["17", "42"], "k": 10},
+                {"histories": [["2858", "260"]], "k": 5},
+                {"user_ids": ["17", None], "histories": [None, ["2858"]], "k": 5, "exclude_seen": False},
+            ]
+        },
+    )
+
+    user_ids: Annotated[list[RawId | None], Field(max_length=MAX_USERS)] | None = Field(
+        None, description="Raw ids; null for a user without one. Integers are taken where the catalogue's are integers."
+    )
+    histories: Annotated[list[History | None], Field(max_length=MAX_USERS)] | None = Field(
+        None, description="Raw item ids, oldest first, of each user; they replace what is stored of a known user."
+    )
+    attributes: Annotated[list[dict[str, Attribute] | None], Field(max_length=MAX_USERS)] | None = Field(
+        None, description="Declared attributes of each user, by column."
+    )
+    k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many candidates for each user.")
+    exclude_seen: StrictBool = Field(True, description="Leave out what the user knows already.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> CandidateRequest:
+        users = len(self.user_ids if self.user_ids is not None else self.histories or ())
+        check_size(users, self.k)
+        return self
+
+
+class Parameters(_Strict):
+    """The parameters of an invocation."""
+
+    k: StrictInt = Field(10, ge=1, le=MAX_K)
+    exclude_seen: StrictBool = True
+
+
+class Record(_Strict):
+    """One user of an invocation."""
+
+    user_id: RawId | None = None
+    history: History | None = None
+
+
+class SplitFrame(_Strict):
+    """A data frame as pandas writes it with `orient="split"`."""
+
+    columns: Annotated[list[Literal["user_id", "history"]], Field(min_length=1, max_length=2)]
+    data: Annotated[list[Annotated[list[Any], Field(max_length=2)]], Field(max_length=MAX_USERS)]
+    index: list[Any] | None = None
+    _records: list[Record] = PrivateAttr(default_factory=list)
+
+    @model_validator(mode="after")
+    def _as_records(self) -> SplitFrame:
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("a column occurs twice")
+        for n, row in enumerate(self.data):
+            if len(row) != len(self.columns):
+                raise ValueError(f"data[{n}] has {len(row)} values for {len(self.columns)} columns")
+            try:
+                self._records.append(Record(**dict(zip(self.columns, row, strict=True))))
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"]))
+                raise ValueError(f"data[{n}], {place}: {first['msg']}") from None
+        return self
+
+
+class InvocationRequest(_Strict):
+    """The body of MLflow's scoring server: `dataframe_split` or `dataframe_records`, and `params`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"dataframe_records": [{"user_id": "17", "history": []}], "params": {"k": 5}},
+                {"dataframe_split": {"columns": ["user_id", "history"], "data": [["17", ["2858"]]]}},
+            ]
+        },
+    )
+
+    dataframe_split: SplitFrame | None = None
+    dataframe_records: Annotated[list[Record], Field(max_length=MAX_USERS)] | None = None
+    params: Parameters | None = None
+
+    @model_validator(mode="after")
+    def _one_frame(self) -> InvocationRequest:
+        if (self.dataframe_split is None) == (self.dataframe_records is None):
+            raise ValueError("give either dataframe_split or dataframe_records")
+        check_size(len(self.records()), (self.params or Parameters()).k)
+        return self
+
+    def records(self) -> list[Record]:
+        """The users, whichever way they were given."""
+        return self.dataframe_split._records if self.dataframe_split is not None else self.dataframe_records or []
+
+
+class ModelIdentity(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str | None = Field(description="In the registry; null for a bundle that was loaded from a folder.")
+    build_id: str
+
+
+class Candidates(BaseModel):
+    """One user's list, best first."""
+
+    user_id: str | None
+    source: Literal["user", "history", "popularity"] = Field(
+        description="What the list follows from: a user that training has seen, the given history, or neither."
+    )
+    item_ids: list[str]
+    scores: list[float]
+    unknown_history_items: int = Field(description="Given history items that the catalogue lacks; they were left out.")
+
+
+class CandidateAnswer(BaseModel):
+    """The users' lists, in the order of the request."""
+
+    model: ModelIdentity
+    candidates: list[Candidates]
+
+
+class InvocationAnswer(BaseModel):
+    """As MLflow's scoring server answers, and which model it was."""
+
+    predictions: list[Candidates]
+    model: ModelIdentity
+
+
+class Problem(BaseModel):
+    """One thing that is wrong with a request."""
+
+    loc: list[str | int] = Field(description="Where: the field's name, and the places in its lists.")
+    msg: str
+    type: str
+
+
+class Problems(BaseModel):
+    """Why a request was refused."""
+
+    detail: list[Problem] | str
+
+
+def check_size(users: int, k: int) -> None:
+    """Refuses answers without end.
+
+    Raises:
+        ValueError: More candidates than one answer holds.
+    """
+    if users * k > MAX_CANDIDATES:
+        raise ValueError(f"{users} users x k={k} are more than the {MAX_CANDIDATES} candidates of one answer")

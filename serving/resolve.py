@@ -1,0 +1,196 @@
+"""From the name of a model to the folder of one immutable version of it.
+
+An alias is looked up once, and what is loaded is the folder of the version that it pointed at: were the alias moved
+during loading, parts of two models could otherwise meet. MLflow is imported here, for a name of its registry, and
+nowhere else in serving.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.errors import InputError
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+_NAME = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))?")
+_MODEL_ID = re.compile(r"models:/(m-[0-9a-zA-Z]+)")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One version of a model.
+
+    Args:
+        folder: Of its bundle.
+        name: In the registry; the folder's name where it does not come from there.
+        version: In the registry.
+        model_id: MLflow's id of the logged model, which never changes.
+    """
+
+    folder: Path
+    name: str
+    version: str | None = None
+    model_id: str | None = None
+
+
+def resolve(source: str | Path, tracking_uri: str | None = None) -> Resolved:
+    """Finds a model.
+
+    Args:
+        source: "models:/NAME@ALIAS", "models:/NAME/VERSION", "models:/NAME" (its newest version), or a bundle's folder.
+        tracking_uri: Where models are registered; MLFLOW_TRACKING_URI, else sqlite:///mlflow.db, where not given.
+
+    Raises:
+        InputError: No such model, alias, version or folder.
+    """
+    text = str(source)
+    if not text.startswith("models:"):
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            raise InputError(f"there is no bundle at {text}: not a folder (registered models are models:/NAME@ALIAS)")
+        return Resolved(folder, _name_of(folder))
+    match = _NAME.fullmatch(text)
+    if match is None:
+        raise InputError(f"{text!r} is not of the form models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME")
+    return _registered(match["name"], match["alias"], match["version"], _store(tracking_uri))
+
+
+def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> subprocess.Popen[str] | None:
+    """Starts `resolve` in a process of its own, so that importing MLflow and importing torch take place at one time.
+
+    Args:
+        source: See `resolve`.
+        tracking_uri: See `resolve`.
+
+    Returns:
+        What `resolved_aside` waits for; None where the source is a folder and there is nothing to wait for.
+    """
+    if not str(source).startswith("models:"):
+        return None
+    command = [sys.executable, "-m", "serving.resolve", str(source), *([tracking_uri] if tracking_uri else [])]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def resolved_aside(started: subprocess.Popen[str]) -> Resolved:
+    """What a process that `resolve_aside` started has found.
+
+    Raises:
+        InputError: As `resolve`.
+    """
+    out, errors = started.communicate()
+    try:
+        answer = json.loads(out.strip().splitlines()[-1])
+    except (ValueError, IndexError):
+        last = (errors.strip().splitlines() or ["nothing was said"])[-1]
+        raise InputError(f"the model registry could not be asked: {last[:300]}") from None
+    if "error" in answer:
+        raise InputError(answer["error"])
+    return Resolved(**{**answer, "folder": Path(answer["folder"])})
+
+
+def _store(tracking_uri: str | None) -> str:
+    where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    path = where.removeprefix("sqlite:///").partition("?")[0]
+    if where.startswith("sqlite:///") and not Path(path).is_file():  # MLflow would make an empty one
+        raise InputError(f"the model registry {where} does not exist")
+    return where
+
+
+def _registered(name: str, alias: str | None, version: str | None, store: str) -> Resolved:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    client = MlflowClient(tracking_uri=store, registry_uri=store)
+    try:
+        found = _version(client, name, alias, version)
+        model_id = _MODEL_ID.fullmatch(found.source or "")
+        if model_id is None:
+            raise InputError(f"version {found.version} of the model {name!r} was not logged as a model of MLflow 3")
+        location = client.get_logged_model(model_id[1]).artifact_location
+        folder = _fetched(location, model_id[1])
+    except MlflowException as error:
+        raise InputError(_refusal(error, name, alias, version, store)) from error
+    return Resolved(_bundle_in(folder, name), name, str(found.version), model_id[1])
+
+
+def _version(client: Any, name: str, alias: str | None, version: str | None) -> Any:
+    if alias is not None:
+        return client.get_model_version_by_alias(name, alias)
+    if version is not None:
+        return client.get_model_version(name, version)
+    client.get_registered_model(name)  # refuses unknown names
+    versions = client.search_model_versions(f"name='{name}'" if "'" not in name else f'name="{name}"')
+    if not versions:
+        raise InputError(f"the model {name!r} has no version")
+    return max(versions, key=lambda one: int(one.version))
+
+
+def _refusal(error: Exception, name: str, alias: str | None, version: str | None, store: str) -> str:
+    said = " ".join(str(error).split())[:200]
+    if "alias" in said.lower():
+        return f"the model {name!r} has no alias {alias!r} in {store}"
+    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        what = f"version {version} of a model" if version is not None and "Version" in said else "model"
+        return f"there is no {what} {name!r} in {store}"
+    return f"the model registry {store} refuses {name!r}: {said}"
+
+
+def _fetched(location: str, model_id: str) -> Path:
+    """The logged model's folder: where it lies if that is this machine, else a copy that is kept."""
+    path = location.removeprefix("file://")
+    if "://" not in path and Path(path).is_dir():
+        return Path(path)
+    from mlflow.artifacts import download_artifacts
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recsys" / "models"
+    kept = cache / model_id
+    if not kept.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        part = tempfile.mkdtemp(prefix=f".{model_id}.", dir=cache)
+        try:
+            os.rename(download_artifacts(artifact_uri=location, dst_path=part), kept)
+        except OSError as error:
+            if not kept.is_dir():  # else another process was faster
+                raise InputError(f"the model at {location} cannot be fetched: {error}") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return kept
+
+
+def _bundle_in(folder: Path, name: str) -> Path:
+    """The bundle inside a logged model's folder."""
+    found = sorted((folder / "artifacts").glob("*/manifest.json"))
+    if len(found) != 1:
+        raise InputError(f"the model {name!r} at {folder} holds {len(found)} bundles, not one")
+    return found[0].parent
+
+
+def _name_of(folder: Path) -> str:
+    """The name that a bundle gives itself, else its folder's; whether it can be used is found out on loading."""
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("name") or folder.resolve().name
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return folder.resolve().name
+
+
+if __name__ == "__main__":
+    try:
+        answer: dict[str, Any] = dataclasses.asdict(resolve(*sys.argv[1:3]))
+    except InputError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer, default=str))

@@ -1,0 +1,106 @@
+"""Small bundles with random weights: serving must be right whatever a model has learned."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from features.dataset import Dataset
+from features.prepared import Prepared
+from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
+from features.splits import make_split
+from recsys.embeddings import EmbeddingPlan
+from recsys.two_tower import TwoTower, TwoTowerConfig
+from serving.bundle_writer import write_bundle
+from serving.candidates import CandidateGenerator
+
+SCHEMA = FeatureSchema(
+    user=(Id("user_id"), Categorical("city"), Numeric("age"), Sequence("history")),
+    item=(Id("item_id"), MultiValued("genres"), Text("title")),
+)
+#: integers that differ only beyond what a float can tell, and the ends of the range
+LARGE = [2**53, 2**53 + 1, 2**53 + 2, 2**31, 2**31 + 1, -(2**63), 2**63 - 1, 0, -5, 17]
+
+
+def make_dataset(integers: bool = False, users: int = 40, items: int = 60, seed: int = 0) -> Dataset:
+    """Users 0 to users - 2 have interactions, the last one has none; the last three items have none either."""
+    random = np.random.default_rng(seed)
+    user_ids = [*LARGE, *range(100, 90 + users)] if integers else [f"u{n:03d}" for n in range(users)]
+    item_ids = [*LARGE, *range(1000, 990 + items)] if integers else [f"sku-{n:03d}" for n in range(items)]
+    who = random.integers(0, users - 1, 1200)
+    what = np.minimum((random.random(1200) ** 2 * (items - 3)).astype(int), items - 4)
+    log = pl.DataFrame({"u": who, "i": what}).unique(maintain_order=True)
+    interactions = pl.DataFrame(
+        {
+            "user_id": [user_ids[u] for u in log["u"]],
+            "item_id": [item_ids[i] for i in log["i"]],
+            "timestamp": np.arange(log.height),
+        }
+    )
+    user_frame = pl.DataFrame(
+        {
+            "user_id": user_ids,
+            "city": random.choice(["Oslo", "Riga", "Bonn"], users),
+            "age": random.integers(15, 80, users),
+        }
+    )
+    item_frame = pl.DataFrame(
+        {
+            "item_id": item_ids,
+            "genres": ["|".join(random.choice(["a", "b", "c"], n % 3, replace=False)) for n in range(items)],
+            "title": [f"Thing number {n}" for n in range(items)],
+        }
+    )
+    return Dataset.construct("tiny", interactions, item_frame, user_frame, SCHEMA)
+
+
+def prepared_of(dataset: Dataset, split: str = "random", **settings) -> Prepared:
+    return Prepared.of(dataset, make_split(split, dataset, **settings))
+
+
+def model_for(prepared: Prepared, seed: int = 0, **config) -> TwoTower:
+    torch.manual_seed(seed)
+    config = {"dim": 8, "embeddings": EmbeddingPlan(kind="collisionless", width=8, initial_range=1.0), **config}
+    return TwoTower(TwoTowerConfig(**config), prepared.dataset.schema, prepared.vocabularies).eval()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> SimpleNamespace:
+    """The above, for tests: a conftest cannot be imported."""
+    return SimpleNamespace(
+        schema=SCHEMA, large=LARGE, make_dataset=make_dataset, prepared_of=prepared_of, model_for=model_for
+    )
+
+
+@pytest.fixture(scope="session")
+def strings() -> Prepared:
+    return prepared_of(make_dataset())
+
+
+@pytest.fixture(scope="session")
+def integers() -> Prepared:
+    return prepared_of(make_dataset(integers=True))
+
+
+@pytest.fixture(scope="session")
+def string_folder(strings, tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("strings") / "bundle", model_for(strings), strings, name="tiny")
+
+
+@pytest.fixture(scope="session")
+def integer_folder(integers, tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("integers") / "bundle", model_for(integers), integers)
+
+
+@pytest.fixture(scope="session")
+def generator(string_folder) -> CandidateGenerator:
+    return CandidateGenerator.load(string_folder)
+
+
+@pytest.fixture(scope="session")
+def integer_generator(integer_folder) -> CandidateGenerator:
+    return CandidateGenerator.load(integer_folder)

@@ -1,0 +1,51 @@
+# Run `make` to see what there is to make. `make demo` and `make test` set up .venv by themselves.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON_ENV := .venv/bin/python
+KIND ?= auto
+EXTRAS ?= text,test,lint,notebooks
+ARGS ?=
+DATA_ROOT ?= data
+
+# MLflow 3 reports its use over the network unless it is told not to.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help setup demo test lint format bench doctor clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@echo
+	@echo "  KIND=cpu|gpu (default: look for a GPU), ARGS='...' is passed on to demo, test, bench and doctor,"
+	@echo "  PYTHON=python3.12 and ROW=torch-2.11 choose the interpreter and the file of constraints/ for .venv"
+
+setup:  ## make .venv ready (well under a second when it is)
+	@scripts/setup.sh $(KIND) $(EXTRAS)
+
+demo: setup  ## train, register, serve and query a small recommender
+	.venv/bin/recsys demo $(ARGS)
+
+test: setup  ## run the tests and doctests
+	$(PYTHON_ENV) -m pytest -q $(ARGS)
+
+lint: setup  ## check style and formatting
+	$(PYTHON_ENV) -m ruff check .
+	$(PYTHON_ENV) -m ruff format --check .
+
+format: setup  ## put formatting and mendable style right
+	$(PYTHON_ENV) -m ruff check --fix .
+	$(PYTHON_ENV) -m ruff format .
+
+bench: setup  ## run every benchmark on DATA_ROOT (default data; ARGS=--quick for seconds)
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do \
+	    echo "== $$script"; $(PYTHON_ENV) "$$script" --data-root "$(DATA_ROOT)" $(ARGS); \
+	done
+
+# Without setup on purpose: a doctor looks at what is there.
+doctor:  ## say what is installed, what is wrong, and what mends it
+	@$$([ -x $(PYTHON_ENV) ] && echo $(PYTHON_ENV) || echo python3) -m training.doctor $(ARGS)
+
+clean:  ## remove caches and build results (.venv, runs and mlflow.db stay)
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@
 #   FORCE=1             install again, whatever the stamp says
 #   NO_UV=1             use plain pip, as happens by itself where uv cannot be had
 #
-# CPU machines: the torch of an ordinary registry is the CUDA build. It works without a GPU, but takes some 3 GB more.
+# CPU machines: the torch of an ordinary registry is the CUDA build. It works without a GPU, but takes 3 to 4 GB more.
 # For the small one either let uv use PyTorch's own CPU index, which it knows by name,
 #   UV_TORCH_BACKEND=cpu scripts/setup.sh cpu
 # or keep a CPU wheel of torch in a folder and configure that as pip's `find-links` (PIP_FIND_LINKS, or pip.conf).

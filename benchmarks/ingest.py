@@ -2,14 +2,15 @@
 
     python benchmarks/ingest.py [--quick] [--out FILE]
 
-Timed, in a fresh process, on 2 cores: a parquet file of three columns of 8 bytes is read, validated, split at random, its
-ids mapped to rows, histories are made, and all training batches are sliced. `peak_over_data` is the largest resident size
-less that after imports, over the 240 MB (24 bytes an interaction) of the data.
+Timed, in a fresh process, on 2 cores: a parquet file of three columns of 8 bytes is read, validated, split at random,
+its ids mapped to rows, histories are made, and all training batches are sliced. `peak_over_data` is the largest
+resident size less that after imports, over the 240 MB (24 bytes an interaction) of the data.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def write(folder: Path, interactions: int) -> None:
         named = (
             [pl.col(one) + FIRST_ID for one in ids]
             if case == "integer"
-            else [pl.lit(prefix) + pl.col(one).cast(pl.String).str.zfill(7).alias(one) for one, prefix in ids.items()]
+            else [(pl.lit(prefix) + pl.col(one).cast(pl.String).str.zfill(7)).alias(one) for one, prefix in ids.items()]
         )
         log.with_columns(named).write_parquet(folder / case / "interactions.parquet")
 
@@ -97,8 +98,6 @@ def _memory(which: str) -> int:
 
 def _fresh(*command: str) -> str:
     """The last line that a fresh process with this file prints."""
-    import os
-
     environment = {**os.environ, "POLARS_MAX_THREADS": str(THREADS), "OMP_NUM_THREADS": str(THREADS)}
     done = subprocess.run(
         [sys.executable, __file__, *command], env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -111,18 +110,15 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, help="instead of ten million (200,000 if quick)")
     parser.add_argument("--repetitions", type=int, help="instead of 3 (1 if quick)")
     parser.add_argument("--measure", type=Path, help="(internal) one pass over a folder, in this process")
-    parser.add_argument("--write", type=Path, help="(internal) generate the data into a folder")
     options = parser.parse_args()
     interactions = options.interactions or (200_000 if options.quick else 10_000_000)
-    if options.write:
-        return write(options.write, interactions)
     if options.measure:
         return print(json.dumps(measure(options.measure)))
     repetitions = options.repetitions or (1 if options.quick else 3)
     report = Report("ingest", options.quick)
     name = "generated-10m" if interactions == 10_000_000 else f"generated-{interactions}"
     with tempfile.TemporaryDirectory() as folder:
-        _fresh("--write", folder, "--interactions", str(interactions))
+        write(Path(folder), interactions)
         for case in ("integer", "string"):
             runs = [json.loads(_fresh("--measure", str(Path(folder) / case))) for _ in range(repetitions)]
             speeds = [one["n"] / one["seconds"] for one in runs]

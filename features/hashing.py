@@ -10,12 +10,16 @@ Python's `hash` differs between processes and polars' `hash` between versions: n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 import xxhash
-from torch import Tensor
 
 from features.errors import InputError
+
+if TYPE_CHECKING:  # tables can be read without torch, which takes seconds to load
+    from torch import Tensor
 
 #: Part of every stored model: another seed is another hash function, and all weights would be looked up elsewhere.
 STRING_SEED = 0x5EED0F1D5

@@ -6,6 +6,8 @@ import numpy as np
 
 from features.batches import JaggedArray
 
+_CHUNK = 1 << 16
+
 
 def histories(user_rows: np.ndarray, item_rows: np.ndarray, timestamps: np.ndarray, n_users: int) -> JaggedArray:
     """Each user's items, oldest first; items of the same time in the order they are given.
@@ -30,30 +32,38 @@ def histories(user_rows: np.ndarray, item_rows: np.ndarray, timestamps: np.ndarr
 
 
 def chronological(user_rows: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
-    """The positions of all interactions, in the order (user, time, position). (n,), (n,) -> (n,) int64
+    """The positions of all interactions, in the order (user, time, position).
 
     Two sorts of plain integers with the position packed into the low bits. That makes all keys distinct, so the fast
     unstable sort is stable: a fifth of the time of a stable `argsort`, and no second array to sort along.
+
+    Args:
+        user_rows: (n,) int64
+        timestamps: (n,) int64
+
+    Returns:
+        (n,) int64
     """
     if (timestamps[1:] >= timestamps[:-1]).all():  # most logs are written as things happen
-        return _stable_order(user_rows)
-    by_time = _stable_order(timestamps)
+        return _stable_order(user_rows.copy())
+    by_time = _stable_order(timestamps.copy())
     order = _stable_order(user_rows[by_time])
     return np.take(by_time, order, out=order)
 
 
 def _stable_order(keys: np.ndarray) -> np.ndarray:
-    """As `np.argsort(keys, kind="stable")`. (n,) -> (n,) int64"""
+    """As `np.argsort(keys, kind="stable")`, in place: the keys are overwritten, which spares 8 bytes a row. (n,)"""
     n = len(keys)
     if not n:
-        return np.empty(0, dtype=np.int64)
+        return keys
     bits = int(n - 1).bit_length()
     low, high = int(keys.min()), int(keys.max())
     if (high - low).bit_length() + bits > 63:  # microseconds of many years and many millions of rows
         return np.argsort(keys, kind="stable")
-    packed = keys - low
-    packed <<= bits
-    packed |= np.arange(n)
-    packed.sort()
-    packed &= (1 << bits) - 1
-    return packed
+    keys -= low
+    keys <<= bits
+    for start in range(0, n, _CHUNK):
+        keys[start : start + _CHUNK] |= np.arange(start, min(start + _CHUNK, n))
+    keys.sort()
+    keys &= (1 << bits) - 1
+    return keys

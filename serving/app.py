@@ -25,7 +25,7 @@ from serving.requests import (
     Parameters,
     Problems,
 )
-from serving.resolve import resolve_aside, resolved_aside
+from serving.resolve import resolve_aside
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
@@ -171,9 +171,9 @@ def serve(
     Raises:
         InputError: The source cannot be loaded, or the port cannot be listened at.
     """
-    looking_up = resolve_aside(source, tracking_uri)
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     listener = _listener(host, port)
+    looking_up = resolve_aside(source, tracking_uri)
 
     import torch
     import uvicorn
@@ -182,10 +182,7 @@ def serve(
 
     # requests run side by side; a request that used all processors for itself would stand in the others' way
     torch.set_num_threads(1)
-    if looking_up is not None:
-        generator = CandidateGenerator.of(resolved_aside(looking_up))
-    else:
-        generator = CandidateGenerator.load(source)
+    generator = CandidateGenerator.of(looking_up())
     app = create_app(generator, threads=threads)
     config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, timeout_graceful_shutdown=10)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
@@ -198,5 +195,5 @@ def _listener(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=2048)
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else error
         raise InputError(f"cannot listen at {host} port {port}: {reason}") from error

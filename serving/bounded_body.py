@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import HTTPException, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 MAX_BYTES = 2 << 20
 MAX_SECONDS = 20.0
@@ -43,19 +44,23 @@ class BoundedRequest(Request):
 
     async def _read(self) -> bytes:
         chunks: list[bytes] = []
-        length = 0
-        async for chunk in self.stream():
-            length += len(chunk)
+        length, more = 0, True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunks.append(message.get("body", b""))
+            length, more = length + len(chunks[-1]), message.get("more_body", False)
             if length > MAX_BYTES:
-                await self._drain()
+                if more:
+                    await self._drain()
                 raise _too_large()
-            chunks.append(chunk)
         return b"".join(chunks)
 
     async def _drain(self) -> None:
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):
-                while (message := await self.receive())["type"] == "http.request" and message.get("more_body"):
+                while (await self.receive()).get("more_body"):
                     pass
         except TimeoutError:
             return

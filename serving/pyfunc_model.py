@@ -35,6 +35,13 @@ _REQUIREMENTS = (
     "xxhash",
 )
 _PARAMETERS = {"k", "exclude_seen"}
+_ANSWER = {
+    "user_id": "string",
+    "source": "string",
+    "item_ids": Array(DataType.string),
+    "scores": Array(DataType.double),
+    "unknown_history_items": "long",
+}
 
 
 class Retriever(mlflow.pyfunc.PythonModel):
@@ -60,23 +67,17 @@ class Retriever(mlflow.pyfunc.PythonModel):
             k=int(params.get("k", 10)),
             exclude_seen=bool(params.get("exclude_seen", True)),
         )
-        return pd.DataFrame(found.to_json(), columns=[column.name for column in signature().outputs.inputs])
+        lines = found.to_json()
+        # as objects: pandas would make NaN, which is no JSON, of the id of a user without one
+        return pd.DataFrame({name: pd.Series([line[name] for line in lines], dtype=object) for name in _ANSWER})
 
 
 def signature() -> ModelSignature:
     """What goes in and what comes out. Ids are strings, because JSON has no 64-bit integers."""
-    ids, numbers = Array(DataType.string), Array(DataType.double)
+    ids = Array(DataType.string)
     return ModelSignature(
         inputs=Schema([ColSpec("string", "user_id", required=False), ColSpec(ids, "history", required=False)]),
-        outputs=Schema(
-            [
-                ColSpec("string", "user_id", required=False),
-                ColSpec("string", "source"),
-                ColSpec(ids, "item_ids"),
-                ColSpec(numbers, "scores"),
-                ColSpec("long", "unknown_history_items"),
-            ]
-        ),
+        outputs=Schema([ColSpec(kind, name, required=name != "user_id") for name, kind in _ANSWER.items()]),
         params=ParamSchema([ParamSpec("k", "long", 10), ParamSpec("exclude_seen", "boolean", True)]),
     )
 
@@ -101,6 +102,7 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
         signature=signature(),
         # given, because MLflow would otherwise find out by running the model, for seconds
         pip_requirements=requirements(),
+        input_example=(pd.DataFrame({"user_id": ["u1"], "history": [["i1", "i2"]]}), {"k": 10, "exclude_seen": True}),
         registered_model_name=registered_model_name,
         metadata={"kind": manifest.kind, "build_id": manifest.build_id, "refitted": manifest.refitted},
     )

@@ -16,11 +16,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from features.errors import InputError
+from serving.sqlite_registry import look_up
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 _NAME = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))?")
@@ -54,41 +58,28 @@ def resolve(source: str | Path, tracking_uri: str | None = None) -> Resolved:
     Raises:
         InputError: No such model, alias, version or folder.
     """
-    text = str(source)
-    if not text.startswith("models:"):
-        folder = Path(source).expanduser()
-        if not folder.is_dir():
-            raise InputError(f"there is no bundle at {text}: not a folder (registered models are models:/NAME@ALIAS)")
-        return Resolved(folder, _name_of(folder))
-    match = _NAME.fullmatch(text)
-    if match is None:
-        raise InputError(f"{text!r} is not of the form models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME")
-    return _registered(match["name"], match["alias"], match["version"], _store(tracking_uri))
+    return _at_once(source, tracking_uri) or _registered(**_parts(source), store=_store(tracking_uri))
 
 
-def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> subprocess.Popen[str] | None:
-    """Starts `resolve` in a process of its own, so that importing MLflow and importing torch take place at one time.
+def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> Callable[[], Resolved]:
+    """As `resolve`, but where MLflow has to be asked, a process of its own does it, while this one imports torch.
 
     Args:
         source: See `resolve`.
         tracking_uri: See `resolve`.
 
     Returns:
-        What `resolved_aside` waits for; None where the source is a folder and there is nothing to wait for.
+        Waits for the answer, and raises what `resolve` would.
     """
-    if not str(source).startswith("models:"):
-        return None
+    found = _at_once(source, tracking_uri)
+    if found is not None:
+        return lambda: found
     command = [sys.executable, "-m", "serving.resolve", str(source), *([tracking_uri] if tracking_uri else [])]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return partial(_answer_of, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
 
 
-def resolved_aside(started: subprocess.Popen[str]) -> Resolved:
-    """What a process that `resolve_aside` started has found.
-
-    Raises:
-        InputError: As `resolve`.
-    """
-    out, errors = started.communicate()
+def _answer_of(process: subprocess.Popen[str]) -> Resolved:
+    out, errors = process.communicate()
     try:
         answer = json.loads(out.strip().splitlines()[-1])
     except (ValueError, IndexError):
@@ -97,6 +88,27 @@ def resolved_aside(started: subprocess.Popen[str]) -> Resolved:
     if "error" in answer:
         raise InputError(answer["error"])
     return Resolved(**{**answer, "folder": Path(answer["folder"])})
+
+
+def _at_once(source: str | Path, tracking_uri: str | None) -> Resolved | None:
+    """A folder, or a registered model that is found without MLflow; None where MLflow has to be asked."""
+    if not str(source).startswith("models:"):
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            raise InputError(f"there is no bundle at {source}: not a folder (registered models are models:/NAME@ALIAS)")
+        return Resolved(folder, _name_of(folder))
+    parts = _parts(source)
+    found = look_up(_store(tracking_uri), **parts)
+    if found is None or (folder := _local(found.location)) is None:
+        return None
+    return Resolved(_bundle_in(folder, parts["name"]), parts["name"], found.version, found.model_id)
+
+
+def _parts(source: str | Path) -> dict[str, str | None]:
+    match = _NAME.fullmatch(str(source))
+    if match is None:
+        raise InputError(f"{str(source)!r} is not of the form models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME")
+    return match.groupdict()
 
 
 def _store(tracking_uri: str | None) -> str:
@@ -122,7 +134,7 @@ def _registered(name: str, alias: str | None, version: str | None, store: str) -
         if model_id is None:
             raise InputError(f"version {found.version} of the model {name!r} was not logged as a model of MLflow 3")
         location = client.get_logged_model(model_id[1]).artifact_location
-        folder = _fetched(location, model_id[1])
+        folder = _fetched(location, model_id[1], store)
     except MlflowException as error:
         raise InputError(_refusal(error, name, alias, version, store)) from error
     return Resolved(_bundle_in(folder, name), name, str(found.version), model_id[1])
@@ -150,11 +162,10 @@ def _refusal(error: Exception, name: str, alias: str | None, version: str | None
     return f"the model registry {store} refuses {name!r}: {said}"
 
 
-def _fetched(location: str, model_id: str) -> Path:
+def _fetched(location: str, model_id: str, store: str) -> Path:
     """The logged model's folder: where it lies if that is this machine, else a copy that is kept."""
-    path = location.removeprefix("file://")
-    if "://" not in path and Path(path).is_dir():
-        return Path(path)
+    if (here := _local(location)) is not None:
+        return here
     from mlflow.artifacts import download_artifacts
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recsys" / "models"
@@ -163,13 +174,20 @@ def _fetched(location: str, model_id: str) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         part = tempfile.mkdtemp(prefix=f".{model_id}.", dir=cache)
         try:
-            os.rename(download_artifacts(artifact_uri=location, dst_path=part), kept)
+            os.rename(download_artifacts(artifact_uri=location, dst_path=part, tracking_uri=store), kept)
         except OSError as error:
             if not kept.is_dir():  # else another process was faster
                 raise InputError(f"the model at {location} cannot be fetched: {error}") from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return kept
+
+
+def _local(location: str) -> Path | None:
+    """The folder that a location names, if it is one of this machine."""
+    parts = urlsplit(location)
+    path = Path(unquote(parts.path) if parts.scheme == "file" else location)
+    return path if path.is_dir() else None
 
 
 def _bundle_in(folder: Path, name: str) -> Path:

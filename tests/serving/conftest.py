@@ -64,7 +64,12 @@ def prepared_of(dataset: Dataset, split: str = "random", **settings) -> Prepared
 
 def model_for(prepared: Prepared, seed: int = 0, **config) -> TwoTower:
     torch.manual_seed(seed)
-    config = {"dim": 8, "embeddings": EmbeddingPlan(kind="collisionless", width=8, initial_range=1.0), **config}
+    config = {
+        "dim": 8,
+        "item_bias": True,
+        "embeddings": EmbeddingPlan(kind="collisionless", width=8, initial_range=1.0),
+        **config,
+    }
     return TwoTower(TwoTowerConfig(**config), prepared.dataset.schema, prepared.vocabularies).eval()
 
 

@@ -116,7 +116,7 @@ def over_http(bundle: Path, prepared: Prepared, evaluation: Evaluation) -> tuple
                     answer = ask(port, {"user_ids": ids, "k": K}, began)
                     seconds = seconds or time.perf_counter() - began
                     for place, one in enumerate(answer["candidates"]):
-                        items = np.array([item["item_id"] for item in one["items"]])
+                        items = np.array(one["item_ids"])
                         if prepared.items.ids.dtype.is_integer():
                             items = items.astype(np.int64)
                         lists[start + place, : len(items)] = torch.from_numpy(prepared.items.rows(items))

@@ -16,8 +16,8 @@ class _Movable:
     `to`'s keyword must be called `device`: TorchRec's pipelines pass it by that name.
     """
 
-    def _map(self, function):  # noqa: ANN001, ANN202
-        def apply(value):  # noqa: ANN001, ANN202
+    def _map(self, function):
+        def apply(value):
             if isinstance(value, Tensor):
                 return function(value)
             if isinstance(value, _Movable):
@@ -28,11 +28,11 @@ class _Movable:
 
         return type(self)(**{one.name: apply(getattr(self, one.name)) for one in dataclasses.fields(self)})
 
-    def to(self, device: torch.device | str, non_blocking: bool = False):  # noqa: ANN201
+    def to(self, device: torch.device | str, non_blocking: bool = False):
         """A copy on `device`."""
         return self._map(lambda tensor: tensor.to(device=device, non_blocking=non_blocking))
 
-    def pin_memory(self):  # noqa: ANN201
+    def pin_memory(self):
         """A copy in page-locked memory, so that it can travel to a GPU while the GPU works."""
         return self._map(lambda tensor: tensor.pin_memory())
 

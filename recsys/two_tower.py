@@ -36,6 +36,8 @@ class TwoTowerConfig:
         temperature: Of "cosine": where the learned temperature starts.
         item_bias: Adds a learned number to each item's score. It is one more dimension of the item's vector, against
             a constant 1 in the user's, so that it is still an inner product.
+        tie_history: An item has the same embedding in a history as in the item tower. Apart, they are twice the
+            parameters, and what an item says of a user may differ from what it is as a candidate.
         history_pooling: How the history's item embeddings become one: "mean", "sqrt" or "sum".
         embeddings: How features are embedded.
     """
@@ -46,7 +48,8 @@ class TwoTowerConfig:
     dropout: float = 0.0
     similarity: Literal["dot", "cosine"] = "cosine"
     temperature: float = 0.1
-    item_bias: bool = True
+    item_bias: bool = False
+    tie_history: bool = False
     history_pooling: Literal["mean", "sqrt", "sum"] = "sqrt"
     embeddings: EmbeddingPlan = field(default_factory=EmbeddingPlan)
 
@@ -130,16 +133,17 @@ class TwoTower(nn.Module):
         item_id = next((feature.name for feature in item if isinstance(feature, Id)), None)
         if schema.history is not None and item_id is None:
             raise InputError(f"the sequence {schema.history.name!r} needs an item feature of kind 'id'")
-        lookups = [
-            FeatureLookup(
-                feature.name,
-                item_id if isinstance(feature, Sequence) else feature.name,
-                config.history_pooling if isinstance(feature, Sequence) else "mean",
-            )
-            for feature in (*item, *user)
-            if feature.embedded
-        ]
-        keys = {lookup.identity: vocabularies[lookup.identity].keys for lookup in lookups}
+        lookups, keys = [], {}
+        for feature in (*item, *user):
+            if not feature.embedded:
+                continue
+            if isinstance(feature, Sequence):
+                identity = item_id if config.tie_history else feature.name
+                lookups.append(FeatureLookup(feature.name, identity, config.history_pooling, unknowns=False))
+                keys[identity] = vocabularies[item_id].keys
+            else:
+                lookups.append(FeatureLookup(feature.name, feature.name))
+                keys[feature.name] = vocabularies[feature.name].keys
         self.embeddings = Embeddings(config.embeddings, lookups, keys, backend)
         width = config.embeddings.width
         self.user_tower = Tower(user, width, config.user_hidden, config.dim, config.dropout)

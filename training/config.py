@@ -104,7 +104,7 @@ class OptimiserConfig:
     weight_decay: float = 0.0
     max_epochs: int = 40
     patience: int = 10
-    validate_every: int = 1
+    validate_every: int = 2
     gradient_clip: float = 0.0
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     backend: Literal["torchrec", "torch"] = "torchrec"

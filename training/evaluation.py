@@ -79,9 +79,9 @@ class Evaluation:
         """Which targets are cold (not in training), popular (the top fifth of the catalogue) or in the tail. (T,)"""
         return {"cold": self._cold[items], "head": self._head[items], "tail": ~self._head[items] & ~self._cold[items]}
 
-    def sums(self, ranked: RankedTargets) -> MetricSums:
-        """All measures of some users' rankings."""
-        return MetricSums.of(ranked, KS, len(self.prepared.items), self.slices(ranked.items))
+    def sums(self, ranked: RankedTargets, slices: bool = True) -> MetricSums:
+        """All measures of some users' rankings, with or without those of slices."""
+        return MetricSums.of(ranked, KS, len(self.prepared.items), self.slices(ranked.items) if slices else None)
 
     def user_sums(self, ranked: RankedTargets) -> UserSums:
         """Each user's share in them."""

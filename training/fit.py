@@ -118,7 +118,7 @@ def fit(
             devices=1,
             precision=settings.precision,
             gradient_clip_val=settings.gradient_clip or None,
-            check_val_every_n_epoch=settings.validate_every,
+            check_val_every_n_epoch=min(settings.validate_every, epochs or settings.max_epochs),
             limit_val_batches=None if validate else 0,
             num_sanity_val_steps=0,
             logger=False,

@@ -80,7 +80,7 @@ class TwoTowerTraining(pl.LightningModule):
     def validation_step(self, users: np.ndarray, _: int) -> None:
         """Ranks the whole catalogue for a chunk of users."""
         ranking = self._evaluation.rank(users, self._scores.scorer(users))
-        self._sums.append(self._evaluation.sums(RankedTargets.of(*ranking)))
+        self._sums.append(self._evaluation.sums(RankedTargets.of(*ranking), slices=False))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the ranking metrics."""

@@ -101,7 +101,7 @@ class Embeddings(nn.Module):
         bags: dict[str, Jagged] = {}
         for feature, jagged in sparse.items():
             rows = jagged.values
-            if self.training and self.plan.unknown_rate and feature == self.lookups[feature].identity:
+            if self.training and self.plan.unknown_rate and self.lookups[feature].unknowns:
                 forget = torch.rand(rows.shape, device=rows.device) < self.plan.unknown_rate
                 rows = torch.where(forget, -1, rows)
             for n, address in enumerate(self.addresses(feature, rows)):

@@ -73,12 +73,14 @@ class FeatureLookup:
 
     Args:
         feature: Its name in batches.
-        identity: The vocabulary it speaks of: itself, or the item id for a history. Features of one identity share
-            rows: the same item has one vector, wherever it occurs.
+        identity: Whose rows it uses: its own, or those of another feature with the same vocabulary, so that an item
+            has one vector as a candidate and in a history.
         pooling: How several values become one vector: "sum", "mean", or "sqrt" (sum over the square root of their
             number: the longer the history, the longer its vector, but slowly).
+        unknowns: Whether it may hold unknown ids. Histories drop theirs, so they need no default vector.
     """
 
     feature: str
     identity: str
     pooling: Literal["sum", "mean", "sqrt"] = "mean"
+    unknowns: bool = True

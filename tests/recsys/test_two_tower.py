@@ -62,7 +62,7 @@ def test_vectors_have_the_declared_width(kind: str, bias: bool, hidden: tuple[in
 
 
 def test_cosine_scores_are_the_cosine_over_the_temperature_plus_the_bias() -> None:
-    model = _model(similarity="cosine", temperature=0.25)
+    model = _model(similarity="cosine", temperature=0.25, item_bias=True)
     users, items = model.encode_users(_users([1])), model.encode_items(_items())
     cosine = torch.nn.functional.cosine_similarity(users[:, None, :6], items[None, :, :6], dim=2)
     torch.testing.assert_close(users @ items.T, cosine / 0.25 + items[:, 6])
@@ -75,6 +75,19 @@ def test_every_declared_feature_reaches_the_vector() -> None:
     items = model.encode_items(_items())
     dearer = model.encode_items(_items(price=3.0))
     assert not torch.equal(items[0], dearer[0]) and torch.equal(items[1], dearer[1])
+
+
+@pytest.mark.parametrize("kind", ["collisionless", "multiplexed"])
+def test_a_tied_history_uses_the_items_own_embeddings(kind: str) -> None:
+    plan = EmbeddingPlan(kind=kind, width=8)
+    sizes = {
+        tied: sum(one.numel() for one in _model(embeddings=plan, tie_history=tied).parameters())
+        for tied in (True, False)
+    }
+    assert sizes[False] - sizes[True] == (4 + 1) * 8  # a row of width 8 for each of 4 items and the unknown one
+    tied = _model(embeddings=plan, tie_history=True)
+    sparse = {"item_id": _jagged([2]), "history": _jagged([2])}
+    torch.testing.assert_close(tied.embeddings(sparse)["item_id"], tied.embeddings(sparse)["history"])
 
 
 def test_a_user_vector_does_not_depend_on_its_batch() -> None:

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"data.settings.interactions={arguments.interactions}",
             f"data.settings.seed={arguments.seed}",
             f"seed={arguments.seed}",
+            "optimiser.max_epochs=20",
             *arguments.settings,
         ],
     )

@@ -13,7 +13,7 @@ from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
 LOOKUPS = [
     FeatureLookup("item_id", "item_id"),
     FeatureLookup("genres", "genres", "mean"),
-    FeatureLookup("history", "item_id", "sqrt"),
+    FeatureLookup("history", "item_id", "sqrt", unknowns=False),
 ]
 KEYS = {"item_id": np.array([5, -7, 2**60, 11]), "genres": np.array([1, 2, 3])}
 

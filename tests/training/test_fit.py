@@ -1,0 +1,108 @@
+"""Fitting: the model learns, the best epoch is kept, and a killed run resumes to the same end."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from features.errors import InputError
+from features.prepared import Prepared
+from features.splits import TEST
+from training.config import TrainConfig, load_config
+from training.data import prepare
+from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_baselines
+from training.fit import fit
+
+ROOT = Path(__file__).parents[2]
+
+
+def _validation(model, prepared: Prepared) -> dict[str, float]:
+    evaluation = Evaluation(prepared, "validation")
+    return evaluate(evaluation, ModelScores(model, evaluation).scorer)
+
+
+def test_fitting_learns_and_keeps_the_best_epoch(small_config, small_prepared, tmp_path) -> None:
+    seen = []
+    fitted = fit(small_config, small_prepared, tmp_path, report=lambda figures, epoch: seen.append((epoch, figures)))
+    assert [epoch for epoch, _ in seen] == [1, 2, 3, 4]
+    assert seen[-1][1]["train/loss"] < seen[0][1]["train/loss"]
+    best = max(figures["validation/ndcg@10"] for _, figures in seen)
+    assert fitted.validation == pytest.approx(best)
+    assert _validation(fitted.model, small_prepared)["ndcg@10"] == pytest.approx(best, abs=1e-6)
+    popularity = evaluate_baselines(small_prepared, "validation")["popularity"]
+    assert best > popularity["ndcg@10"]
+
+
+def test_a_model_learns_the_planted_interests(tmp_path) -> None:
+    settings = ["data.settings.interactions=8000", "model.dim=32", "model.embeddings.width=32", "optimiser.max_epochs=8"]
+    config = load_config(settings=[*settings, "examples.batch_size=64", "optimiser.lr=0.01"])
+    prepared = prepare(config)
+    fitted = fit(config, prepared, tmp_path)
+    popularity = evaluate_baselines(prepared, "validation")["popularity"]
+    assert fitted.validation > 2 * popularity["ndcg@10"]
+
+
+@pytest.mark.parametrize("loss", ["in-batch", "mixed"])
+def test_sampled_losses_train_too(small_prepared, tmp_path, loss: str) -> None:
+    settings = ["examples.unit=interactions", "examples.batch_size=256", "optimiser.lr=0.01", f"loss.name={loss}"]
+    config = load_config(settings=[*settings, "model.dim=16", "model.embeddings.width=16", "optimiser.max_epochs=2"])
+    losses = []
+    fit(config, small_prepared, tmp_path, report=lambda figures, _: losses.append(figures["train/loss"]))
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
+
+
+def test_refitting_runs_the_asked_epochs_without_validation(small_config, small_prepared, tmp_path) -> None:
+    seen = []
+    fitted = fit(small_config, small_prepared, tmp_path, epochs=2, report=lambda figures, _: seen.append(figures))
+    assert len(seen) == 2 and fitted.best_epoch == 2
+    assert not any("validation/ndcg@10" in figures for figures in seen)
+
+
+def test_the_same_seed_gives_the_same_model(small_config, small_prepared, tmp_path) -> None:
+    one = fit(small_config, small_prepared, tmp_path / "a").model.state_dict()
+    other = fit(small_config, small_prepared, tmp_path / "b").model.state_dict()
+    for name, weight in one.items():
+        torch.testing.assert_close(weight, other[name])
+
+
+def test_nothing_to_train_on_is_told(small_config: TrainConfig, small_prepared: Prepared, tmp_path: Path) -> None:
+    split = dataclasses.replace(small_prepared.split, parts=np.full_like(small_prepared.split.parts, TEST))
+    with pytest.raises(InputError, match="no training interaction"):
+        fit(small_config, dataclasses.replace(small_prepared, split=split), tmp_path)
+
+
+def test_a_killed_run_resumes_to_the_same_figures(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "training.cli", "train", "two-tower", "--no-mlflow"]
+    for setting in ("data.settings.interactions=3000", "model.dim=16", "optimiser.max_epochs=30", "optimiser.patience=30"):
+        arguments += ["--set", setting]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def train(folder: str, *more: str) -> subprocess.Popen:
+        command = [*arguments, "--run-dir", str(tmp_path / folder), "--json", *more]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    killed = train("killed")
+    checkpoint = tmp_path / "killed" / "checkpoints" / "last.ckpt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed" / "result.json").exists(), "it was over before it could be killed"
+    figures = []
+    for run in (train("killed", "--resume"), train("undisturbed")):
+        out, _ = run.communicate(timeout=170)
+        assert run.returncode == 0
+        figures.append(json.loads(out.decode().splitlines()[-1]))
+    resumed, undisturbed = figures
+    for name in ("hr@10", "ndcg@10", "validation_ndcg@10", "best_epoch"):
+        assert resumed[name] == pytest.approx(undisturbed[name], abs=1e-6)

@@ -35,13 +35,14 @@ def canonical_ids(values: pl.Series, column: str) -> pl.Series:
     if dtype == pl.Null:
         return values.cast(pl.String)
     if dtype.is_integer():
-        too_large = values.filter((values > _LARGEST) | (values < _SMALLEST)) if dtype in _WIDE else ()
-        if len(too_large):
+        fitting = values.cast(pl.Int64, strict=False)
+        if fitting.null_count() > values.null_count():
+            outside = values.filter(fitting.is_null() & values.is_not_null())
             raise InputError(
-                f"column {column!r} has {len(too_large)} integer ids outside 64 signed bits, such as {too_large[0]}; "
+                f"column {column!r} has {len(outside)} integer ids outside 64 signed bits, such as {outside[0]}; "
                 "give them as strings"
             )
-        return values.cast(pl.Int64)
+        return fitting
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return values.cast(pl.String)
     if dtype.is_float():
@@ -74,8 +75,6 @@ def as_ids(ids: pl.Series | np.ndarray | Sequence[int | str], name: str) -> pl.S
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise InputError(f"the ids {name!r} are of type {names}; ids are all integers or all strings")
 
-
-_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)
 
 
 def integers_if_exact(*columns: pl.Series) -> list[pl.Series]:

@@ -133,6 +133,11 @@ class JaggedArray:
         # position j of the output is start of its row + (j - where its row starts in the output)
         return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0), lengths
 
+    def rows(self, rows: np.ndarray) -> JaggedArray:
+        """The given rows, in the given order, as an array of their own."""
+        positions, lengths = self.positions(rows)
+        return JaggedArray(self.values[positions], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
     def take(self, rows: np.ndarray) -> Jagged:
         """The given rows, in the given order, as tensors."""
         positions, lengths = self.positions(rows)

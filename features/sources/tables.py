@@ -103,11 +103,12 @@ def write_tables(dataset: Dataset, folder: Path | str) -> None:
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         partial.mkdir(parents=True)
-        dataset.interactions.write_parquet(partial / "interactions.parquet")
-        dataset.items.write_parquet(partial / "items.parquet")
-        dataset.users.write_parquet(partial / "users.parquet")
-        columns = {one: one for one in dataset.interactions.columns}
-        content = {"interactions": {"columns": columns}, "features": dataset.schema.to_json()}
+        content: dict[str, Any] = {}
+        for table in _TABLES:
+            frame = getattr(dataset, table)
+            frame.write_parquet(partial / f"{table}.parquet")
+            content[table] = {"columns": {one: one for one in frame.columns}}
+        content["features"] = dataset.schema.to_json()
         (partial / "schema.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         partial.replace(folder)
     except OSError as error:

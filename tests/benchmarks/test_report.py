@@ -1,0 +1,56 @@
+"""The shared form of benchmark results."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).resolve().parents[2] / "benchmarks" / "report.py"
+
+
+@pytest.fixture(scope="module")
+def report():
+    spec = importlib.util.spec_from_file_location("benchmark_report", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_rows_become_a_table_and_json(report, tmp_path, capsys) -> None:
+    made = report.Report("speed")
+    made.add("shop/small", "hr@10", 0.25, sd=0.01, n=3, seconds=1.5, settings={"dim": 8})
+    made.add("shop/small", "hr@10", 0.2, source="A paper, 2020")
+    made.finish(tmp_path / "deep" / "speed.json")
+    printed = capsys.readouterr().out
+    assert "shop/small" in printed and "0.25" in printed and "A paper, 2020" in printed
+    content = json.loads((tmp_path / "deep" / "speed.json").read_text())
+    assert set(content) == {"benchmark", "git", "machine", "threads", "date", "rows"}
+    assert content["rows"][0] == {
+        "case": "shop/small",
+        "metric": "hr@10",
+        "mean": 0.25,
+        "sd": 0.01,
+        "n": 3,
+        "seconds": 1.5,
+        "settings": {"dim": 8},
+        "source": "measured",
+    }
+    assert [one.name for one in (tmp_path / "deep").iterdir()] == ["speed.json"]
+
+
+def test_a_quick_run_leaves_the_committed_results_alone(report, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    quick = report.Report("speed", quick=True)
+    quick.add("a", "b", 1)
+    quick.finish()
+    assert not list(tmp_path.iterdir())
+    full = report.Report("speed")
+    full.add("a", "b", 1)
+    full.finish()
+    assert [one.name for one in tmp_path.iterdir()] == ["speed.json"]
+
+
+def test_the_options_are_the_same_everywhere(report) -> None:
+    options = report.arguments("what it measures").parse_args(["--quick", "--out", "x.json", "--data-root", "data"])
+    assert (options.quick, options.out, options.data_root) == (True, Path("x.json"), Path("data"))

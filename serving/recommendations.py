@@ -51,7 +51,7 @@ class Recommendations:
         lengths = [len(one) for one in self.item_ids]
         frame = pl.DataFrame(
             {
-                "user_id": pl.Series(self.user_ids, dtype=None if any(self.user_ids) else pl.String),
+                "user_id": _id_column(self.user_ids),
                 "item_id": self.item_ids,
                 "score": pl.Series(self.scores, dtype=pl.List(pl.Float32)),
                 "source": pl.Series(self.sources, dtype=pl.String),
@@ -93,3 +93,11 @@ class Recommendations:
         if len(self) > 5:
             lines.append(f"... {len(self) - 5} more users")
         return "\n".join(lines) or "Recommendations for nobody"
+
+
+def _id_column(ids: Sequence[str | int | None]) -> pl.Series:
+    """Integers where all are and fit, else strings: what was asked may be of both kinds."""
+    given = [one for one in ids if one is not None]
+    if given and all(not isinstance(one, str) and -(2**63) <= one < 2**63 for one in given):
+        return pl.Series([None if one is None else int(one) for one in ids], dtype=pl.Int64)
+    return pl.Series([None if one is None else str(one) for one in ids], dtype=pl.String)

@@ -223,6 +223,9 @@ def test_frames_and_pictures_for_people(generator, integer_generator):
     numbers = integer_generator.recommend([None, 17], k=2).to_frame()
     assert numbers["user_id"].to_list() == [None, None, 17, 17]
     assert numbers["item_id"].dtype == pl.Int64
+    assert integer_generator.recommend([0, None], k=1).to_frame()["user_id"].to_list() == [0, None]
+    assert integer_generator.recommend([0, "17"], k=1).to_frame()["user_id"].to_list() == ["0", "17"]
+    assert integer_generator.recommend([2**70], k=1).to_frame()["user_id"].to_list() == [str(2**70)]
     nobody = generator.recommend([])
     assert len(nobody) == 0
     assert nobody.to_frame().height == 0

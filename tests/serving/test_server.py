@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import subprocess
@@ -89,6 +90,18 @@ def test_serving_has_imported_nothing_that_only_training_needs(server):
         "pandas",
         "scipy",
     }
+
+
+def test_answers_that_follow_each_other_do_not_wait_for_acknowledgements(server):
+    connection = http.client.HTTPConnection("127.0.0.1", server[1], timeout=30)
+    seconds = []
+    for _ in range(15):
+        began = time.perf_counter()
+        connection.request("GET", "/healthz")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - began)
+    connection.close()
+    assert min(seconds[5:]) < 0.03
 
 
 def raw(port, data, shut=False, limit=30):

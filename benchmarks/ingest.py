@@ -125,7 +125,7 @@ def main() -> None:
             peaks = [one["bytes"] / (24 * one["n"]) for one in runs]
             seconds = [one["seconds"] for one in runs]
             steps = {step: round(min(one["steps"][step] for one in runs), 3) for step in runs[0]["steps"]}
-            settings = {"threads": THREADS, "batch": BATCH, "split": "random 80/10/10", "seconds_of_steps": steps}
+            settings = {"threads": THREADS, "batch": BATCH, "split": "random 80:10:10", "seconds_of_steps": steps}
             for metric, values in (("interactions_per_second", speeds), ("peak_over_data", peaks)):
                 mean = sum(values) / len(values)
                 sd = (sum((one - mean) ** 2 for one in values) / max(len(values) - 1, 1)) ** 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -121,14 +122,19 @@ class Vocabulary:
         """(n,) -> (n,); where `ids` is null, anything."""
         if ids.dtype == pl.Int64:
             return self._index.positions(ids.fill_null(0).to_numpy())
-        found = self._index.positions(_string_hashes(ids))
+        found = self._index.positions(_string_hashes(ids, self._seed))
         # equal hashes are no proof that the strings are equal
         same = (self.ids.gather(np.maximum(found, 0)) == ids).fill_null(False).to_numpy()
         return np.where(same, found, -1)
 
     @cached_property
     def _index(self) -> IdIndex:
-        return IdIndex(_string_hashes(self.ids) if self.ids.dtype == pl.String else self.ids.to_numpy())
+        return IdIndex(_string_hashes(self.ids, self._seed) if self.ids.dtype == pl.String else self.ids.to_numpy())
+
+    @cached_property
+    def _seed(self) -> int:
+        """Of the hashes that strings are looked up by: the first with which no two of ours have the same."""
+        return next(seed for seed in count() if self.ids.hash(seed=seed).n_unique() == len(self))
 
     def _refuse_equal_keys(self) -> None:
         order = np.argsort(self.keys)
@@ -200,6 +206,6 @@ def _distinct(ids: pl.Series) -> pl.Series:
     return ids.unique().sort()
 
 
-def _string_hashes(ids: pl.Series) -> np.ndarray:
+def _string_hashes(ids: pl.Series, seed: int) -> np.ndarray:
     """For look-ups within this process only, and checked there: polars' hash differs between its versions."""
-    return ids.hash(seed=0).to_numpy().view(np.int64)
+    return ids.hash(seed=seed).to_numpy().view(np.int64)

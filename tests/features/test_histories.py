@@ -20,6 +20,11 @@ def test_the_order_is_user_time_position(log: list[tuple[int, int]], sorted_by_t
     for user in range(6):
         expected = sorted((time, place) for place, (one, time) in enumerate(log) if one == user)
         assert made.row(user).tolist() == [100 + place for _, place in expected]
+    chosen = np.arange(len(log)) % 3 != 1
+    some = histories(users, np.arange(len(log)), times, 6, chosen)
+    expected = histories(users[chosen], np.flatnonzero(chosen), times[chosen], 6)
+    assert some.values.tolist() == expected.values.tolist()
+    assert some.offsets.tolist() == expected.offsets.tolist()
     assert (users == given_users).all()  # the sorts work in place, but not in the caller's arrays
     assert (times == given_times).all()
 

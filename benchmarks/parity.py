@@ -39,7 +39,12 @@ def main() -> None:
     options = arguments(__doc__).parse_args()
     report = Report("parity", quick=options.quick)
     if options.quick:
-        settings = ["data.settings.interactions=3000", "optimiser.max_epochs=1", "model.dim=16"]
+        settings = [
+            "data.settings.interactions=2000",
+            "optimiser.max_epochs=1",
+            "model.dim=16",
+            "optimiser.backend=torch",
+        ]
         case, config = "generated", load_config(settings=settings, data__name="generated")
     else:
         if options.data_root is None:

@@ -31,7 +31,7 @@ def main() -> None:
     options = arguments(__doc__).parse_args()
     report = Report("two_tower", quick=options.quick)
     if options.quick:
-        small = ["data.settings.interactions=4000", "optimiser.max_epochs=2", "model.dim=16"]
+        small = ["data.settings.interactions=1000", "optimiser.max_epochs=1", "model.dim=16", "optimiser.backend=torch"]
         compare(report, "generated", {"data__name": "generated"}, small, seeds=1)
     else:
         if options.data_root is None:

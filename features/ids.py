@@ -76,7 +76,6 @@ def as_ids(ids: pl.Series | np.ndarray | Sequence[int | str], name: str) -> pl.S
     raise InputError(f"the ids {name!r} are of type {names}; ids are all integers or all strings")
 
 
-
 def integers_if_exact(*columns: pl.Series) -> list[pl.Series]:
     """Text ids as Int64, if every one of them, in every column, is written exactly as that integer is written.
 

@@ -47,12 +47,12 @@ class Prepared:
 
     def part(self, *parts: int) -> JaggedArray:
         """Each user's items of the given parts, oldest first. (U rows)"""
-        chosen = np.isin(self.split.parts, parts)
         return histories(
-            self.user_rows[chosen],
-            self.item_rows[chosen],
-            self.dataset.interactions["timestamp"].to_numpy()[chosen],
+            self.user_rows,
+            self.item_rows,
+            self.dataset.interactions["timestamp"].to_numpy(),
             len(self.users),
+            chosen=np.isin(self.split.parts, parts),
         )
 
     @cached_property

@@ -133,18 +133,18 @@ class TwoTower(nn.Module):
         item_id = next((feature.name for feature in item if isinstance(feature, Id)), None)
         if schema.history is not None and item_id is None:
             raise InputError(f"the sequence {schema.history.name!r} needs an item feature of kind 'id'")
-        lookups, keys = [], {}
+        lookups, identities = [], {}
         for feature in (*item, *user):
             if not feature.embedded:
                 continue
             if isinstance(feature, Sequence):
                 identity = item_id if config.tie_history else feature.name
                 lookups.append(FeatureLookup(feature.name, identity, config.history_pooling, unknowns=False))
-                keys[identity] = vocabularies[item_id].keys
+                identities[identity] = vocabularies[item_id]
             else:
                 lookups.append(FeatureLookup(feature.name, feature.name))
-                keys[feature.name] = vocabularies[feature.name].keys
-        self.embeddings = Embeddings(config.embeddings, lookups, keys, backend)
+                identities[feature.name] = vocabularies[feature.name]
+        self.embeddings = Embeddings(config.embeddings, lookups, identities, backend)
         width = config.embeddings.width
         self.user_tower = Tower(user, width, config.user_hidden, config.dim, config.dropout)
         self.item_tower = Tower(item, width, config.item_hidden, config.dim + config.item_bias, config.dropout)

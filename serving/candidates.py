@@ -148,9 +148,7 @@ class CandidateGenerator:
 
         rows: list[np.ndarray] = [np.empty(0, np.int64)] * len(asked)
         scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(asked)
-        found_scores, found = self.bundle.index.search(
-            vectors, k, None if exclude is None else _rows(exclude, personal)
-        )
+        found_scores, found = self.bundle.index.search(vectors, k, None if exclude is None else exclude.rows(personal))
         lengths = (found >= 0).sum(axis=1).tolist()
         for n, user in enumerate(personal.tolist()):
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
@@ -175,7 +173,7 @@ class CandidateGenerator:
                 said = pl.DataFrame({"": np.zeros(len(chosen), np.int8)}) if frame is None else frame[start + chosen]
                 batch = self._described(asked, chosen, said)
             if self._history is not None:
-                history = _rows(self._recent(asked.histories), chosen)
+                history = self._recent(asked.histories).rows(chosen)
                 batch.sparse[self._history] = Jagged(
                     torch.from_numpy(history.values), torch.from_numpy(history.lengths)
                 )
@@ -216,8 +214,3 @@ class CandidateGenerator:
         self.bundle.known.warm()
         first = self.item_ids.ids(np.zeros(min(1, len(self.bundle.items)), np.int64))
         self.recommend([*self.user_ids.ids(np.zeros(min(1, len(self.bundle.users)), np.int64)), None], [None, first])
-
-
-def _rows(jagged: JaggedArray, rows: np.ndarray) -> JaggedArray:
-    positions, lengths = jagged.positions(rows)
-    return JaggedArray(jagged.values[positions], np.concatenate([[0], np.cumsum(lengths)]))

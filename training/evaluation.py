@@ -202,7 +202,7 @@ def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict
     out = {}
     for name, baseline in (("popularity", Popularity()), ("item-knn", ItemKNN())):
         fitted = baseline.fit(prepared.train, len(prepared.items))
-        out[name] = evaluate(evaluation, lambda users, fitted=fitted: fitted.scorer(_rows(evaluation.histories, users)))
+        out[name] = evaluate(evaluation, lambda users, fitted=fitted: fitted.scorer(evaluation.histories.rows(users)))
     return out
 
 
@@ -220,9 +220,3 @@ def evaluate_scores(scores_of: Callable[[list], np.ndarray], prepared: Prepared)
         return lambda rows, items: scores[rows, items].clone()
 
     return evaluate(evaluation, scorer_of)
-
-
-def _rows(jagged: JaggedArray, rows: np.ndarray) -> JaggedArray:
-    """The given rows as an array of rows of their own."""
-    positions, lengths = jagged.positions(rows)
-    return JaggedArray(jagged.values[positions], np.concatenate([[0], np.cumsum(lengths)]))

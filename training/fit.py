@@ -45,8 +45,10 @@ class _Reporter(Callback):
         self._report = report
 
     def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        epoch = trainer.current_epoch + 1
+        validated = epoch % trainer.check_val_every_n_epoch == 0  # else Lightning still holds an earlier epoch's
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._report(figures, trainer.current_epoch + 1)
+        self._report({name: one for name, one in figures.items() if validated or name != MONITOR}, epoch)
 
 
 class _Progress(TQDMProgressBar):

@@ -31,7 +31,7 @@ class Promotion:
 
 def challenge(name: str, version: str, uri: str | None = None) -> None:
     """Makes a version the challenger."""
-    connect(uri).MlflowClient().set_registered_model_alias(name, CHALLENGER, version)
+    connect(uri, create=False).MlflowClient().set_registered_model_alias(name, CHALLENGER, version)
 
 
 def promote(name: str, version: str | None = None, uri: str | None = None) -> Promotion:
@@ -45,7 +45,7 @@ def promote(name: str, version: str | None = None, uri: str | None = None) -> Pr
     Raises:
         InputError: No such model or version, or the version is champion already.
     """
-    client = connect(uri).MlflowClient()
+    client = connect(uri, create=False).MlflowClient()
     aliases = _aliases(client, name)
     chosen = version or aliases.get(CHALLENGER) or _newest(client, name)
     _require(client, name, chosen)
@@ -66,7 +66,7 @@ def rollback(name: str, uri: str | None = None) -> Promotion:
     Raises:
         InputError: No such model, or no version is `previous`.
     """
-    client = connect(uri).MlflowClient()
+    client = connect(uri, create=False).MlflowClient()
     aliases = _aliases(client, name)
     previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
     if previous is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 import platform
@@ -15,6 +17,8 @@ from features.errors import InputError
 
 # MLflow reports its use to its makers unless told not to
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# a bar for files that are copied within a second
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 
@@ -22,11 +26,15 @@ DEFAULT_URI = "sqlite:///mlflow.db"
 LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-lightning", "polars", "numpy", "mlflow")
 
 
-def connect(uri: str | None = None):
+def connect(uri: str | None = None, create: bool = True):
     """MLflow, pointed at `uri`, else at MLFLOW_TRACKING_URI, else at `mlflow.db` in this folder.
 
+    Args:
+        uri: The tracking store.
+        create: Make an SQLite store that does not exist yet.
+
     Raises:
-        InputError: The store does not answer.
+        InputError: The store does not exist, or does not answer.
     """
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -34,6 +42,9 @@ def connect(uri: str | None = None):
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     where = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    path = where.removeprefix("sqlite:///").partition("?")[0]
+    if not create and where.startswith("sqlite:///") and not Path(path).is_file():
+        raise InputError(f"the tracking store {where} does not exist")
     mlflow.set_tracking_uri(where)
     try:
         mlflow.search_experiments(max_results=1)
@@ -123,7 +134,8 @@ class TrackedRun:
         """
         from serving.pyfunc_model import log_bundle
 
-        logged = log_bundle(folder, registered_model_name=register)
+        with contextlib.redirect_stderr(io.StringIO()):  # where MLflow says what `register` says already
+            logged = log_bundle(folder, registered_model_name=register)
         number = getattr(logged, "registered_model_version", None)
         return None if number is None else str(number)
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from features.batches import Jagged
 from features.hashing import bucket, mix64, salt_of, string_keys
+from features.vocabulary import Vocabulary
 from recsys.embeddings.plan import EmbeddingPlan, FeatureLookup
 from recsys.embeddings.tables import PlainTables, TableShape
 
@@ -25,12 +26,13 @@ class Embeddings(nn.Module):
     Args:
         plan: How features are embedded.
         lookups: The features, with their identities and poolings.
-        keys: For each identity the 64 bits of its vocabulary's raw ids, in row order. (V,) int64
+        vocabularies: For each identity, the ids that its rows stand for.
         backend: "torch" looks up with plain torch kernels (serving); "torchrec" with an EmbeddingBagCollection
             (training). The state dictionaries are the same.
 
     Example:
-        >>> embed = Embeddings(EmbeddingPlan(width=4), [FeatureLookup("item_id", "item_id")], {"item_id": np.arange(9)})
+        >>> items = Vocabulary.fit("item_id", pl.Series(range(9)))
+        >>> embed = Embeddings(EmbeddingPlan(width=4), [FeatureLookup("item_id", "item_id")], {"item_id": items})
         >>> embed({"item_id": Jagged(torch.tensor([3, 8, -1]), torch.tensor([2, 1]))})["item_id"].shape
         torch.Size([2, 4])
     """
@@ -39,13 +41,13 @@ class Embeddings(nn.Module):
         self,
         plan: EmbeddingPlan,
         lookups: Sequence[FeatureLookup],
-        keys: Mapping[str, np.ndarray],
+        vocabularies: Mapping[str, Vocabulary],
         backend: Literal["torch", "torchrec"] = "torch",
     ) -> None:
         super().__init__()
         self.plan = plan
         self.lookups = {lookup.feature: lookup for lookup in lookups}
-        self.sizes = {lookup.identity: len(keys[lookup.identity]) for lookup in lookups}
+        self.sizes = {lookup.identity: len(vocabularies[lookup.identity]) for lookup in lookups}
         self._count = plan.lookups if plan.kind == "multiplexed" else 1
         self.shapes = shapes = self._shapes()
         if backend == "torchrec":
@@ -55,11 +57,10 @@ class Embeddings(nn.Module):
         else:
             self.tables = PlainTables(shapes, plan.initial_range)
         if plan.kind == "multiplexed":
-            unknown = torch.from_numpy(string_keys(pl.Series([_UNKNOWN])))
             for identity in self.sizes:
-                with_default = torch.cat([torch.from_numpy(np.array(keys[identity], dtype=np.int64)), unknown])
-                # follows from the vocabulary, so it is not a weight
-                self.register_buffer(f"_keys_{identity}", with_default, persistent=False)
+                # hashed once, not at each look-up; it follows from the vocabulary, so it is not a weight
+                addresses = _addresses(identity, vocabularies[identity], self._count, shapes[0].rows)
+                self.register_buffer(f"_addresses_{identity}", addresses, persistent=False)
 
     def _shapes(self) -> list[TableShape]:
         """The tables, and which look-ups each of them answers."""
@@ -86,8 +87,7 @@ class Embeddings(nn.Module):
         rows = torch.where(rows < 0, self.sizes[identity], rows)  # the default entry comes after the last id
         if self.plan.kind == "collisionless":
             return [rows]
-        keys = getattr(self, f"_keys_{identity}")[rows]
-        return [bucket(mix64(keys, salt_of(identity, n)), self.shapes[0].rows) for n in range(self._count)]
+        return list(getattr(self, f"_addresses_{identity}")[rows].unbind(1))
 
     def forward(self, sparse: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Embeds the features that are given, of B users or B items.
@@ -121,3 +121,10 @@ class Embeddings(nn.Module):
             return summed
         count = lengths.clamp(min=1).to(summed.dtype)[:, None]  # (B, 1)
         return summed / (count if pooling == "mean" else count.sqrt())
+
+
+def _addresses(identity: str, vocabulary: Vocabulary, count: int, n_rows: int) -> Tensor:
+    """Where each id's look-ups are in the shared table, and at the end those of the unknown id. (V + 1, count) int64"""
+    unknown = string_keys(pl.Series([_UNKNOWN]))
+    keys = torch.from_numpy(np.concatenate([vocabulary.keys, unknown]))
+    return torch.stack([bucket(mix64(keys, salt_of(identity, n)), n_rows) for n in range(count)], dim=1)

@@ -66,7 +66,18 @@ def test_own_tables_go_the_whole_way(capsys: pytest.CaptureFixture, store: str, 
     assert {"dataset", "split_hash", "seed", "hr@10", "ndcg@10", "seconds", "baselines"} <= figures.keys()
     assert main(["promote", "shop"]) == 0
     capsys.readouterr()
-    asked = ["recommend", "--model", "models:/shop@champion", "--user", "u3", "--history", "007,005", "-k", "4", "--json"]
+    asked = [
+        "recommend",
+        "--model",
+        "models:/shop@champion",
+        "--user",
+        "u3",
+        "--history",
+        "007,005",
+        "-k",
+        "4",
+        "--json",
+    ]
     assert main(asked) == 0
     known, stranger = json.loads(capsys.readouterr().out)
     assert known["source"] == "user" and stranger["source"] == "history"
@@ -106,7 +117,17 @@ def test_a_table_that_cannot_be_used_is_named(
     capsys: pytest.CaptureFixture, store: str, shop: Path, name: str, text: str, named: str
 ) -> None:
     _write(shop, name, text)
-    train = ["train", "two-tower", "--data", "tables", "--root", str(shop), "--run-dir", str(shop.parent / "run"), *QUICK]
+    train = [
+        "train",
+        "two-tower",
+        "--data",
+        "tables",
+        "--root",
+        str(shop),
+        "--run-dir",
+        str(shop.parent / "run"),
+        *QUICK,
+    ]
     assert named in _error(capsys, *train)
     assert not (shop.parent / "run").exists() and not (shop.parent / "mlflow.db").exists()
 
@@ -139,11 +160,11 @@ def test_a_truncated_zip_is_named(capsys: pytest.CaptureFixture, store: str, tmp
         (["train", "two-tower", "--config", "absent.yaml"], "absent.yaml"),
         (["train", "two-tower", "--seeds", "0"], "--seeds"),
         (["train", "two-tower", "--no-mlflow", "--register", "x"], "--register"),
-        (["recommend", "--model", "models:/nobody@champion", "--user", "1"], "nobody"),
+        (["recommend", "--model", "models:/nobody@champion", "--user", "1"], "mlflow.db"),
         (["recommend", "--model", "no-such-folder", "--user", "1"], "no-such-folder"),
         (["recommend", "--model", "x"], "--user"),
-        (["promote", "nobody"], "nobody"),
-        (["rollback", "nobody"], "nobody"),
+        (["promote", "nobody"], "mlflow.db"),
+        (["rollback", "nobody"], "mlflow.db"),
     ],
 )
 def test_wrong_arguments_are_named(capsys: pytest.CaptureFixture, store: str, argv: list[str], named: str) -> None:

@@ -10,7 +10,9 @@ from training.config import TrainConfig, as_dict, flat, load_config
 
 
 def test_a_configuration_survives_its_file(tmp_path: Path) -> None:
-    config = load_config(settings=["model.user_hidden=[32,16]", "data.settings.seed=3", "loss.settings.temperature=0.5"])
+    config = load_config(
+        settings=["model.user_hidden=[32,16]", "data.settings.seed=3", "loss.settings.temperature=0.5"]
+    )
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(as_dict(config)))
     assert load_config(tmp_path / "config.yaml") == config
     assert flat(config)["model.embeddings.kind"] == "multiplexed"

@@ -29,6 +29,9 @@ def fake_site(tmp_path, monkeypatch):
         head = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {line}" for line in requires)]
         (info / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", *head]) + "\n", encoding="utf-8")
         record = [f"{info.name}/METADATA", f"{info.name}/RECORD", *files]
+        for path in files:  # metadata leaves out recorded files that are not there
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
         (info / "RECORD").write_text("".join(f"{path},,\n" for path in record), encoding="utf-8")
 
     monkeypatch.syspath_prepend(str(tmp_path))

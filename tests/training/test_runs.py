@@ -129,7 +129,9 @@ def test_a_registered_model_answers_as_pyfunc_what_the_generator_answers(tracked
 
 
 def test_leave_one_out_histories_hold_the_validation_item(small_config: TrainConfig, tmp_path: Path) -> None:
-    config = load_config(settings=["split.name=leave-one-out", "data.settings.interactions=2000", "optimiser.max_epochs=1"])
+    config = load_config(
+        settings=["split.name=leave-one-out", "data.settings.interactions=2000", "optimiser.max_epochs=1"]
+    )
     result = run(config, RunOptions(folder=tmp_path / "run", track=False))
     assert Manifest.read(result.bundle).split["test_history"] == "train+validation"
     assert json.loads((tmp_path / "run" / "result.json").read_text())["figures"]["hr@10"] == result.figures["hr@10"]

@@ -1,6 +1,6 @@
 """The look-ups: both kinds of table, unknown ids, and plain torch against TorchRec."""
 
-import numpy as np
+import polars as pl
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from features.batches import Jagged
 from features.errors import InputError
+from features.vocabulary import Vocabulary
 from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
 
 LOOKUPS = [
@@ -15,7 +16,10 @@ LOOKUPS = [
     FeatureLookup("genres", "genres", "mean"),
     FeatureLookup("history", "item_id", "sqrt", unknowns=False),
 ]
-KEYS = {"item_id": np.array([5, -7, 2**60, 11]), "genres": np.array([1, 2, 3])}
+VOCABULARIES = {
+    "item_id": Vocabulary("item_id", pl.Series([5, -7, 2**60, 11])),
+    "genres": Vocabulary("genres", pl.Series([1, 2, 3])),
+}
 
 
 def _jagged(rows: list[list[int]]) -> Jagged:
@@ -27,7 +31,7 @@ def _jagged(rows: list[list[int]]) -> Jagged:
 
 def _built(kind: str, backend: str = "torch", **plan) -> Embeddings:
     torch.manual_seed(0)
-    return Embeddings(EmbeddingPlan(kind=kind, width=8, **plan), LOOKUPS, KEYS, backend).eval()
+    return Embeddings(EmbeddingPlan(kind=kind, width=8, **plan), LOOKUPS, VOCABULARIES, backend).eval()
 
 
 @pytest.mark.parametrize("kind", ["collisionless", "multiplexed"])
@@ -89,7 +93,7 @@ def test_addresses_follow_the_raw_id_not_its_row() -> None:
     other = Embeddings(
         EmbeddingPlan(kind="multiplexed", width=8, rows=10_007),
         LOOKUPS,
-        {**KEYS, "item_id": KEYS["item_id"][::-1].copy()},
+        {**VOCABULARIES, "item_id": Vocabulary("item_id", VOCABULARIES["item_id"].ids.reverse())},
     )
     ours = embed.addresses("item_id", torch.arange(4))
     theirs = other.addresses("item_id", torch.arange(4).flip(0))
@@ -97,8 +101,9 @@ def test_addresses_follow_the_raw_id_not_its_row() -> None:
 
 
 def test_look_ups_and_features_are_salted_apart() -> None:
-    keys = {"item_id": np.arange(500), "genres": np.arange(500)}
-    embed = Embeddings(EmbeddingPlan(kind="multiplexed", width=8, rows=1_000_003), LOOKUPS, keys)
+    ids = pl.Series(range(500))
+    same = {"item_id": Vocabulary("item_id", ids), "genres": Vocabulary("genres", ids)}
+    embed = Embeddings(EmbeddingPlan(kind="multiplexed", width=8, rows=1_000_003), LOOKUPS, same)
     rows = torch.arange(500)
     addresses = [*embed.addresses("item_id", rows), *embed.addresses("genres", rows)]
     for one in range(len(addresses)):

@@ -1,0 +1,33 @@
+"""Every benchmark runs in its quick form and writes the rows that its full form writes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_quick_form_writes_rows(script: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, str(script), "--quick", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(out.read_text())
+    assert {"benchmark", "git", "machine", "threads", "date", "rows"} <= content.keys()
+    assert content["benchmark"] == script.stem and content["rows"]
+    for row in content["rows"]:
+        assert {"case", "metric", "mean", "sd", "n", "seconds", "settings", "source"} == row.keys()
+        assert row["mean"] == row["mean"], f"{row['case']} {row['metric']} is not a number"
+    assert content["rows"][0]["case"] in done.stdout
+
+
+def test_committed_results_are_those_of_full_runs() -> None:
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        content = json.loads(path.read_text())
+        assert (ROOT / "benchmarks" / f"{content['benchmark']}.py").exists() and path.stem == content["benchmark"]
+        assert not any("/" in str(value) for row in content["rows"] for value in row["settings"].values())

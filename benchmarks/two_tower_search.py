@@ -26,19 +26,11 @@ KINDS = ("collisionless", "multiplexed")
 TRIALS = (
     "",
     "model.tie_history=true",
-    "model.item_bias=true",
     "model.similarity=dot",
-    "examples.target_share=0.1",
+    "model.dim=128 model.embeddings.width=128",
     "examples.target_share=0.5",
     "loss.settings.hide_positives=false",
-    "model.history_pooling=mean",
-    "model.dim=128 model.embeddings.width=128",
-    "model.dim=256 model.embeddings.width=256 optimiser.lr=0.001 optimiser.weight_decay=1.0",
-    "model.user_hidden=[128]",
-    "model.dropout=0.2",
     "optimiser.weight_decay=1.0",
-    "optimiser.max_epochs=80",
-    "optimiser.lr=0.001",
     "optimiser.lr=0.006",
 )
 

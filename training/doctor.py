@@ -41,8 +41,7 @@ REQUIRED = {
     "numpy": "numpy", "scipy": "scipy", "polars": "polars", "pydantic": "pydantic", "fastapi": "fastapi",
     "uvicorn": "uvicorn",
     "safetensors": "safetensors", "jsonargparse": "jsonargparse", "xxhash": "xxhash", "PyYAML": "yaml",
-    "matplotlib": "matplotlib", "rich": "rich", "threadpoolctl": "threadpoolctl", "pytorch-lightning":
-    "pytorch_lightning", "mlflow": "mlflow",
+    "matplotlib": "matplotlib", "tqdm": "tqdm", "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",
 }  # fmt: skip
 OPTIONAL = {"transformers": "transformers", "sentence-transformers": "sentence_transformers"}
 PACKAGES = {"torch": "torch"} | FBGEMM | {"torchrec": "torchrec"} | FAISS | REQUIRED | OPTIONAL

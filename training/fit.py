@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from tqdm import tqdm
 
 from features.errors import InputError
 from features.prepared import Prepared
@@ -51,13 +52,33 @@ class _Reporter(Callback):
         self._report({name: one for name, one in figures.items() if validated or name != MONITOR}, epoch)
 
 
-class _Progress(TQDMProgressBar):
-    """One bar over the epochs' batches, on standard error, and only where somebody looks."""
+class _Progress(Callback):
+    """One bar over all epochs, on standard error: standard output belongs to the figures."""
 
-    def init_validation_tqdm(self):
-        bar = super().init_validation_tqdm()
-        bar.disable = True  # a flicker: validation takes a second
-        return bar
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        batches = int(trainer.num_training_batches)
+        self._bar = tqdm(
+            desc="training",
+            unit="batch",
+            total=trainer.max_epochs * batches,
+            initial=trainer.current_epoch * batches,
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self._bar.update()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        shown = {"loss": f"{float(metrics['train/loss']):.3f}"}
+        if MONITOR in metrics:
+            shown["NDCG@10"] = f"{float(metrics[MONITOR]):.4f}"
+        self._bar.set_postfix({"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}", **shown})
+
+    def teardown(self, trainer: pl.Trainer, _: pl.LightningModule, stage: str) -> None:
+        if hasattr(self, "_bar"):  # training may have failed before it began
+            self._bar.close()
 
 
 def fit(
@@ -112,7 +133,7 @@ def fit(
             EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every)),
         ]
     if progress and sys.stderr.isatty():
-        callbacks.append(_Progress(leave=True))
+        callbacks.append(_Progress())
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=epochs or settings.max_epochs,
@@ -125,7 +146,7 @@ def fit(
             num_sanity_val_steps=0,
             logger=False,
             callbacks=callbacks,
-            enable_progress_bar=progress and sys.stderr.isatty(),
+            enable_progress_bar=False,
             enable_model_summary=False,
         )
         checkpoint = folder / "last.ckpt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from features.prepared import Prepared
 from recsys.two_tower import TwoTower
@@ -26,15 +27,7 @@ def release(folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTow
     Returns:
         The folder, and the official figures.
     """
-    write_bundle(
-        folder,
-        model,
-        prepared,
-        config.index,
-        name=prepared.dataset.name,
-        libraries=library_versions(),
-        git_sha=git_sha(),
-    )
+    write_bundle(folder, model, prepared, config.index, **_origin(prepared))
     figures = evaluate_bundle(folder, prepared)
     with_metrics(folder, figures)
     return folder, figures
@@ -64,13 +57,16 @@ def release_refitted(
         model,
         everything,
         config.index,
-        name=measured.dataset.name,
-        libraries=library_versions(),
-        git_sha=git_sha(),
         refitted=True,
         metrics=figures,
         split=split,
+        **_origin(measured),
     )
+
+
+def _origin(prepared: Prepared) -> dict[str, Any]:
+    """What the manifest says of where the bundle comes from."""
+    return {"name": prepared.dataset.name, "libraries": library_versions(), "git_sha": git_sha()}
 
 
 def load_model(folder: Path) -> TwoTower:

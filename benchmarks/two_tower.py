@@ -4,10 +4,15 @@ Protocol of the published figures (a replication of Unified Embedding extended t
 random 80/10/10 split, one query for each test interaction, ranking over the whole catalogue with the user's training
 items removed. Leave-one-out figures of the same settings stand beside them. Settings were chosen on the random split's
 validation part by `two_tower_search.py`; the test figures are those of the loaded bundle.
+
+Rows called "validation-known" ask the same trained models under the other usual reading of such a split: a test history
+holds the user's validation items too, and they are removed from the ranking, where otherwise they compete with the test
+items. Figures of the two must not be compared.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import tempfile
 from pathlib import Path
@@ -18,10 +23,11 @@ from features.errors import InputError
 from features.prepared import Prepared
 from training.config import TrainConfig, load_config
 from training.data import prepare
-from training.evaluation import evaluate_baselines
+from training.evaluation import evaluate_baselines, evaluate_bundle
 from training.runs import RunOptions, run
 
 SEEDS = 3
+KINDS = ("collisionless", "multiplexed")
 METRICS = ("hr@10", "ndcg@10")
 PUBLISHED = "replication of arXiv 2305.12102 (lilyungg/unified-embeddings)"
 
@@ -45,33 +51,47 @@ def main() -> None:
 
 
 def compare(report: Report, case: str, given: dict, settings: list[str], seeds: int) -> None:
-    """Both kinds of table and the baselines on one split."""
+    """Both kinds of table and the baselines on one split; of a random split also with validation items known."""
     prepared = prepare(load_config(settings=settings, **given))
-    for kind in ("collisionless", "multiplexed"):
+    protocols = {case: prepared}
+    if prepared.split.seen == "train":
+        protocols[f"{case}-validation-known"] = knowing_validation(prepared)
+    for kind in KINDS:
         runs = [
-            measure(load_config(settings=[*settings, f"model.embeddings.kind={kind}"], seed=seed, **given), prepared)
+            measure(load_config(settings=[*settings, f"model.embeddings.kind={kind}"], seed=seed, **given), protocols)
             for seed in range(seeds)
         ]
-        for metric in METRICS:
-            values = [one[metric] for one in runs]
-            report.add(
-                f"{case}/{kind}",
-                metric,
-                statistics.mean(values),
-                statistics.stdev(values) if seeds > 1 else None,
-                n=seeds,
-                seconds=statistics.mean(one["seconds"] for one in runs),
-                settings={"split_hash": prepared.split.sha256, "parameters": runs[0]["parameters"]},
-            )
-    for name, figures in evaluate_baselines(prepared).items():
-        for metric in METRICS:
-            report.add(f"{case}/{name}", metric, figures[metric], settings={"split_hash": prepared.split.sha256})
+        for protocol, data in protocols.items():
+            for metric in METRICS:
+                values = [one[protocol][metric] for one in runs]
+                report.add(
+                    f"{protocol}/{kind}",
+                    metric,
+                    statistics.mean(values),
+                    statistics.stdev(values) if seeds > 1 else None,
+                    n=seeds,
+                    seconds=statistics.mean(one["seconds"] for one in runs),
+                    settings={"split_hash": data.split.sha256, "parameters": runs[0]["parameters"]},
+                )
+    for protocol, data in protocols.items():
+        for name, figures in evaluate_baselines(data).items():
+            for metric in METRICS:
+                report.add(f"{protocol}/{name}", metric, figures[metric], settings={"split_hash": data.split.sha256})
 
 
-def measure(config: TrainConfig, prepared: Prepared) -> dict:
-    """One run's figures, without MLflow."""
+def knowing_validation(prepared: Prepared) -> Prepared:
+    """The same models asked later: test histories hold the validation items, which are removed from the ranking."""
+    split = dataclasses.replace(prepared.split, seen="train+validation", test_history="train+validation")
+    return dataclasses.replace(prepared, split=split)
+
+
+def measure(config: TrainConfig, protocols: dict[str, Prepared]) -> dict:
+    """One run's figures under each protocol, without MLflow; the first protocol is the one it was trained under."""
+    (first, prepared), *others = protocols.items()
     with tempfile.TemporaryDirectory() as folder:
-        return run(config, RunOptions(folder=Path(folder) / "run", track=False), prepared).figures
+        result = run(config, RunOptions(Path(folder) / "run", track=False), prepared)
+        out = {first: result.figures} | {name: evaluate_bundle(result.bundle, data) for name, data in others}
+    return {**out, "seconds": result.figures["seconds"], "parameters": result.figures["parameters"]}
 
 
 if __name__ == "__main__":

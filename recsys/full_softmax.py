@@ -68,7 +68,7 @@ class FullSoftmax:
     """
 
     temperature: float = 1.0
-    items_per_chunk: int | None = None
+    items_per_chunk: int | None = 65_536
     hide_positives: bool = True
 
     def __post_init__(self) -> None:

@@ -133,6 +133,19 @@ class JaggedArray:
         # position j of the output is start of its row + (j - where its row starts in the output)
         return np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0), lengths
 
+    def last(self, most: int) -> JaggedArray:
+        """At most the last `most` values of each row; 0 keeps all.
+
+        Example:
+            >>> JaggedArray(np.array([7, 8, 9]), np.array([0, 2, 3])).last(1).values.tolist()
+            [8, 9]
+        """
+        if not most or not (self.lengths > most).any():
+            return self
+        from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.values))
+        lengths = np.minimum(self.lengths, most)
+        return JaggedArray(self.values[from_end <= most], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
     def rows(self, rows: np.ndarray) -> JaggedArray:
         """The given rows, in the given order, as an array of their own."""
         positions, lengths = self.positions(rows)
@@ -142,6 +155,10 @@ class JaggedArray:
         """The given rows, in the given order, as tensors."""
         positions, lengths = self.positions(rows)
         return Jagged(torch.from_numpy(self.values[positions]), torch.from_numpy(lengths))
+
+    def tensors(self) -> Jagged:
+        """All rows, as tensors."""
+        return Jagged(torch.from_numpy(self.values), torch.from_numpy(self.lengths))
 
     @classmethod
     def from_pairs(cls, rows: np.ndarray, values: np.ndarray, n_rows: int) -> JaggedArray:

@@ -90,13 +90,15 @@ class Prepared:
 
     @cached_property
     def user_encoder(self) -> FeatureEncoder:
-        """Fitted on the users' attributes."""
-        return FeatureEncoder.fit(self.dataset.schema.user, self.dataset.users, self.users)
+        """Fitted on the attributes of the users that training sees: a value only others have is an unknown one."""
+        known = self.train.lengths[self.users.rows(self.dataset.users["user_id"])] > 0
+        return FeatureEncoder.fit(self.dataset.schema.user, self.dataset.users.filter(known), self.users)
 
     @cached_property
     def item_encoder(self) -> FeatureEncoder:
-        """Fitted on the items' attributes."""
-        return FeatureEncoder.fit(self.dataset.schema.item, self.dataset.items, self.items)
+        """Fitted on the attributes of the items that training sees: a value only others have is an unknown one."""
+        known = self.item_counts[self.items.rows(self.dataset.items["item_id"])] > 0
+        return FeatureEncoder.fit(self.dataset.schema.item, self.dataset.items.filter(known), self.items)
 
     @cached_property
     def user_table(self) -> FeatureTable:

@@ -6,7 +6,6 @@ split, and the split's hash goes with every figure.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +18,7 @@ from features.dataset import Dataset
 from features.digest import sha256_of
 from features.errors import InputError
 from features.histories import chronological
+from features.settings import check_settings
 from features.vocabulary import Vocabulary
 
 TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
@@ -194,12 +194,7 @@ def make_split(name: str, dataset: Dataset, **settings: Any) -> Split:
     """
     if name not in SPLITS:
         raise InputError(f"there is no split {name!r}; the splits are {', '.join(SPLITS)}")
-    known = [one for one in inspect.signature(SPLITS[name]).parameters if one != "dataset"]
-    for setting, value in settings.items():
-        if setting not in known:
-            raise InputError(f"the split {name!r} has no setting {setting!r}; it has {', '.join(known) or 'none'}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"the setting {setting!r} of the split {name!r} is a number, not {value!r}")
+    check_settings(SPLITS[name], settings, f"the split {name!r}")
     return SPLITS[name](dataset, **settings)
 
 

@@ -153,7 +153,7 @@ class _Blocks:
         for start in range(0, self.n_items, self.size):
             block = self.scorer(self.users, slice(start, min(start + self.size, self.n_items))).float()  # (b, n)
             if self.seen is not None:
-                users, rows = self.seen
+                users, rows = (one.to(block.device) for one in self.seen)
                 here = (rows >= start) & (rows < start + block.shape[1])
                 block[users[here], rows[here] - start] = -torch.inf
             yield start, block
@@ -161,9 +161,10 @@ class _Blocks:
 
 def _rank_part(blocks: _Blocks, k: int, targets: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, ...]:
     """The fields of `Ranking`, of a chunk of users."""
-    wanted = None if targets is None else TargetRanks(*targets)
-    found = None
+    wanted, found = None, None
     for start, block in blocks:
+        if wanted is None and targets is not None:
+            wanted = TargetRanks(*(one.to(block.device) for one in targets))
         found = _merged(found, _block_top_k(block, start, k), k)
         if wanted is not None:
             wanted.read_scores(start, block)

@@ -56,6 +56,9 @@ class TwoTowerConfig:
     def __post_init__(self) -> None:
         if self.dim < 1:
             raise InputError(f"model.dim is at least 1, got {self.dim}")
+        for name in ("user_hidden", "item_hidden"):
+            if any(width < 1 for width in getattr(self, name)):
+                raise InputError(f"model.{name} has widths of at least 1, got {getattr(self, name)}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
         if self.similarity not in ("dot", "cosine"):

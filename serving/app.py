@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,6 @@ from serving.resolve import resolve_aside
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
-    from serving.recommendations import Recommendations
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problems, "description": "The body is too large."},
@@ -102,7 +102,7 @@ def _router() -> APIRouter:
         """A model is loaded and answers: one is asked."""
         generator: CandidateGenerator = request.app.state.generator
         try:
-            await _computed(request, partial(generator.recommend, [None], k=1))
+            await _computed(request, generator.warm)
         except Exception as error:
             raise HTTPException(503, "the model does not answer") from error
         return {"status": "ready"}
@@ -131,7 +131,7 @@ def _router() -> APIRouter:
     return router
 
 
-async def _computed(request: Request, ask: partial[Recommendations]) -> Recommendations:
+async def _computed(request: Request, ask: Callable[[], Any]) -> Any:
     """Runs the ranking in a thread, so that other requests are read and answered meanwhile."""
     return await asyncio.get_running_loop().run_in_executor(request.app.state.threads, ask)
 

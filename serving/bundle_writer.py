@@ -151,7 +151,7 @@ def _user_vectors(model: TwoTower, prepared: Prepared, at_most: int) -> np.ndarr
     batch = prepared.user_table.take(users)
     history = prepared.dataset.schema.history
     if history is not None:
-        batch.sparse[history.name] = prepared.test_histories.take(users)
+        batch.sparse[history.name] = prepared.test_histories.rows(users).last(history.max_length).tensors()
     with torch.inference_mode():
         return model.encode_users(batch).numpy()
 
@@ -183,5 +183,10 @@ def _put(part: Path, folder: Path) -> None:
         return
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
     os.replace(folder, aside / "bundle")
-    os.replace(part, folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        os.replace(part, folder)
+    except BaseException:
+        os.replace(aside / "bundle", folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -193,12 +193,7 @@ class CandidateGenerator:
 
     def _recent(self, histories: JaggedArray) -> JaggedArray:
         """The end of each history, as long as the declared feature takes."""
-        most = self.bundle.schema.history.max_length if self.bundle.schema.history else 0
-        if not most or not (histories.lengths > most).any():
-            return histories
-        from_end = np.repeat(histories.offsets[1:], histories.lengths) - np.arange(len(histories.values))
-        lengths = np.minimum(histories.lengths, most)
-        return JaggedArray(histories.values[from_end <= most], np.concatenate([[0], np.cumsum(lengths)]))
+        return histories.last(self.bundle.schema.history.max_length) if self.bundle.schema.history else histories
 
     def _popular(self, k: int, seen: np.ndarray | None) -> np.ndarray:
         """The k most popular item rows that are not among the seen ones. (k,)."""
@@ -208,7 +203,7 @@ class CandidateGenerator:
         return first[~np.isin(first, seen)][:k]
 
     def warm(self) -> None:
-        """Makes what is made once, by asking."""
+        """Makes what is made once, by asking for a known user and for a history: through the model and the index."""
         self.user_ids.warm()
         self.item_ids.warm()
         self.bundle.known.warm()

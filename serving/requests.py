@@ -24,13 +24,15 @@ MAX_K = 1_000
 MAX_CANDIDATES = 100_000
 
 RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
-History = Annotated[list[RawId], Field(max_length=MAX_HISTORY)]
+# The first wrong value ends the reading of a list: a body of two megabytes can hold a million of them, and an error for
+# each would take seconds and gigabytes.
+History = Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_HISTORY)]
 Attribute = (
     StrictStr
     | StrictInt
     | Annotated[StrictFloat, Field(allow_inf_nan=False)]
     | StrictBool
-    | list[StrictStr | StrictInt]
+    | Annotated[list[StrictStr | StrictInt], Field(fail_fast=True)]
     | None
 )
 
@@ -53,14 +55,14 @@ class CandidateRequest(_Strict):
         },
     )
 
-    user_ids: Annotated[list[RawId | None], Field(max_length=MAX_USERS)] | None = Field(
+    user_ids: Annotated[list[RawId | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = Field(
         None, description="Raw ids; null for a user without one. Integers are taken where the catalogue's are integers."
     )
-    histories: Annotated[list[History | None], Field(max_length=MAX_USERS)] | None = Field(
+    histories: Annotated[list[History | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = Field(
         None, description="Raw item ids, oldest first, of each user; they replace what is stored of a known user."
     )
-    attributes: Annotated[list[dict[str, Attribute] | None], Field(max_length=MAX_USERS)] | None = Field(
-        None, description="Declared attributes of each user, by column."
+    attributes: Annotated[list[dict[str, Attribute] | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = (
+        Field(None, description="Declared attributes of each user, by column.")
     )
     k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many candidates for each user.")
     exclude_seen: StrictBool = Field(True, description="Leave out what the user knows already.")
@@ -90,7 +92,7 @@ class SplitFrame(_Strict):
     """A data frame as pandas writes it with `orient="split"`."""
 
     columns: Annotated[list[Literal["user_id", "history"]], Field(min_length=1, max_length=2)]
-    data: Annotated[list[Annotated[list[Any], Field(max_length=2)]], Field(max_length=MAX_USERS)]
+    data: Annotated[list[Annotated[list[Any], Field(max_length=2)]], Field(fail_fast=True, max_length=MAX_USERS)]
     index: list[Any] | None = None
     _records: list[Record] = PrivateAttr(default_factory=list)
 
@@ -124,7 +126,7 @@ class InvocationRequest(_Strict):
     )
 
     dataframe_split: SplitFrame | None = None
-    dataframe_records: Annotated[list[Record], Field(max_length=MAX_USERS)] | None = None
+    dataframe_records: Annotated[list[Record], Field(fail_fast=True, max_length=MAX_USERS)] | None = None
     params: Parameters | None = None
 
     @model_validator(mode="after")

@@ -81,6 +81,8 @@ class ExamplesConfig:
             raise InputError(f"examples.batch_size is at least 1, got {self.batch_size}")
         if not 0 < self.target_share <= 1:
             raise InputError(f"examples.target_share is in (0, 1], got {self.target_share}")
+        if self.max_history < 0:
+            raise InputError(f"examples.max_history is 0 or more, got {self.max_history}")
         if not 0 <= self.history_dropout < 1:
             raise InputError(f"examples.history_dropout is in [0, 1), got {self.history_dropout}")
 

@@ -106,11 +106,11 @@ class ModelScores:
     @torch.no_grad()
     def scorer(self, users: np.ndarray) -> Scorer:
         """Scores of these users. (B,)"""
-        histories = self._evaluation.histories.take(users)
+        histories = self._evaluation.histories.rows(users)
         batch = user_batch(self._evaluation.prepared, users, histories)
         vectors = self._model.encode_users(batch.to(device=self._items.device))  # (B, D)
         score = dot_product(vectors, self._items)
-        strangers = (histories.lengths == 0).to(self._items.device)
+        strangers = torch.from_numpy(histories.lengths == 0).to(self._items.device)
 
         def scores(rows: slice, items: slice) -> Tensor:
             block = score(rows, items)
@@ -168,6 +168,9 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
         for users in evaluation.chunks()
     ]
     figures = sum_up([evaluation.sums(one) for one in ranked])
+    # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do
+    exact = evaluate(evaluation, ModelScores(generator.bundle.model, evaluation).scorer)
+    figures |= {name: exact[name] for name in ("ties", "unreachable")}
     whole = _concatenated([evaluation.user_sums(one) for one in ranked])
     intervals = bootstrap_intervals(whole)
     for name in ("hr@10", "ndcg@10"):

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from features.batches import FeatureBatch, Jagged, TrainingBatch
+from features.batches import FeatureBatch, JaggedArray, TrainingBatch
 from features.prepared import Prepared
 from training.config import ExamplesConfig
 
@@ -33,11 +33,13 @@ class TrainingExamples:
         self.seed = seed
         self.epoch = epoch
         train = prepared.train
+        users = np.repeat(np.arange(len(train)), train.lengths)
+        self._repeats = len(np.unique(users * len(prepared.items) + train.values)) < len(users)
         if config.unit == "users":
             self._rows = np.flatnonzero(train.lengths > 0)  # users
         else:
             self._rows = np.arange(len(train.values))  # interactions, as positions among the training items
-            self._user_of = np.repeat(np.arange(len(train)), train.lengths)
+            self._user_of = users
 
     def __len__(self) -> int:
         return math.ceil(len(self._rows) / self.config.batch_size)
@@ -59,20 +61,27 @@ class TrainingExamples:
             positions, lengths = train.positions(users)
             is_target = positions == np.repeat(rows, lengths)
         row_of = np.repeat(np.arange(len(users)), lengths)
-        in_history = ~is_target
-        if self.config.history_dropout:
-            in_history &= random.random(len(positions)) >= self.config.history_dropout
-        if self.config.max_history:
-            in_history &= _sampled(in_history, row_of, lengths, self.config.max_history, random)
         items = train.values[positions]
+        if self._repeats:  # an item that is to be found must not stand in the history from another time
+            pairs = row_of * len(self.prepared.items) + items
+            is_other = ~np.isin(pairs, pairs[is_target])
+        else:
+            is_other = ~is_target
+        in_history = is_other
+        if self.config.history_dropout:
+            in_history = in_history & (random.random(len(positions)) >= self.config.history_dropout)
+        if self.config.max_history:
+            in_history = in_history & _sampled(in_history, row_of, lengths, self.config.max_history, random)
         features = self.prepared.user_table.take(users)
         history = self.prepared.dataset.schema.history
         if history is not None:
-            features.sparse[history.name] = _jagged(items, in_history, row_of, len(users))
+            features.sparse[history.name] = (
+                _jagged(items, in_history, row_of, len(users)).last(history.max_length).tensors()
+            )
         return TrainingBatch(
             features,
-            targets=_jagged(items, is_target, row_of, len(users)),
-            others=_jagged(items, ~is_target, row_of, len(users)),
+            targets=_jagged(items, is_target, row_of, len(users)).tensors(),
+            others=_jagged(items, is_other, row_of, len(users)).tensors(),
             user_rows=torch.from_numpy(users),
         )
 
@@ -82,9 +91,8 @@ def _as_is(rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _jagged(values: np.ndarray, chosen: np.ndarray, row_of: np.ndarray, n_rows: int) -> Jagged:
-    lengths = np.bincount(row_of[chosen], minlength=n_rows)
-    return Jagged(torch.from_numpy(values[chosen]), torch.from_numpy(lengths))
+def _jagged(values: np.ndarray, chosen: np.ndarray, row_of: np.ndarray, n_rows: int) -> JaggedArray:
+    return JaggedArray.from_pairs(row_of[chosen], values[chosen], n_rows)
 
 
 def _sampled(
@@ -97,12 +105,12 @@ def _sampled(
     return place < at_most
 
 
-def user_batch(prepared: Prepared, users: np.ndarray, histories: Jagged) -> FeatureBatch:
+def user_batch(prepared: Prepared, users: np.ndarray, histories: JaggedArray) -> FeatureBatch:
     """The features of known users with the given histories: what evaluation and refitting encode. (B,) -> B rows"""
     features = prepared.user_table.take(users)
     history = prepared.dataset.schema.history
     if history is not None:
-        features.sparse[history.name] = histories
+        features.sparse[history.name] = histories.last(history.max_length).tensors()
     return features
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from tqdm import tqdm
 
 from features.errors import InputError
 from features.prepared import Prepared
+from recsys.losses import make_loss
 from recsys.two_tower import TwoTower
 from training.config import TrainConfig
 from training.examples import TwoTowerData
@@ -37,6 +41,23 @@ class Fitted:
     model: TwoTower
     best_epoch: int
     validation: float
+
+
+class _EarlyStopping(EarlyStopping):
+    """Early stopping that a resumed run remembers: one that had stopped does not train on."""
+
+    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the one it replaces, then renames: a kill leaves the old one or the new one."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        part = Path(f"{path}.part")
+        super().save_checkpoint(checkpoint, part, storage_options)
+        part.replace(path)
 
 
 class _Reporter(Callback):
@@ -105,11 +126,8 @@ def fit(
     Raises:
         InputError: Nothing to train on, or nothing to validate on.
     """
-    if not len(prepared.train.values):
-        raise InputError(f"the data set {prepared.dataset.name!r} has no training interaction under this split")
     validate = epochs is None
-    if validate and not len(prepared.validation.values):
-        raise InputError(f"the data set {prepared.dataset.name!r} has no validation interaction under this split")
+    check_usable(config, prepared, validate)
     folder.mkdir(parents=True, exist_ok=True)
     settings = config.optimiser
     torch.manual_seed(config.seed)
@@ -130,7 +148,7 @@ def fit(
         )
         callbacks += [
             best,
-            EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every)),
+            _EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every)),
         ]
     if progress and sys.stderr.isatty():
         callbacks.append(_Progress())
@@ -146,16 +164,16 @@ def fit(
             num_sanity_val_steps=0,
             logger=False,
             callbacks=callbacks,
+            plugins=[_AtomicCheckpoints()],
             enable_progress_bar=False,
             enable_model_summary=False,
         )
         checkpoint = folder / "last.ckpt"
-        trainer.fit(
-            module,
-            datamodule=TwoTowerData(prepared, config.examples, config.seed),
-            ckpt_path=checkpoint if resume and checkpoint.exists() else None,
-            weights_only=True,
-        )
+        resumed = checkpoint if resume and checkpoint.exists() else None
+        if resumed is not None:
+            _check_readable(resumed)
+        data = TwoTowerData(prepared, config.examples, config.seed)
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     weights = module.model.state_dict()
@@ -169,6 +187,27 @@ def fit(
     model = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
     model.load_state_dict(weights)
     return Fitted(model.eval(), best_epoch, figure)
+
+
+def _check_readable(checkpoint: Path) -> None:
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise InputError(f"the checkpoint {checkpoint} is damaged, so the run cannot be resumed") from error
+
+
+def check_usable(config: TrainConfig, prepared: Prepared, validate: bool = True) -> None:
+    """Finds out, before anything is written, what fitting would stumble over.
+
+    Raises:
+        InputError: Nothing to train on or to validate on, or a loss or a model that cannot be made.
+    """
+    for part, there in (("training", prepared.train), ("validation", prepared.validation)):
+        if not len(there.values) and (validate or part == "training"):
+            raise InputError(f"the data set {prepared.dataset.name!r} has no {part} interaction under this split")
+    make_loss(config.loss.name, **config.loss.settings)
+    with torch.device("meta"):  # takes neither time nor memory
+        TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
 
 
 class _quiet(warnings.catch_warnings):

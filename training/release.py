@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from features.errors import InputError
 from features.prepared import Prepared
 from recsys.two_tower import TwoTower
 from serving.bundle import Bundle, with_metrics
 from serving.bundle_writer import write_bundle
 from serving.manifest import Manifest
 from training.config import TrainConfig
-from training.evaluation import evaluate_bundle
+from training.evaluation import METRICS, evaluate_bundle
 from training.tracking import git_sha, library_versions
 
 
@@ -74,20 +75,27 @@ def load_model(folder: Path) -> TwoTower:
     return Bundle.load(folder).model
 
 
-def notes_on_comparing(folder: Path, prepared: Prepared) -> list[str]:
-    """Why figures of a bundle on this data may not be what they seem; one sentence each.
+def note_on_comparing(folder: Path, prepared: Prepared) -> str | None:
+    """Why figures of a bundle on this data may not be what they seem, in one sentence; None where they are.
 
     Args:
         folder: A bundle.
         prepared: What it is about to be measured on.
+
+    Raises:
+        InputError: The bundle was refitted on all its data, so nothing is left to measure it on.
     """
     manifest = Manifest.read(folder)
-    notes = []
     if manifest.refitted:
-        notes.append("the bundle was refitted on all its data, so test items may have been trained on")
-    if manifest.split.get("sha256") != prepared.split.sha256:
-        notes.append(
-            f"the bundle was trained under split {str(manifest.split.get('sha256'))[:12]} and is measured under "
-            f"{prepared.split.sha256[:12]}, so test items may have been trained on"
+        known = ", ".join(f"{name} {manifest.metrics[name]:.4f}" for name in METRICS if name in manifest.metrics)
+        raise InputError(
+            f"the bundle {folder.name} was refitted on all its data, test items included, so it cannot be measured; "
+            f"its settings were, before: {known}"
         )
-    return notes
+    mine, theirs = prepared.split.sha256, str(manifest.split.get("sha256"))
+    if mine == theirs:
+        return None
+    return (
+        f"the bundle was trained under split {theirs[:12]} and is measured under {mine[:12]}: "
+        "test items may have been trained on, and are then removed as seen"
+    )

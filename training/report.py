@@ -24,4 +24,13 @@ def table(rows: Mapping[str, Mapping[str, float]], prepared: Prepared) -> str:
     ]
     for name, figures in rows.items():
         lines.append(f"   {name:<{width}}" + "".join(f"{figures[metric]:>14.4f}" for metric in METRICS))
+    unreachable = max(figures.get("unreachable", 0) for figures in rows.values())
+    if unreachable:
+        lines.append(
+            f"   {unreachable:,.0f} queries ask for an item that the user had before, "
+            "which is removed from the ranking: no model can answer them"
+        )
+    ties = {name: figures["ties"] for name, figures in rows.items() if figures.get("ties")}
+    if ties:
+        lines.append("   targets with a tied score: " + ", ".join(f"{name} {n:,.0f}" for name, n in ties.items()))
     return "\n".join(lines)

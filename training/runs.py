@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from features.splits import TRAIN
 from training.config import TrainConfig, as_dict, flat, load_config
 from training.data import describe, prepare
 from training.evaluation import METRICS, evaluate_baselines
-from training.fit import Fitted, fit
+from training.fit import Fitted, check_usable, fit
 from training.release import release, release_refitted
 from training.tracking import TrackedRun, git_sha, library_versions
 
@@ -83,14 +84,17 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
         InputError: Data or settings that cannot be used, or a run that cannot be resumed.
     """
     began = time.perf_counter()
-    state = _open_folder(config, options)
     if prepared is None:
         options.say(f"reading {config.data.name}")
         prepared = prepare(config)
+    check_usable(config, prepared)
+    if options.register is not None and not re.fullmatch(r"[^/:@]+", options.register):
+        raise InputError(f"a registered model's name has no '/', ':' or '@', got {options.register!r}")
     facts = describe(prepared.dataset, prepared.split)
+    state = _open_folder(config, options, facts)
     tracked = _tracked(config, options, state, facts)
     try:
-        fitted, epochs = _fitted(config, options, prepared, tracked)
+        fitted, epochs = _fitted(config, options, prepared, state, tracked)
         seconds_to_fit = time.perf_counter() - began
         options.say("writing the bundle and measuring it on the test part")
         bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
@@ -126,22 +130,50 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
     return RunResult(figures, comparison, bundle, version, tracked.id if tracked else None)
 
 
-def _open_folder(config: TrainConfig, options: RunOptions) -> dict[str, Any]:
+#: what a run's folder may hold; nothing else in it is ever touched
+_OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png")
+_OUR_FOLDERS = ("checkpoints", "refit", "bundle")
+
+
+def _open_folder(config: TrainConfig, options: RunOptions, facts: dict[str, Any]) -> dict[str, Any]:
     """Makes the run's folder, or opens it to go on; its state holds the MLflow run and the epochs so far."""
     folder, state = options.folder, options.folder / "state.json"
-    if options.resume and state.exists():
-        earlier = load_config(folder / "config.yaml")
-        if earlier != config:
-            now, then = flat(config), flat(earlier)
-            changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
-            raise InputError(f"the run in {folder} cannot be resumed: {', '.join(changed)} differ from its config.yaml")
-        return json.loads(state.read_text())
-    if folder.exists() and any(folder.iterdir()) and not (folder / "config.yaml").exists():
+    if options.resume:
+        return _resumed(config, folder, facts)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
         raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    for name in _OUR_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _OURS:
+        (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
-    return {"run_id": None, "epochs": []}
+    fresh = {"run_id": None, "epochs": [], "data": {key: facts[key] for key in ("dataset_hash", "split_hash")}}
+    _save_state(folder, fresh)
+    return fresh
+
+
+def _resumed(config: TrainConfig, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The state of the run in a folder, if that run is this one."""
+    try:
+        state = json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError):
+        raise InputError(f"there is no run in {folder} to resume") from None
+    earlier = load_config(folder / "config.yaml")
+    if earlier != config:
+        now, then = flat(config), flat(earlier)
+        changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
+        raise InputError(f"the run in {folder} cannot be resumed: {', '.join(changed)} differ from its config.yaml")
+    for key, value in state["data"].items():
+        if facts[key] != value:
+            raise InputError(f"the run in {folder} cannot be resumed: its data has another {key.replace('_', ' ')}")
+    return state
+
+
+def _save_state(folder: Path, state: dict[str, Any]) -> None:
+    aside = folder / "state.json.new"
+    aside.write_text(json.dumps(state))
+    aside.replace(folder / "state.json")
 
 
 def _tracked(
@@ -154,36 +186,30 @@ def _tracked(
     tracked.parameters(flat(config))
     tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
     tracked.tags({f"version.{name}": one for name, one in library_versions().items()})
-    _save_state(options.folder, tracked.id, state["epochs"])
+    state["run_id"] = tracked.id
+    _save_state(options.folder, state)
     return tracked
 
 
-def _save_state(folder: Path, run_id: str | None, epochs: list[dict[str, float]]) -> None:
-    aside = folder / "state.json.new"
-    aside.write_text(json.dumps({"run_id": run_id, "epochs": epochs}))
-    aside.replace(folder / "state.json")
-
-
 def _fitted(
-    config: TrainConfig, options: RunOptions, prepared: Prepared, tracked: TrackedRun | None
+    config: TrainConfig,
+    options: RunOptions,
+    prepared: Prepared,
+    state: dict[str, Any],
+    tracked: TrackedRun | None,
 ) -> tuple[Fitted, list[dict[str, float]]]:
     """Fits, keeping each epoch's metrics: in the folder's state and in MLflow."""
-    folder = options.folder
-    state = json.loads((folder / "state.json").read_text()) if (folder / "state.json").exists() else {"epochs": []}
     epochs = {one["epoch"]: one for one in state["epochs"]}
-    run_id = tracked.id if tracked else None
 
     def report(figures: dict[str, float], epoch: int) -> None:
         epochs[epoch] = {"epoch": epoch, **figures}
-        _save_state(folder, run_id, [epochs[number] for number in sorted(epochs) if number <= epoch])
+        _save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs) if one <= epoch]})
         if tracked is not None:
             tracked.metrics(figures, step=epoch)
 
-    _save_state(folder, run_id, state["epochs"])
     options.say(f"training on {len(prepared.train.values):,} interactions")
-    fitted = fit(
-        config, prepared, folder / "checkpoints", resume=options.resume, report=report, progress=options.progress
-    )
+    folder = options.folder / "checkpoints"
+    fitted = fit(config, prepared, folder, resume=options.resume, report=report, progress=options.progress)
     return fitted, [epochs[number] for number in sorted(epochs)]
 
 

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from features.batches import FeatureBatch, TrainingBatch
+from features.batches import FeatureBatch, Jagged, TrainingBatch
 from features.prepared import Prepared
 from recsys.losses import make_loss
 from recsys.metrics import RankedTargets
@@ -34,36 +34,45 @@ class TwoTowerTraining(pl.LightningModule):
             config.model, prepared.dataset.schema, prepared.vocabularies, backend=config.optimiser.backend
         )
         self.loss = make_loss(config.loss.name, **config.loss.settings)
-        self.n_items = len(prepared.items)
-        self._all_items = prepared.item_table.take(np.arange(self.n_items))
-        self._frequency = torch.from_numpy(prepared.item_counts)
+        # Items without a training interaction are no candidates of the loss: scored down by every user in every step,
+        # cold items would lose to all others before anybody has seen them.
+        known = np.flatnonzero(prepared.item_counts)
+        compact = np.full(len(prepared.items), -1)
+        compact[known] = np.arange(len(known))
+        self._known, self._compact = known, torch.from_numpy(compact)
+        self._candidates = prepared.item_table.take(known)
+        self._frequency = torch.from_numpy(prepared.item_counts[known])
         self._evaluation: Evaluation | None = None
 
-    def setup(self, stage: str) -> None:
+    def on_fit_start(self) -> None:
         """Puts the catalogue where the model is."""
-        self._all_items = self._all_items.to(device=self.device)
-        self._frequency = self._frequency.to(self.device)
+        self._candidates = self._candidates.to(device=self.device)
+        self._frequency, self._compact = self._frequency.to(self.device), self._compact.to(self.device)
 
     def on_train_epoch_start(self) -> None:
         """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
         torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
 
-    def _encode_items(self, rows: Tensor) -> Tensor:
-        """The vectors of different items, in ascending order of rows. (M,) -> (M, D)"""
-        if len(rows) == self.n_items:  # then it is all of them
-            return self.model.encode_items(self._all_items)
-        items: FeatureBatch = self.prepared.item_table.take(rows.cpu().numpy())
+    def _encode_candidates(self, rows: Tensor) -> Tensor:
+        """The vectors of different candidates, in ascending order of rows. (M,) -> (M, D)"""
+        if len(rows) == len(self._known):  # then it is all of them
+            return self.model.encode_items(self._candidates)
+        items: FeatureBatch = self.prepared.item_table.take(self._known[rows.cpu().numpy()])
         return self.model.encode_items(items.to(device=self.device))
+
+    def _among_candidates(self, items: Jagged) -> Jagged:
+        """Item rows as rows of the candidates."""
+        return Jagged(self._compact[items.values], items.lengths)
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         """Mean cross-entropy of the targets, in nats."""
         loss = self.loss(
             self.model.encode_users(batch.users),
-            batch.targets,
-            self._encode_items,
-            self.n_items,
+            self._among_candidates(batch.targets),
+            self._encode_candidates,
+            len(self._known),
             self._frequency,
-            others=batch.others,
+            others=self._among_candidates(batch.others),
         )
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.targets))
         return loss
@@ -72,9 +81,7 @@ class TwoTowerTraining(pl.LightningModule):
         """Encodes the catalogue once."""
         if self._evaluation is None:
             self._evaluation = Evaluation(self.prepared, "validation")
-        self._scores = ModelScores(
-            self.model, self._evaluation, item_vectors=self.model.encode_items(self._all_items).float()
-        )
+        self._scores = ModelScores(self.model, self._evaluation)
         self._sums = []
 
     def validation_step(self, users: np.ndarray, _: int) -> None:

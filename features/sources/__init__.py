@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from pathlib import Path
 from typing import Any
 
 from features.dataset import Dataset
 from features.errors import InputError
+from features.settings import check_settings
 
 #: What users call a source, and the module that reads it. Modules are imported when asked for.
 SOURCES: dict[str, str] = {
@@ -38,8 +38,5 @@ def load(name: str, root: Path | str | None = None, **settings: Any) -> Dataset:
     if name not in SOURCES:
         raise InputError(f"there is no data source {name!r}; the sources are {', '.join(SOURCES)}")
     read = importlib.import_module(SOURCES[name]).load
-    known = [one for one in inspect.signature(read).parameters if one != "root"]
-    for setting in settings:
-        if setting not in known:
-            raise InputError(f"the source {name!r} has no setting {setting!r}; it has {', '.join(known) or 'none'}")
+    check_settings(read, settings, f"the source {name!r}")
     return read(Path(root).expanduser() if root else None, **settings)

@@ -108,7 +108,7 @@ def test_cold_items_are_withheld_whole() -> None:
     [
         ("ratio", {}, "no split 'ratio'; the splits are random, leave-one-out, time, cold-items"),
         ("random", {"sed": 1}, "the split 'random' has no setting 'sed'; it has train, validation, seed"),
-        ("random", {"train": "most"}, "'train' of the split 'random' is a number, not 'most'"),
+        ("random", {"train": "most"}, "'train' of the split 'random' is float, got 'most'"),
         ("random", {"train": 1.2}, "train is a share in .0, 1., got 1.2"),
         ("random", {"train": 0.8, "validation": 0.2}, "leave nothing"),
         ("leave-one-out", {"seed": 1}, "has no setting 'seed'; it has none"),

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from features.errors import InputError
 from training.commands.options import configuration, data_arguments, json_argument, model_argument
 
 
@@ -21,13 +22,16 @@ def run(arguments: argparse.Namespace) -> int:
     from serving.resolve import resolve
     from training.data import prepare
     from training.evaluation import METRICS, evaluate_baselines, evaluate_bundle
-    from training.release import notes_on_comparing
+    from training.release import note_on_comparing
     from training.report import table
 
+    if arguments.data is None and arguments.config is None:
+        raise InputError("name the data to measure on with --data, or with the --config of the run")
     config = configuration(arguments)
     resolved = resolve(arguments.model, tracking_uri=arguments.tracking_uri)
     prepared = prepare(config)
-    for note in notes_on_comparing(resolved.folder, prepared):
+    note = note_on_comparing(resolved.folder, prepared)
+    if note:
         print(f"recsys evaluate: note: {note}", file=sys.stderr)
     official = evaluate_bundle(resolved.folder, prepared)
     if arguments.json:

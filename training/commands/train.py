@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run = parser.add_argument_group("run")
     run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
-    run.add_argument("--run-dir", type=Path, help="where the run's files go (default: runs/DATA-TABLES-sSEED)")
+    run.add_argument("--run-dir", type=Path, help="where the run's files go (default: runs/DATA-SPLIT-TABLES/sSEED)")
     run.add_argument("--resume", action="store_true", help="go on with the run in that folder, such as after a kill")
     run.add_argument("--refit", action="store_true", help="after evaluation, fit the released model on all the data")
     run.add_argument("--register", metavar="NAME", help="register the bundle as a version of this model")
@@ -56,11 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     results = []
     for seed in range(first.seed, first.seed + arguments.seeds):
         config = configuration(arguments, seed=seed)
-        name = f"{config.data.name}-{config.model.embeddings.kind}"
+        name = f"{config.data.name}-{config.split.name}-{config.model.embeddings.kind}"
         folder = arguments.run_dir or Path("runs") / name
+        folder = folder / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else folder
         options = RunOptions(
-            folder=folder / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else folder,
-            resume=arguments.resume,
+            folder=folder,
+            # of several seeds, some may not have begun
+            resume=arguments.resume and (arguments.seeds == 1 or folder.exists()),
             refit=arguments.refit,
             register=arguments.register,
             experiment=arguments.experiment,

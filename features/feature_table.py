@@ -11,7 +11,7 @@ import torch
 
 from features.batches import FeatureBatch, JaggedArray
 from features.errors import InputError
-from features.schema import Categorical, Feature, Id, MultiValued, Numeric, Text
+from features.schema import Categorical, Feature, Id, MultiValued, Numeric
 from features.vocabulary import Vocabulary
 
 
@@ -107,10 +107,6 @@ class FeatureEncoder:
                 # a number that is missing is the mean
                 dense[feature.name] = np.where(np.isfinite(numbers), numbers, 0.0).astype(np.float32)
         return FeatureTable(sparse, dense, frame.height)
-
-    def text_columns(self) -> list[str]:
-        """The columns of features of kind `Text`."""
-        return [feature.column for feature in self.features if isinstance(feature, Text)]
 
 
 def _values(feature: Feature, frame: pl.DataFrame) -> tuple[np.ndarray, pl.Series]:

@@ -21,7 +21,7 @@ from features.histories import chronological
 from features.settings import check_settings
 from features.vocabulary import Vocabulary
 
-TRAIN, VALIDATION, TEST, DROPPED = 0, 1, 2, 3
+TRAIN, VALIDATION, TEST = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Split:
     Args:
         name: How it was made, see `make_split`.
         settings: With which settings.
-        parts: TRAIN, VALIDATION, TEST or DROPPED. (n,) uint8
+        parts: TRAIN, VALIDATION or TEST. (n,) uint8
         interactions: What was split: columns user_id, item_id and timestamp. (n rows)
         seen: What is removed from a user's ranking of test items; in a ranking of validation items it is the training
             items, unless this is "none".
@@ -54,8 +54,8 @@ class Split:
     @property
     def counts(self) -> dict[str, int]:
         """How many interactions each part has."""
-        sizes = np.bincount(self.parts, minlength=4).tolist()
-        return dict(zip(("train", "validation", "test", "dropped"), sizes, strict=True))
+        sizes = np.bincount(self.parts, minlength=3).tolist()
+        return dict(zip(("train", "validation", "test"), sizes, strict=True))
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{size:,} {part}" for part, size in self.counts.items() if size)

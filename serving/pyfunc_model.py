@@ -18,19 +18,23 @@ from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
+import features
+import recsys
+import serving
 from features.errors import InputError
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
 
 #: what answering needs, by distribution name
 _REQUIREMENTS = (
-    "recsys-unified",
     "mlflow",
     "torch",
     "faiss-cpu",
     "faiss-gpu",
     "polars",
     "numpy",
+    "pandas",
+    "pydantic",
     "safetensors",
     "xxhash",
 )
@@ -98,6 +102,8 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
     return mlflow.pyfunc.log_model(
         name=name,
         python_model=str(Path(__file__).resolve()),
+        # the code goes with the model: the project need not be on the package index of whoever loads it
+        code_paths=[str(Path(package.__file__).parent) for package in (features, recsys, serving)],
         artifacts={"bundle": str(folder)},
         signature=signature(),
         # given, because MLflow would otherwise find out by running the model, for seconds

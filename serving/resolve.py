@@ -58,7 +58,7 @@ def resolve(source: str | Path, tracking_uri: str | None = None) -> Resolved:
     Raises:
         InputError: No such model, alias, version or folder.
     """
-    return _at_once(source, tracking_uri) or _registered(**_parts(source), store=_store(tracking_uri))
+    return _at_once(source, tracking_uri) or _registered(**_parts(source), store=tracking_store(tracking_uri))
 
 
 def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> Callable[[], Resolved]:
@@ -98,7 +98,7 @@ def _at_once(source: str | Path, tracking_uri: str | None) -> Resolved | None:
             raise InputError(f"there is no bundle at {source}: not a folder (registered models are models:/NAME@ALIAS)")
         return Resolved(folder, _name_of(folder))
     parts = _parts(source)
-    found = look_up(_store(tracking_uri), **parts)
+    found = look_up(tracking_store(tracking_uri), **parts)
     if found is None or (folder := _local(found.location)) is None:
         return None
     return Resolved(_bundle_in(folder, parts["name"]), parts["name"], found.version, found.model_id)
@@ -111,10 +111,19 @@ def _parts(source: str | Path) -> dict[str, str | None]:
     return match.groupdict()
 
 
-def _store(tracking_uri: str | None) -> str:
+def tracking_store(tracking_uri: str | None = None, create: bool = False) -> str:
+    """MLflow's store: what is given, else MLFLOW_TRACKING_URI, else `mlflow.db` in this folder.
+
+    Args:
+        tracking_uri: The store.
+        create: An SQLite store need not exist yet.
+
+    Raises:
+        InputError: It does not exist; MLflow would make an empty one, in which nothing is found.
+    """
     where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     path = where.removeprefix("sqlite:///").partition("?")[0]
-    if where.startswith("sqlite:///") and not Path(path).is_file():  # MLflow would make an empty one
+    if not create and where.startswith("sqlite:///") and not Path(path).is_file():
         raise InputError(f"the model registry {where} does not exist")
     return where
 

@@ -38,7 +38,8 @@ ROWS = (
 FBGEMM = {"fbgemm-gpu-cpu": "fbgemm_gpu", "fbgemm-gpu": "fbgemm_gpu"}
 FAISS = {"faiss-cpu": "faiss", "faiss-gpu": "faiss"}
 REQUIRED = {
-    "numpy": "numpy", "scipy": "scipy", "polars": "polars", "pydantic": "pydantic", "fastapi": "fastapi",
+    "numpy": "numpy", "scipy": "scipy", "pandas": "pandas", "polars": "polars", "pydantic": "pydantic",
+    "fastapi": "fastapi",
     "uvicorn": "uvicorn",
     "safetensors": "safetensors", "jsonargparse": "jsonargparse", "xxhash": "xxhash", "PyYAML": "yaml",
     "matplotlib": "matplotlib", "tqdm": "tqdm", "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",

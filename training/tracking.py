@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
+from serving.resolve import tracking_store
 
 # MLflow reports its use to its makers unless told not to
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # a bar for files that are copied within a second
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-DEFAULT_URI = "sqlite:///mlflow.db"
 
 #: what a figure may depend on
 LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-lightning", "polars", "numpy", "mlflow")
@@ -41,10 +40,7 @@ def connect(uri: str | None = None, create: bool = True):
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    where = uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
-    path = where.removeprefix("sqlite:///").partition("?")[0]
-    if not create and where.startswith("sqlite:///") and not Path(path).is_file():
-        raise InputError(f"the tracking store {where} does not exist")
+    where = tracking_store(uri, create)
     mlflow.set_tracking_uri(where)
     try:
         mlflow.search_experiments(max_results=1)

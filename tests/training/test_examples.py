@@ -1,5 +1,7 @@
 """Training examples: what is a target, what is history, and that an epoch depends on seed and epoch alone."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ import torch
 from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
+from features.schema import FeatureSchema, Sequence
 from features.splits import random_ratio
 from training.config import ExamplesConfig
 from training.examples import TrainingExamples
@@ -78,9 +81,34 @@ def test_histories_are_shortened_and_thinned_but_others_stay_whole(prepared: Pre
     assert 0.4 < kept / sum(batch.others.values.numel() for batch in thinned) < 0.6
 
 
+@pytest.mark.parametrize("unit", ["users", "interactions"])
+def test_an_item_met_twice_is_no_hint_at_itself(unit: str) -> None:
+    log = pl.DataFrame({"user_id": [1] * 12 + [2] * 8, "item_id": [1, 2, 3, 4] * 5}).with_columns(
+        timestamp=pl.int_range(pl.len())
+    )
+    dataset = Dataset.construct("again", log)
+    for epoch in range(5):
+        for batch in _epoch(Prepared.of(dataset, random_ratio(dataset)), epoch, unit=unit):
+            for targets, others in zip(_rows(batch.targets), _rows(batch.others), strict=True):
+                assert not set(targets) & set(others)
+
+
+def test_a_declared_length_keeps_the_end_of_each_history(prepared: Prepared) -> None:
+    schema = FeatureSchema(user=(Sequence("history", max_length=3),))
+    short = dataclasses.replace(prepared, dataset=dataclasses.replace(prepared.dataset, schema=schema))
+    for batch in _epoch(short):
+        for others, history in zip(_rows(batch.others), _rows(batch.users.sparse["history"]), strict=True):
+            assert history == others[-3:]
+
+
 @pytest.mark.parametrize(
     ("setting", "named"),
-    [({"unit": "sessions"}, "unit"), ({"batch_size": 0}, "batch_size"), ({"target_share": 0}, "target_share")],
+    [
+        ({"unit": "sessions"}, "unit"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"target_share": 0}, "target_share"),
+        ({"max_history": -1}, "max_history"),
+    ],
 )
 def test_wrong_settings_are_named(setting: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):

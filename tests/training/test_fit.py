@@ -22,6 +22,14 @@ from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_base
 from training.fit import fit
 
 ROOT = Path(__file__).parents[2]
+FAST = (
+    "model.dim=32",
+    "model.embeddings.width=32",
+    "optimiser.max_epochs=8",
+    "optimiser.lr=0.01",
+    "examples.batch_size=64",
+)
+SMALL = ("model.dim=16", "model.embeddings.width=16", "examples.batch_size=64")
 
 
 def _validation(model, prepared: Prepared) -> dict[str, float]:
@@ -40,13 +48,7 @@ def test_fitting_learns_and_keeps_the_best_epoch(small_config, small_prepared, t
 
 
 def test_a_model_learns_the_planted_interests(tmp_path) -> None:
-    settings = [
-        "data.settings.interactions=8000",
-        "model.dim=32",
-        "model.embeddings.width=32",
-        "optimiser.max_epochs=8",
-    ]
-    config = load_config(settings=[*settings, "examples.batch_size=64", "optimiser.lr=0.01"])
+    config = load_config(settings=["data.settings.interactions=8000", *FAST])
     prepared = prepare(config)
     fitted = fit(config, prepared, tmp_path)
     popularity = evaluate_baselines(prepared, "validation")["popularity"]
@@ -74,6 +76,41 @@ def test_the_same_seed_gives_the_same_model(small_config, small_prepared, tmp_pa
     other = fit(small_config, small_prepared, tmp_path / "b").model.state_dict()
     for name, weight in one.items():
         torch.testing.assert_close(weight, other[name])
+
+
+def test_cold_items_are_not_scored_down_before_anybody_has_seen_them(tmp_path) -> None:
+    settings = ["data.settings.interactions=8000", "split.name=cold-items", "split.settings.test=0.1", *FAST]
+    config = load_config(settings=settings)
+    prepared = prepare(config)
+    fitted = fit(config, prepared, tmp_path)
+    evaluation = Evaluation(prepared, "test")
+    figures = evaluate(evaluation, ModelScores(fitted.model, evaluation).scorer)
+    targets = len(np.unique(prepared.test.values))
+    assert figures["cold/queries"] == figures["queries"]  # all of them are of withheld items
+    chance = 50 / len(prepared.items)
+    assert figures["hr@50"] > 2 * chance, f"{targets} withheld items"
+
+
+def test_a_run_that_stopped_early_stays_stopped_when_resumed(small_prepared, tmp_path) -> None:
+    settings = ["optimiser.patience=1", "optimiser.lr=0.5", "optimiser.max_epochs=30", "optimiser.validate_every=1"]
+    config = load_config(settings=[*SMALL, *settings])
+    epochs = []
+    first = fit(config, small_prepared, tmp_path, report=lambda _, epoch: epochs.append(epoch))
+    assert len(epochs) < 30
+    more = []
+    second = fit(config, small_prepared, tmp_path, resume=True, report=lambda _, epoch: more.append(epoch))
+    assert not more
+    assert (second.best_epoch, second.validation) == (first.best_epoch, first.validation)
+    for name, weight in first.model.state_dict().items():
+        torch.testing.assert_close(weight, second.model.state_dict()[name], rtol=0, atol=0)
+
+
+def test_a_damaged_checkpoint_is_named(small_config, small_prepared, tmp_path) -> None:
+    fit(small_config, small_prepared, tmp_path, epochs=1)
+    checkpoint = tmp_path / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"last\.ckpt is damaged"):
+        fit(small_config, small_prepared, tmp_path, resume=True)
 
 
 def test_nothing_to_train_on_is_told(small_config: TrainConfig, small_prepared: Prepared, tmp_path: Path) -> None:

@@ -12,14 +12,16 @@ from fastapi.testclient import TestClient
 
 from features.errors import InputError
 from features.prepared import Prepared
+from features.schema import Sequence
+from features.splits import random_ratio
 from recsys.metrics import RankedTargets
 from serving.app import create_app
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
-from training.config import TrainConfig, load_config
+from training.config import LossConfig, TrainConfig, load_config
 from training.evaluation import Evaluation, ModelScores, evaluate, served_lists, sum_up
 from training.promotion import Promotion, promote, rollback
-from training.release import load_model
+from training.release import load_model, note_on_comparing
 from training.runs import RunOptions, run
 
 
@@ -93,6 +95,15 @@ def test_a_refitted_bundle_says_so_and_knows_all_interactions(tracked, small_pre
     assert manifest.split["sha256"] == small_prepared.split.sha256
 
 
+def test_a_refitted_bundle_is_not_measured_on_what_it_knows(tracked, small_prepared: Prepared) -> None:
+    _, first, second = tracked
+    assert note_on_comparing(first.bundle, small_prepared) is None
+    other = Prepared.of(small_prepared.dataset, random_ratio(small_prepared.dataset, seed=9))
+    assert "under split" in note_on_comparing(first.bundle, other)
+    with pytest.raises(InputError, match="refitted on all its data"):
+        note_on_comparing(second.bundle, small_prepared)
+
+
 def test_promotion_and_rollback_move_what_is_served(tracked) -> None:
     uri, first, second = tracked
     build = {one.version: Manifest.read(one.bundle).build_id for one in (first, second)}
@@ -144,6 +155,44 @@ def test_a_run_that_cannot_be_resumed_says_which_setting_differs(small_config, s
     with pytest.raises(InputError, match=r"optimiser\.lr"):
         run(other, dataclasses.replace(options, resume=True), small_prepared)
     assert torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 3
+
+
+def test_a_run_in_the_place_of_another_leaves_other_files_there_alone(small_config, small_prepared, tmp_path) -> None:
+    options = RunOptions(folder=tmp_path / "run", track=False)
+    run(small_config, options, small_prepared)
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="bogus"):
+        run(dataclasses.replace(small_config, loss=LossConfig("bogus")), options, small_prepared)
+    assert (tmp_path / "run" / "bundle" / "manifest.json").exists()  # nothing is removed for a run that cannot be made
+    run(small_config, options, small_prepared)
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "precious"
+
+
+def test_there_must_be_a_run_to_resume_and_its_data_must_be_the_same(small_config, small_prepared, tmp_path) -> None:
+    options = RunOptions(folder=tmp_path / "run", track=False, resume=True)
+    with pytest.raises(InputError, match="no run"):
+        run(small_config, options, small_prepared)
+    run(small_config, dataclasses.replace(options, resume=False), small_prepared)
+    other = Prepared.of(small_prepared.dataset, random_ratio(small_prepared.dataset, seed=9))
+    with pytest.raises(InputError, match="another split hash"):
+        run(small_config, options, other)
+
+
+def test_lists_follow_the_declared_length_of_histories(small_config, small_prepared, tmp_path) -> None:
+    schema = dataclasses.replace(small_prepared.dataset.schema, user=(Sequence("history", max_length=3),))
+    short = Prepared.of(dataclasses.replace(small_prepared.dataset, schema=schema), small_prepared.split)
+    bundle = run(small_config, RunOptions(folder=tmp_path / "run", track=False), short).bundle
+    evaluation = Evaluation(short)
+    scores = ModelScores(load_model(bundle), evaluation).scorer
+    served = Manifest.read(bundle).metrics
+    assert evaluate(evaluation, scores)["ndcg@10"] == pytest.approx(served["ndcg@10"], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a:b", "a@b", ""])
+def test_a_name_that_the_registry_would_refuse_is_refused_first(small_config, small_prepared, tmp_path, name) -> None:
+    with pytest.raises(InputError, match="registered model's name"):
+        run(small_config, RunOptions(folder=tmp_path / "run", register=name), small_prepared)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_that_is_not_a_runs_is_left_alone(small_config, small_prepared, tmp_path: Path) -> None:

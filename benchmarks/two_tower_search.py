@@ -31,7 +31,7 @@ TRIALS = (
     "examples.target_share=0.5",
     "loss.settings.hide_positives=false",
     "optimiser.weight_decay=1.0",
-    "model.embeddings.unknown_rate=0.02",
+    "examples.candidates=trained",
 )
 
 QUICK = ("optimiser.max_epochs=1", "model.dim=16", "optimiser.backend=torch")

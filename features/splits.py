@@ -52,6 +52,11 @@ class Split:
         return sha256_of(self.name, settings, self.seen, self.test_history, self.parts, self.interactions)
 
     @property
+    def withholds_items(self) -> bool:
+        """Whether whole items are kept from training, which then must not know that they exist."""
+        return self.name == "cold-items"
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many interactions each part has."""
         sizes = np.bincount(self.parts, minlength=3).tolist()

@@ -66,6 +66,10 @@ class ExamplesConfig:
         history_dropout: Each item of a history is left out with this probability, so that the model works from part
             of a history, too.
         max_history: At most so many items of a history are used in training, drawn anew each time; 0 for all.
+        candidates: What a target is told from: the whole "catalogue", or only what is "trained", that is, has a
+            training interaction. Scored down by every user in every step, items that nobody has taken yet lose to all
+            others; left out, they are ranked by their attributes, at a small cost for the others (about 1% of NDCG@10
+            on ml-1m). A split that withholds items always leaves them out.
     """
 
     unit: Literal["users", "interactions"] = "users"
@@ -73,10 +77,13 @@ class ExamplesConfig:
     target_share: float = 0.2
     history_dropout: float = 0.0
     max_history: int = 0
+    candidates: Literal["catalogue", "trained"] = "catalogue"
 
     def __post_init__(self) -> None:
         if self.unit not in ("users", "interactions"):
             raise InputError(f"examples.unit is {self.unit!r}, not 'users' or 'interactions'")
+        if self.candidates not in ("catalogue", "trained"):
+            raise InputError(f"examples.candidates is {self.candidates!r}, not 'catalogue' or 'trained'")
         if self.batch_size < 1:
             raise InputError(f"examples.batch_size is at least 1, got {self.batch_size}")
         if not 0 < self.target_share <= 1:

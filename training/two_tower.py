@@ -34,9 +34,9 @@ class TwoTowerTraining(pl.LightningModule):
             config.model, prepared.dataset.schema, prepared.vocabularies, backend=config.optimiser.backend
         )
         self.loss = make_loss(config.loss.name, **config.loss.settings)
-        # Items without a training interaction are no candidates of the loss: scored down by every user in every step,
-        # cold items would lose to all others before anybody has seen them.
-        known = np.flatnonzero(prepared.item_counts)
+        # items that the split withholds must not be known to training, not even as what nobody takes
+        only_trained = config.examples.candidates == "trained" or prepared.split.withholds_items
+        known = np.flatnonzero(prepared.item_counts) if only_trained else np.arange(len(prepared.items))
         compact = np.full(len(prepared.items), -1)
         compact[known] = np.arange(len(known))
         self._known, self._compact = known, torch.from_numpy(compact)

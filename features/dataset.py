@@ -181,9 +181,18 @@ def _timestamps(values: pl.Series) -> pl.Series:
     if values.dtype.is_integer():
         return canonical_ids(values, "timestamp")
     raise InputError(
-        f"column 'timestamp' of the interactions holds {values.dtype}, such as {values[0]!r}; it takes integers, dates "
-        "or datetimes (for order alone, a row number will do)"
+        f"column 'timestamp' of the interactions holds {values.dtype}, such as {_misfit(values)}; it takes integers, "
+        "dates or datetimes (for order alone, a row number will do)"
     )
+
+
+def _misfit(values: pl.Series) -> str:
+    """A value that explains why a column has the type it has: in a column of text, the first that is no number."""
+    there = values.drop_nulls()
+    if there.dtype == pl.String:
+        odd = there.filter(there.cast(pl.Float64, strict=False).is_null())
+        there = odd if len(odd) else there
+    return repr(there[0])
 
 
 def _check_features(table: str, features: tuple[Feature, ...], frame: pl.DataFrame) -> None:
@@ -203,7 +212,7 @@ def _check_features(table: str, features: tuple[Feature, ...], frame: pl.DataFra
         if dtype != pl.Null and not _takes(feature, dtype):
             raise InputError(
                 f"column {feature.column!r} of the {table} is declared {feature.kind} and holds {dtype}, "
-                f"such as {frame[feature.column].drop_nulls().head(1).to_list()}"
+                f"such as {_misfit(frame[feature.column])}"
             )
 
 

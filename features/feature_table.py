@@ -149,5 +149,7 @@ def _numbers(feature: Feature, frame: pl.DataFrame) -> np.ndarray:
         return np.full(frame.height, np.nan)
     column = frame[feature.column]
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
-        raise InputError(f"column {feature.column!r} is declared numeric and holds {column.dtype}")
+        bad = column.filter(column.is_not_null() & column.cast(pl.Float64, strict=False).is_null())
+        example = f", such as {bad[0]!r}" if len(bad) else ""
+        raise InputError(f"column {feature.column!r} is declared numeric and holds {column.dtype}{example}")
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()

@@ -142,12 +142,17 @@ async def _refused(request: Request, error: InputError) -> JSONResponse:
     return JSONResponse({"detail": [{"loc": place, "msg": str(error), "type": "value_error"}]}, 422)
 
 
+_ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "list[union[str,int]]", "none"}
+
+
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """What pydantic found. The input is not sent back: it may be large, or not be JSON at all."""
     problems = []
     for one in error.errors()[:20]:
         why = f": {one['ctx']['error']}" if one["type"] == "json_invalid" else ""
-        problems.append({"loc": list(one["loc"]), "msg": one["msg"] + why, "type": one["type"]})
+        # the alternatives of a union are pydantic's own affair
+        place = [part for part in one["loc"] if not (isinstance(part, str) and part in _ALTERNATIVES)]
+        problems.append({"loc": place, "msg": one["msg"] + why, "type": one["type"]})
     return JSONResponse({"detail": problems}, 422)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.requests import ClientDisconnect
@@ -89,6 +90,11 @@ class BoundedRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if request.method == "POST" and kind != "application/json" and not kind.endswith("+json"):
+                message = f"the body is JSON, so its content-type is application/json, not {kind[:100]!r}"
+                problem = {"loc": ["header", "content-type"], "msg": message, "type": "value_error"}
+                return JSONResponse({"detail": [problem]}, 422)
             return await handler(BoundedRequest(request.scope, request.receive))
 
         return bounded

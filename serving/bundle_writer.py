@@ -65,6 +65,8 @@ def write_bundle(
     part.chmod(0o755)
     try:
         manifest = dataclasses.replace(_write_parts(part, model, prepared, index or IndexConfig()), **facts)
+        for file in part.iterdir():
+            file.chmod(0o644)  # some writers make files that only their owner may read
         manifest.sealed(part).write(part)
         _put(part, folder)
     except BaseException:

@@ -128,16 +128,23 @@ def tracking_store(tracking_uri: str | None = None, create: bool = False) -> str
     return where
 
 
+def be_impatient() -> None:
+    """MLflow asks a server that does not answer for four minutes, unless it is told otherwise before it is imported."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+
 def _registered(name: str, alias: str | None, version: str | None, store: str) -> Resolved:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    be_impatient()
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    for noisy in ("mlflow", "alembic"):
+    for noisy in ("mlflow", "alembic", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    client = MlflowClient(tracking_uri=store, registry_uri=store)
     try:
+        client = MlflowClient(tracking_uri=store, registry_uri=store)
         found = _version(client, name, alias, version)
         model_id = _MODEL_ID.fullmatch(found.source or "")
         if model_id is None:
@@ -163,6 +170,8 @@ def _version(client: Any, name: str, alias: str | None, version: str | None) -> 
 
 def _refusal(error: Exception, name: str, alias: str | None, version: str | None, store: str) -> str:
     said = " ".join(str(error).split())[:200]
+    if "Max retries exceeded" in said or "timed out" in said:
+        return f"the model registry {store} does not answer"
     if "alias" in said.lower():
         return f"the model {name!r} has no alias {alias!r} in {store}"
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":

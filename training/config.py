@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +138,10 @@ class TrainConfig:
     index: IndexConfig = field(default_factory=IndexConfig)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise InputError(f"seed is 0 or more, got {self.seed}")
+
 
 def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **given: Any) -> TrainConfig:
     """A configuration from a YAML file, overridden by "a.b=c" settings, overridden by keyword arguments.
@@ -185,8 +190,23 @@ def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **
         cause = error.__cause__ or error.__context__
         if isinstance(cause, InputError):
             raise cause from None
-        raise InputError(f"configuration: {' '.join(str(error).replace(chr(10), ' ').split())}") from None
+        raise InputError(_told(str(error))) from None
     return TrainConfig(**{one.name: getattr(filled, one.name) for one in dataclasses.fields(TrainConfig)})
+
+
+def _told(message: str) -> str:
+    """The parser's complaint, without its own vocabulary."""
+    message = " ".join(message.split())
+    unknown = re.search(r"nrecognized arguments: --([^= ]+)|does not accept option '([^']+)'|Key '([^']+)'", message)
+    if unknown:
+        name = next(one for one in unknown.groups() if one)
+        return f"there is no setting {name!r}; 'recsys train two-tower --print-config' shows all of them"
+    wrong = re.search(r'key "([^"]+)": Expected an? (.+?)\. Got value: (.*)', message)
+    if wrong:
+        name, kind, value = wrong.groups()
+        kind = re.sub(r"<class '(\w+)'>|typing\.", r"\1", kind)
+        return f"the setting {name!r} is {kind}, got {value!r}"
+    return f"configuration: {message}"
 
 
 def as_dict(config: Any) -> dict[str, Any]:

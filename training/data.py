@@ -46,7 +46,7 @@ def describe(dataset: Dataset, parts: Split) -> dict[str, Any]:
         "users": dataset.users.height,
         "items": dataset.items.height,
         "items_without_interaction": dataset.items.height - dataset.interactions["item_id"].n_unique(),
-        "density": n / (dataset.users.height * dataset.items.height),
+        "density": round(n / (dataset.users.height * dataset.items.height), 6),
         "orphans": dataset.orphans,
         "user_features": ", ".join(f"{one.name} ({one.kind})" for one in dataset.schema.user),
         "item_features": ", ".join(f"{one.name} ({one.kind})" for one in dataset.schema.item),

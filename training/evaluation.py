@@ -6,6 +6,7 @@ without any history is ranked by popularity, because that is what serving answer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,11 +146,11 @@ def evaluate(evaluation: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) 
 
 
 def sum_up(parts: list[MetricSums]) -> dict[str, float]:
-    """The figures of several chunks of users together."""
+    """The figures of several chunks of users together; those with nothing to measure are left out."""
     total = parts[0]
     for one in parts[1:]:
         total = total + one
-    return total.values()
+    return {name: value for name, value in total.values().items() if not math.isnan(value)}
 
 
 def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:

@@ -70,7 +70,9 @@ class _Reporter(Callback):
         epoch = trainer.current_epoch + 1
         validated = epoch % trainer.check_val_every_n_epoch == 0  # else Lightning still holds an earlier epoch's
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._report({name: one for name, one in figures.items() if validated or name != MONITOR}, epoch)
+        self._report(
+            {name: one for name, one in figures.items() if validated or not name.startswith("validation/")}, epoch
+        )
 
 
 class _Progress(Callback):

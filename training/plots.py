@@ -32,7 +32,8 @@ def learning_curves(epochs: Sequence[Mapping[str, float]], best_epoch: int, path
     if points:
         lines += right.plot(*zip(*points, strict=True), color=ORANGE, label="validation NDCG@10")
     lines.append(left.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch ({best_epoch})"))
-    left.legend(handles=lines, loc="center right")
+    left.xaxis.get_major_locator().set_params(integer=True)
+    figure.legend(handles=lines, loc="outside upper center", ncols=3)
     return _save(figure, path)
 
 

@@ -91,6 +91,11 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
     if options.register is not None and not re.fullmatch(r"[^/:@]+", options.register):
         raise InputError(f"a registered model's name has no '/', ':' or '@', got {options.register!r}")
     facts = describe(prepared.dataset, prepared.split)
+    if prepared.dataset.orphans:
+        options.say(
+            f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
+            "the tables of items and users lack"
+        )
     state = _open_folder(config, options, facts)
     tracked = _tracked(config, options, state, facts)
     try:
@@ -99,6 +104,9 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
         options.say("writing the bundle and measuring it on the test part")
         bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
         comparison = {"two-tower": official, **evaluate_baselines(prepared)}
+        better = [name for name, row in comparison.items() if row["ndcg@10"] > official["ndcg@10"]]
+        if better:
+            options.say(f"note: {' and '.join(better)} rank the test items better than this model (NDCG@10)")
         if options.refit:
             options.say(f"refitting on all interactions for {fitted.best_epoch} epochs")
             bundle = _refit(config, options, prepared, fitted, official)
@@ -162,8 +170,12 @@ def _resumed(config: TrainConfig, folder: Path, facts: dict[str, Any]) -> dict[s
     earlier = load_config(folder / "config.yaml")
     if earlier != config:
         now, then = flat(config), flat(earlier)
-        changed = sorted(key for key in now.keys() | then.keys() if now.get(key) != then.get(key))
-        raise InputError(f"the run in {folder} cannot be resumed: {', '.join(changed)} differ from its config.yaml")
+        changed = [
+            f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+            for key in sorted(now.keys() | then.keys())
+            if now.get(key) != then.get(key)
+        ]
+        raise InputError(f"the run in {folder} cannot be resumed with other settings: {', '.join(changed)}")
     for key, value in state["data"].items():
         if facts[key] != value:
             raise InputError(f"the run in {folder} cannot be resumed: its data has another {key.replace('_', ' ')}")

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
-from serving.resolve import tracking_store
+from serving.resolve import be_impatient, tracking_store
 
 # MLflow reports its use to its makers unless told not to
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 # a bar for files that are copied within a second
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+be_impatient()
 
 #: what a figure may depend on
 LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-lightning", "polars", "numpy", "mlflow")

@@ -111,7 +111,7 @@ def test_bad_tables_are_told_in_one_sentence(log, items, message: str) -> None:
             Numeric("cost"),
             "the feature 'cost' reads column 'cost', which the items lack; their columns are item_id, title",
         ),
-        (Numeric("title"), "column 'title' of the items is declared numeric and holds String, such as .'Tea'."),
+        (Numeric("title"), "column 'title' of the items is declared numeric and holds String, such as 'Tea'"),
         (Categorical("price"), "column 'price' of the items is declared categorical and holds Float64"),
         (MultiValued("price"), "declared multi_valued and holds Float64"),
         (Text("price"), "declared text and holds Float64"),

@@ -36,7 +36,7 @@ def test_a_split_is_a_part_for_each_interaction_and_repeats(name: str) -> None:
 def test_random_proportions_are_exact_and_seeded() -> None:
     dataset = _random()
     split = make_split("random", dataset)
-    assert split.counts == {"train": 800, "validation": 100, "test": 100, "dropped": 0}
+    assert split.counts == {"train": 800, "validation": 100, "test": 100}
     assert (split.seen, split.test_history) == ("train", "train")
     other = make_split("random", dataset, seed=1)
     assert 100 < (other.parts != split.parts).sum() < 500  # a third differs by chance

@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
     run.add_argument("--run-dir", type=Path, help="where the run's files go (default: runs/DATA-SPLIT-TABLES/sSEED)")
-    run.add_argument("--resume", action="store_true", help="go on with the run in that folder, such as after a kill")
+    run.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --run-dir, such as after a kill, with the settings it has",
+    )
+    run.add_argument("--print-config", action="store_true", help="print all settings as YAML, and end")
     run.add_argument("--refit", action="store_true", help="after evaluation, fit the released model on all the data")
     run.add_argument("--register", metavar="NAME", help="register the bundle as a version of this model")
     run.add_argument("--experiment", default="two-tower", help="MLflow's experiment (default: %(default)s)")
@@ -41,7 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--seeds is at least 1, got {arguments.seeds}")
     if arguments.no_mlflow and arguments.register:
         raise InputError("--register needs MLflow; leave out --no-mlflow")
+    if arguments.resume and arguments.run_dir is not None and arguments.config is None:
+        saved = arguments.run_dir / "config.yaml"
+        arguments.config = saved if saved.is_file() else None
     first = configuration(arguments, seed=arguments.seed)
+    if arguments.print_config:
+        import yaml
+
+        from training.config import as_dict
+
+        print(yaml.safe_dump(as_dict(first), sort_keys=False), end="")
+        return 0
 
     from training.data import prepare
     from training.report import table
@@ -56,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     results = []
     for seed in range(first.seed, first.seed + arguments.seeds):
         config = configuration(arguments, seed=seed)
-        name = f"{config.data.name}-{config.split.name}-{config.model.embeddings.kind}"
+        source = "-".join(filter(None, (config.data.name, Path(config.data.root).stem)))
+        name = f"{source}-{config.split.name}-{config.model.embeddings.kind}"
         folder = arguments.run_dir or Path("runs") / name
         folder = folder / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else folder
         options = RunOptions(

@@ -62,7 +62,8 @@ class ExamplesConfig:
     Args:
         unit: "users": a row a user, some of whose items are to be found from the others; an epoch costs a row a user.
             "interactions": a row an interaction, to be found from the user's other items.
-        batch_size: Rows of a batch.
+        batch_size: Rows of a batch. 0 takes a twentieth of the rows, so that an epoch of a small data set has steps
+            enough to learn from, but 16 at least, and at most 256 users or 4,096 interactions.
         target_share: Of unit "users": each item is a target with this probability, else it stays in the history.
         history_dropout: Each item of a history is left out with this probability, so that the model works from part
             of a history, too.
@@ -74,7 +75,7 @@ class ExamplesConfig:
     """
 
     unit: Literal["users", "interactions"] = "users"
-    batch_size: int = 256
+    batch_size: int = 0
     target_share: float = 0.2
     history_dropout: float = 0.0
     max_history: int = 0
@@ -85,8 +86,8 @@ class ExamplesConfig:
             raise InputError(f"examples.unit is {self.unit!r}, not 'users' or 'interactions'")
         if self.candidates not in ("catalogue", "trained"):
             raise InputError(f"examples.candidates is {self.candidates!r}, not 'catalogue' or 'trained'")
-        if self.batch_size < 1:
-            raise InputError(f"examples.batch_size is at least 1, got {self.batch_size}")
+        if self.batch_size < 0:
+            raise InputError(f"examples.batch_size is 0 or more, got {self.batch_size}")
         if not 0 < self.target_share <= 1:
             raise InputError(f"examples.target_share is in (0, 1], got {self.target_share}")
         if self.max_history < 0:

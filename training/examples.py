@@ -41,14 +41,17 @@ class TrainingExamples:
             self._rows = np.arange(len(train.values))  # interactions, as positions among the training items
             self._user_of = users
 
+        most = 256 if config.unit == "users" else 4096
+        self.batch_size = config.batch_size or min(most, max(16, len(self._rows) // 20))
+
     def __len__(self) -> int:
-        return math.ceil(len(self._rows) / self.config.batch_size)
+        return math.ceil(len(self._rows) / self.batch_size)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         random = np.random.default_rng([self.seed, self.epoch()])
         order = random.permutation(self._rows)
-        for start in range(0, len(order), self.config.batch_size):
-            yield self._batch(order[start : start + self.config.batch_size], random)
+        for start in range(0, len(order), self.batch_size):
+            yield self._batch(order[start : start + self.batch_size], random)
 
     def _batch(self, rows: np.ndarray, random: np.random.Generator) -> TrainingBatch:
         train = self.prepared.train

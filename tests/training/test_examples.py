@@ -81,6 +81,12 @@ def test_histories_are_shortened_and_thinned_but_others_stay_whole(prepared: Pre
     assert 0.4 < kept / sum(batch.others.values.numel() for batch in thinned) < 0.6
 
 
+def test_a_small_data_set_still_has_steps_to_learn_from(prepared: Prepared) -> None:
+    assert len(_epoch(prepared, batch_size=0)) == 3  # 40 users, 16 at a time
+    interactions = TrainingExamples(prepared, ExamplesConfig(unit="interactions"), 0, lambda: 0)
+    assert interactions.batch_size == len(prepared.train.values) // 20 and len(interactions) >= 20
+
+
 @pytest.mark.parametrize("unit", ["users", "interactions"])
 def test_an_item_met_twice_is_no_hint_at_itself(unit: str) -> None:
     log = pl.DataFrame({"user_id": [1] * 12 + [2] * 8, "item_id": [1, 2, 3, 4] * 5}).with_columns(
@@ -105,7 +111,7 @@ def test_a_declared_length_keeps_the_end_of_each_history(prepared: Prepared) -> 
     ("setting", "named"),
     [
         ({"unit": "sessions"}, "unit"),
-        ({"batch_size": 0}, "batch_size"),
+        ({"batch_size": -1}, "batch_size"),
         ({"target_share": 0}, "target_share"),
         ({"max_history": -1}, "max_history"),
     ],

@@ -6,6 +6,7 @@ Both have one contract: `fit(histories, n_items)`, then `scores(histories, items
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Self
 
@@ -22,12 +23,12 @@ from recsys.top_k import Scorer
 _ALL = slice(None)
 
 
-class Baseline:
+class Baseline(ABC):
     """What the baselines have in common."""
 
+    @abstractmethod
     def scores(self, histories: Jagged, items: slice = _ALL) -> Tensor:
         """The users' scores for all items or a range of them. (B, n) float32."""
-        raise NotImplementedError
 
     def scorer(self, histories: JaggedArray) -> Scorer:
         """Scores of chunks of these users, for a full ranking. (B rows)."""

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     results = []
     for seed in range(first.seed, first.seed + arguments.seeds):
         config = configuration(arguments, seed=seed)
-        source = "-".join(filter(None, (config.data.name, Path(config.data.root).stem)))
+        source = "-".join(dict.fromkeys(filter(None, (config.data.name, Path(config.data.root).stem))))
         name = f"{source}-{config.split.name}-{config.model.embeddings.kind}"
         folder = arguments.run_dir or Path("runs") / name
         folder = folder / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else folder

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from features.batches import JaggedArray
+from features.batches import FeatureBatch, JaggedArray
 from features.dataset import Dataset
 from features.feature_table import FeatureEncoder, FeatureTable
 from features.histories import histories
@@ -111,6 +111,19 @@ class Prepared:
         """The items' features in row order; ids without a training interaction are unknown."""
         frame = self.dataset.items[np.argsort(self.items.rows(self.dataset.items["item_id"]))]
         return self.item_encoder.encode(frame, known=self.item_counts > 0)
+
+    def user_features(self, users: np.ndarray, histories: JaggedArray) -> FeatureBatch:
+        """The features of known users, with the end of the given histories where a history is declared.
+
+        Args:
+            users: User rows. (B,)
+            histories: Item rows, oldest first. (B rows)
+        """
+        features = self.user_table.take(users)
+        history = self.dataset.schema.history
+        if history is not None:
+            features.sparse[history.name] = histories.last(history.max_length).tensors()
+        return features
 
     @property
     def vocabularies(self) -> dict[str, Vocabulary]:

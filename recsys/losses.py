@@ -6,9 +6,8 @@ items that a target is told from: the whole catalogue, the other targets of the 
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from features.errors import InputError
+from features.settings import check_settings
 from recsys.full_softmax import EncodeItems, FullSoftmax, Loss
 from recsys.sampled_softmax import InBatchSoftmax, MixedSoftmax
 
@@ -33,8 +32,5 @@ def make_loss(name: str, **settings: object) -> Loss:
     """
     if name not in _LOSSES:
         raise InputError(f"there is no loss {name!r}, only {', '.join(_LOSSES)}")
-    known = [one.name for one in fields(_LOSSES[name])]
-    unknown = [setting for setting in settings if setting not in known]
-    if unknown:
-        raise InputError(f"loss {name!r} has no setting {unknown[0]!r}, only {', '.join(known)}")
+    check_settings(_LOSSES[name], settings, f"the loss {name!r}")
     return _LOSSES[name](**settings)

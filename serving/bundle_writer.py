@@ -24,10 +24,8 @@ from features.schema import Feature, Id
 from features.splits import TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
-from recsys.two_tower import TwoTower
+from recsys.two_tower import TwoTower, encode_catalogue
 from serving.manifest import MANIFEST, BundleError, Manifest
-
-_CHUNK = 16_384
 
 
 def write_bundle(
@@ -102,7 +100,7 @@ def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: Inde
     plain = TwoTower(model.config, schema, prepared.vocabularies)  # what is served, whatever it was trained with
     plain.load_state_dict(weights)
     plain.eval()
-    vectors = _item_vectors(plain, prepared)
+    vectors = encode_catalogue(plain, prepared.item_table).numpy()
     queries = _user_vectors(plain, prepared, config.recall_queries) if config.kind != "exact" else None
     index = ItemIndex.build(vectors, config, queries)
     index.save(folder / "items.faiss")
@@ -134,26 +132,12 @@ def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: Inde
     )
 
 
-def _item_vectors(model: TwoTower, prepared: Prepared) -> np.ndarray:
-    """The vectors of the whole catalogue. (N, D) float32."""
-    rows = np.arange(len(prepared.items))
-    with torch.inference_mode():
-        chunks = [
-            model.encode_items(prepared.item_table.take(rows[start : start + _CHUNK])).numpy()
-            for start in range(0, len(rows), _CHUNK)
-        ]
-    return np.concatenate(chunks)
-
-
 def _user_vectors(model: TwoTower, prepared: Prepared, at_most: int) -> np.ndarray:
     """Vectors of a sample of the users who have a history: the queries that the index will see. (B, D) float32."""
     users = np.flatnonzero(prepared.test_histories.lengths)
     if len(users) > at_most:
         users = np.sort(np.random.default_rng(0).choice(users, at_most, replace=False))
-    batch = prepared.user_table.take(users)
-    history = prepared.dataset.schema.history
-    if history is not None:
-        batch.sparse[history.name] = prepared.test_histories.rows(users).last(history.max_length).tensors()
+    batch = prepared.user_features(users, prepared.test_histories.rows(users))
     with torch.inference_mode():
         return model.encode_users(batch).numpy()
 

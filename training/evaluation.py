@@ -21,8 +21,7 @@ from recsys.baselines import ItemKNN, Popularity
 from recsys.confidence import bootstrap_intervals
 from recsys.metrics import MetricSums, RankedTargets, UserSums
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
-from recsys.two_tower import TwoTower
-from training.examples import user_batch
+from recsys.two_tower import TwoTower, encode_catalogue
 
 if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
@@ -95,20 +94,19 @@ class ModelScores:
     Args:
         model: The model, in evaluation mode.
         evaluation: What is asked.
-        item_vectors: The catalogue's vectors, where they are known already. (N, D)
     """
 
-    def __init__(self, model: TwoTower, evaluation: Evaluation, item_vectors: Tensor | None = None) -> None:
+    def __init__(self, model: TwoTower, evaluation: Evaluation) -> None:
         self._model = model
         self._evaluation = evaluation
-        self._items = encode_catalogue(model, evaluation.prepared) if item_vectors is None else item_vectors
+        self._items = encode_catalogue(model, evaluation.prepared.item_table)
         self._popularity = torch.from_numpy(evaluation.prepared.item_counts).float().to(self._items.device)
 
     @torch.no_grad()
     def scorer(self, users: np.ndarray) -> Scorer:
         """Scores of these users. (B,)"""
         histories = self._evaluation.histories.rows(users)
-        batch = user_batch(self._evaluation.prepared, users, histories)
+        batch = self._evaluation.prepared.user_features(users, histories)
         vectors = self._model.encode_users(batch.to(device=self._items.device))  # (B, D)
         score = dot_product(vectors, self._items)
         strangers = torch.from_numpy(histories.lengths == 0).to(self._items.device)
@@ -119,19 +117,6 @@ class ModelScores:
             return block
 
         return scores
-
-
-@torch.no_grad()
-def encode_catalogue(model: TwoTower, prepared: Prepared, chunk: int = 65_536) -> Tensor:
-    """The vectors of all items, in row order. (N, D) float32"""
-    device = next(model.parameters()).device
-    rows = np.arange(len(prepared.items))
-    return torch.cat(
-        [
-            model.encode_items(prepared.item_table.take(rows[start : start + chunk]).to(device=device)).float()
-            for start in range(0, len(rows), chunk)
-        ]
-    )
 
 
 def evaluate(evaluation: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) -> dict[str, float]:

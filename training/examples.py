@@ -10,9 +10,10 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from features.batches import FeatureBatch, JaggedArray, TrainingBatch
+from features.batches import JaggedArray, TrainingBatch
 from features.prepared import Prepared
 from training.config import ExamplesConfig
+from training.evaluation import Evaluation
 
 
 class TrainingExamples:
@@ -75,12 +76,7 @@ class TrainingExamples:
             in_history = in_history & (random.random(len(positions)) >= self.config.history_dropout)
         if self.config.max_history:
             in_history = in_history & _sampled(in_history, row_of, lengths, self.config.max_history, random)
-        features = self.prepared.user_table.take(users)
-        history = self.prepared.dataset.schema.history
-        if history is not None:
-            features.sparse[history.name] = (
-                _jagged(items, in_history, row_of, len(users)).last(history.max_length).tensors()
-            )
+        features = self.prepared.user_features(users, _jagged(items, in_history, row_of, len(users)))
         return TrainingBatch(
             features,
             targets=_jagged(items, is_target, row_of, len(users)).tensors(),
@@ -108,15 +104,6 @@ def _sampled(
     return place < at_most
 
 
-def user_batch(prepared: Prepared, users: np.ndarray, histories: JaggedArray) -> FeatureBatch:
-    """The features of known users with the given histories: what evaluation and refitting encode. (B,) -> B rows"""
-    features = prepared.user_table.take(users)
-    history = prepared.dataset.schema.history
-    if history is not None:
-        features.sparse[history.name] = histories.last(history.max_length).tensors()
-    return features
-
-
 class TwoTowerData(pl.LightningDataModule):
     """Training examples, and the users whose validation items are to be found.
 
@@ -138,9 +125,7 @@ class TwoTowerData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Rows of the users with validation items, in chunks."""
-        users = np.flatnonzero(self.prepared.validation.lengths)
-        chunks = np.array_split(users, max(1, math.ceil(len(users) / 1024)))
-        return DataLoader(chunks, batch_size=None, collate_fn=_as_is)
+        return DataLoader(Evaluation(self.prepared, "validation").chunks(), batch_size=None, collate_fn=_as_is)
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         """Training batches travel; chunks of user rows stay on the host, where the histories are."""

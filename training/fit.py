@@ -61,7 +61,7 @@ class _AtomicCheckpoints(TorchCheckpointIO):
 
 
 class _Reporter(Callback):
-    """Hands each epoch's metrics on, and each checkpoint's epoch."""
+    """Hands each epoch's metrics on."""
 
     def __init__(self, report: Callable[[dict[str, float], int], None]) -> None:
         self._report = report

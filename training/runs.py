@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -98,7 +99,7 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
         )
     state = _open_folder(config, options, facts)
     tracked = _tracked(config, options, state, facts)
-    try:
+    with tracked or contextlib.nullcontext():
         fitted, epochs = _fitted(config, options, prepared, state, tracked)
         seconds_to_fit = time.perf_counter() - began
         options.say("writing the bundle and measuring it on the test part")
@@ -128,12 +129,6 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
         figures["bundle"] = str(bundle)
         if version is not None:
             figures["version"] = version
-    except BaseException as error:
-        if tracked is not None:
-            tracked.__exit__(type(error), error, None)
-        raise
-    if tracked is not None:
-        tracked.finish()
     (options.folder / "result.json").write_text(json.dumps({"figures": figures, "comparison": comparison}, indent=1))
     return RunResult(figures, comparison, bundle, version, tracked.id if tracked else None)
 
@@ -257,7 +252,7 @@ def _logged(
         return None
     for name, row in comparison.items():
         prefix = "test" if name == "two-tower" else f"baseline/{name}"
-        tracked.metrics({f"{prefix}/{metric}": value for metric, value in row.items() if np.isfinite(value)})
+        tracked.metrics({f"{prefix}/{metric}": value for metric, value in row.items()})
     tracked.metrics({key: figures[key] for key in ("seconds", "seconds_to_fit", "best_epoch")})
     for picture in pictures:
         tracked.file(picture, "plots")

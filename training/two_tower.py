@@ -74,7 +74,7 @@ class TwoTowerTraining(pl.LightningModule):
             self._frequency,
             others=self._among_candidates(batch.others),
         )
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=len(batch.targets))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.targets))
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -93,7 +93,7 @@ class TwoTowerTraining(pl.LightningModule):
         """Logs the ranking metrics."""
         figures = sum_up(self._sums)
         for name in ("ndcg@10", "hr@10"):
-            self.log(f"validation/{name}", figures[name], prog_bar=True)
+            self.log(f"validation/{name}", figures[name])
 
     def configure_optimizers(self) -> dict:
         """AdamW; the learning rate rises over the first twentieth of the steps, then falls along a cosine."""

@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from features.prepared import Prepared
     from features.sources.catalogue import generate
     from serving.candidates import CandidateGenerator
+    from serving.resolve import tracking_store
     from training.config import load_config
     from training.data import split
     from training.evaluation import evaluate_scores
@@ -61,7 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
         register=NAME,
         experiment=NAME,
         tracking_uri=arguments.tracking_uri,
-        refit=False,
         say=lambda line: say(f"   {line}"),
     )
     result = train(config, options, prepared)
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         history = prepared.items.ids_of(prepared.test_histories.row(row)[-5:]).to_list()
         say("\n".join([f"\n   {user} lately took", *(f"      - {titles[item]}" for item in history)]))
         say("\n".join(["   and is recommended", *(f"      * {titles[item]}" for item in items)]))
-    store = arguments.tracking_uri or "sqlite:///mlflow.db"
+    store = tracking_store(arguments.tracking_uri)
     say("\n5. next")
     say(f"   look at the run:    .venv/bin/mlflow ui --backend-store-uri {store}")
     say(f"   start the service:  .venv/bin/recsys serve --model models:/{NAME}@champion")

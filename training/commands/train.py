@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
 import sys
@@ -68,13 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     say(f"reading {first.data.name}")
     prepared = prepare(first)
+    source = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
+    place = arguments.run_dir or Path("runs") / f"{source}-{first.split.name}-{first.model.embeddings.kind}"
     results = []
     for seed in range(first.seed, first.seed + arguments.seeds):
-        config = configuration(arguments, seed=seed)
-        source = "-".join(dict.fromkeys(filter(None, (config.data.name, Path(config.data.root).stem))))
-        name = f"{source}-{config.split.name}-{config.model.embeddings.kind}"
-        folder = arguments.run_dir or Path("runs") / name
-        folder = folder / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else folder
+        config = dataclasses.replace(first, seed=seed)
+        folder = place / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else place
         options = RunOptions(
             folder=folder,
             # of several seeds, some may not have begun

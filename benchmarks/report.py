@@ -13,11 +13,12 @@ import datetime
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from training.tracking import git_sha
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -104,7 +105,7 @@ class Report:
         """
         content = {
             "benchmark": self.name,
-            "git": _git(),
+            "git": git_sha() or "unknown",
             "machine": _machine(),
             "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -133,19 +134,6 @@ def _cell(value: object) -> str:
         if isinstance(value, float)
         else str(value)
     )
-
-
-def _git() -> str:
-    """The commit that was measured, with a plus sign where files differ from it."""
-    try:
-        here = Path(__file__).resolve().parent
-        commit, changed = (
-            subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "--short=12", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit + ("+" if changed else "")
 
 
 def _machine() -> str:

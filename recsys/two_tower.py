@@ -87,23 +87,28 @@ class Tower(nn.Module):
 
     Args:
         features: The side's features.
-        embedding_width: E
+        widths: Width E of each embedded feature.
         hidden: Widths of the hidden layers.
         out: D
         dropout: Share of the inputs that training zeroes.
     """
 
     def __init__(
-        self, features: list[Feature], embedding_width: int, hidden: tuple[int, ...], out: int, dropout: float
+        self,
+        features: list[Feature],
+        widths: Mapping[str, int],
+        hidden: tuple[int, ...],
+        out: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         self.sparse = [feature.name for feature in features if feature.embedded]
         self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
-        widths = [len(self.sparse) * embedding_width + len(self.dense), *hidden]
+        inputs = sum(widths[name] for name in self.sparse) + len(self.dense)
         layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
-        for width, following in itertools.pairwise(widths):
+        for width, following in itertools.pairwise([inputs, *hidden]):
             layers += [nn.Linear(width, following), nn.GELU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], out))
+        self.layers = nn.Sequential(*layers, nn.Linear([inputs, *hidden][-1], out))
 
     def forward(self, embedded: Mapping[str, Tensor], dense: Mapping[str, Tensor]) -> Tensor:
         """(B, E) for each embedded feature and (B,) for each number -> (B, D)"""
@@ -118,7 +123,7 @@ class TwoTower(nn.Module):
         config: What it looks like.
         schema: The declared features; those of kind text are left out.
         vocabularies: For each id, categorical and multi-valued feature its vocabulary.
-        backend: "torch" for serving, "torchrec" for training: see `recsys.embeddings.Embeddings`.
+        backend: "torch" for serving, "torchrec" or "sharded" for training: see `recsys.embeddings.Embeddings`.
     """
 
     def __init__(
@@ -126,7 +131,7 @@ class TwoTower(nn.Module):
         config: TwoTowerConfig,
         schema: FeatureSchema,
         vocabularies: Mapping[str, Vocabulary],
-        backend: Literal["torch", "torchrec"] = "torch",
+        backend: Literal["torch", "torchrec", "sharded"] = "torch",
     ) -> None:
         super().__init__()
         self.config = config
@@ -150,9 +155,9 @@ class TwoTower(nn.Module):
                 lookups.append(FeatureLookup(feature.name, feature.name))
                 identities[feature.name] = vocabularies[feature.name]
         self.embeddings = Embeddings(config.embeddings, lookups, identities, backend)
-        width = config.embeddings.width
-        self.user_tower = Tower(user, width, config.user_hidden, config.dim, config.dropout)
-        self.item_tower = Tower(item, width, config.item_hidden, config.dim + config.item_bias, config.dropout)
+        widths = self.embeddings.widths
+        self.user_tower = Tower(user, widths, config.user_hidden, config.dim, config.dropout)
+        self.item_tower = Tower(item, widths, config.item_hidden, config.dim + config.item_bias, config.dropout)
         if config.similarity == "cosine":
             self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -13,8 +14,9 @@ from torch import Tensor, nn
 from features.batches import Jagged
 from features.hashing import bucket, mix64, salt_of, string_keys
 from features.vocabulary import Vocabulary
+from recsys.embeddings.layout import Layout
 from recsys.embeddings.plan import EmbeddingPlan, FeatureLookup
-from recsys.embeddings.tables import PlainTables, TableShape
+from recsys.embeddings.tables import PlainTables
 
 #: the raw id that stands for "an id that training has not seen"; hashed like any other
 _UNKNOWN = "\x00unknown"
@@ -27,8 +29,13 @@ class Embeddings(nn.Module):
         plan: How features are embedded.
         lookups: The features, with their identities and poolings.
         vocabularies: For each identity, the ids that its rows stand for.
-        backend: "torch" looks up with plain torch kernels (serving); "torchrec" with an EmbeddingBagCollection
-            (training). The state dictionaries are the same.
+        backend: "torch" looks up with plain torch kernels (serving); "torchrec" with TorchRec's collections (training);
+            "sharded" leaves these without memory, for `training.sharding` to allocate where they belong. The state
+            dictionaries are the same.
+
+    Attributes:
+        widths: Width E of each feature's embedding.
+        layout: The tables.
 
     Example:
         >>> items = Vocabulary.fit("item_id", pl.Series(range(9)))
@@ -42,39 +49,31 @@ class Embeddings(nn.Module):
         plan: EmbeddingPlan,
         lookups: Sequence[FeatureLookup],
         vocabularies: Mapping[str, Vocabulary],
-        backend: Literal["torch", "torchrec"] = "torch",
+        backend: Literal["torch", "torchrec", "sharded"] = "torch",
     ) -> None:
         super().__init__()
         self.plan = plan
         self.lookups = {lookup.feature: lookup for lookup in lookups}
         self.sizes = {lookup.identity: len(vocabularies[lookup.identity]) for lookup in lookups}
-        self._count = plan.lookups if plan.kind == "multiplexed" else 1
-        self.shapes = shapes = self._shapes()
-        if backend == "torchrec":
-            from recsys.embeddings.torchrec_tables import torchrec_tables
-
-            self.tables = torchrec_tables(shapes, plan.initial_range)
-        else:
-            self.tables = PlainTables(shapes, plan.initial_range)
-        if plan.kind == "multiplexed":
-            for identity in self.sizes:
-                # hashed once, not at each look-up; it follows from the vocabulary, so it is not a weight
-                addresses = _addresses(identity, vocabularies[identity], self._count, shapes[0].rows)
-                self.register_buffer(f"_addresses_{identity}", addresses, persistent=False)
-
-    def _shapes(self) -> list[TableShape]:
-        """The tables, and which look-ups each of them answers."""
-        if self.plan.kind == "multiplexed":
-            names = tuple(f"{feature}/{n}" for feature in self.lookups for n in range(self._count))
-            rows = self.plan.table_rows(list(self.sizes.values()))
-            return [TableShape("unified", rows, self.plan.width // self._count, names)]
-        names_of = {
-            identity: tuple(f"{one.feature}/0" for one in self.lookups.values() if one.identity == identity)
-            for identity in self.sizes
+        self.layout = Layout.of(plan, lookups, self.sizes)
+        self.widths = {lookup.feature: plan.width_of(lookup.identity) for lookup in lookups}
+        self._unpooled = {
+            bag.rpartition("/")[0] for table in self.layout.tables if table.sequence for bag in table.bags
         }
-        return [
-            TableShape(identity, size + 1, self.plan.width, names_of[identity]) for identity, size in self.sizes.items()
-        ]
+        if backend == "torch":
+            self.tables = PlainTables(self.layout.tables, plan.initial_range)
+        else:
+            from recsys.embeddings.torchrec_tables import TorchRecTables
+
+            self.tables = TorchRecTables(self.layout.tables, plan.initial_range, deferred=backend == "sharded")
+        self._buffer_of: dict[str, str] = {}
+        if plan.kind != "collisionless":
+            for n, identity in enumerate(self.sizes):
+                rows = [self.layout.tables[table].rows for table in self.layout.table_of[identity]]
+                self._buffer_of[identity] = f"_addresses_{n}"
+                # hashed once, not at each look-up; it follows from the vocabulary, so it is not a weight
+                addresses = _addresses(identity, vocabularies[identity], rows)
+                self.register_buffer(self._buffer_of[identity], addresses, persistent=False)
 
     def addresses(self, feature: str, rows: Tensor) -> list[Tensor]:
         """The table rows of a feature's values, one tensor a look-up.
@@ -87,7 +86,8 @@ class Embeddings(nn.Module):
         rows = torch.where(rows < 0, self.sizes[identity], rows)  # the default entry comes after the last id
         if self.plan.kind == "collisionless":
             return [rows]
-        return list(getattr(self, f"_addresses_{identity}")[rows].unbind(1))
+        found = getattr(self, self._buffer_of[identity]).index_select(0, rows)  # (T, look-ups)
+        return list(found.t().long().unbind(0))
 
     def forward(self, sparse: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Embeds the features that are given, of B users or B items.
@@ -96,35 +96,46 @@ class Embeddings(nn.Module):
             sparse: Feature name to vocabulary rows, jagged. A feature that is not declared is an error.
 
         Returns:
-            Feature name to embedding, zero where a row has no value. (B, E) each
+            Feature name to embedding, zero where a row has no value (B, E); for the pooling "none", a vector for each
+            value (T, E).
         """
         bags: dict[str, Jagged] = {}
         for feature, jagged in sparse.items():
             rows = jagged.values
             if self.training and self.plan.unknown_rate and self.lookups[feature].unknowns:
-                forget = torch.rand(rows.shape, device=rows.device) < self.plan.unknown_rate
-                rows = torch.where(forget, -1, rows)
+                rows = self._forgetting(rows)
             for n, address in enumerate(self.addresses(feature, rows)):
                 bags[f"{feature}/{n}"] = Jagged(address, jagged.lengths)
-        pooled = self.tables(bags)
-        return {
-            feature: self._scaled(
-                torch.cat([pooled[f"{feature}/{n}"] for n in range(self._count)], dim=1), jagged.lengths, feature
-            )
-            for feature, jagged in sparse.items()
-        }
+        found = self.tables(bags)
+        embedded = {}
+        for feature, jagged in sparse.items():
+            lookup = self.lookups[feature]
+            parts = [found[f"{feature}/{n}"] for n in range(self.plan.lookups_of(lookup.identity))]
+            vectors = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            if feature in self._unpooled and lookup.pooling != "none":
+                vectors = vectors.new_zeros(len(jagged), vectors.shape[1]).index_add(0, jagged.row_of_value, vectors)
+            embedded[feature] = _scaled(vectors, jagged.lengths, lookup.pooling)
+        return embedded
 
-    def _scaled(self, summed: Tensor, lengths: Tensor, feature: str) -> Tensor:
-        """From the sum of a row's values to the declared pooling. (B, E)"""
-        pooling = self.lookups[feature].pooling
-        if pooling == "sum":
-            return summed
-        count = lengths.clamp(min=1).to(summed.dtype)[:, None]  # (B, 1)
-        return summed / (count if pooling == "mean" else count.sqrt())
+    def _forgetting(self, rows: Tensor) -> Tensor:
+        """Takes the declared share of the ids for unknown, by so few draws as that needs. (T,) -> (T,)"""
+        # n draws with replacement miss a place with probability e^(-n / T)
+        count = int(-math.log1p(-self.plan.unknown_rate) * rows.numel() + torch.rand(()).item())
+        places = torch.randint(max(1, rows.numel()), (count,), device=rows.device)
+        return rows.index_fill(0, places, -1)
 
 
-def _addresses(identity: str, vocabulary: Vocabulary, count: int, n_rows: int) -> Tensor:
-    """Where each id's look-ups are in the shared table, and at the end those of the unknown id. (V + 1, count) int64"""
+def _scaled(summed: Tensor, lengths: Tensor, pooling: str) -> Tensor:
+    """From the sum of a row's values to the declared pooling. (B, E)"""
+    if pooling in ("sum", "none"):
+        return summed
+    count = lengths.clamp(min=1).to(summed.dtype)[:, None]  # (B, 1)
+    return summed / (count if pooling == "mean" else count.sqrt())
+
+
+def _addresses(identity: str, vocabulary: Vocabulary, rows: Sequence[int]) -> Tensor:
+    """Where each id's look-ups are in tables of so many rows, and last those of the unknown id. (V + 1, L) int32"""
     unknown = string_keys(pl.Series([_UNKNOWN]))
     keys = torch.from_numpy(np.concatenate([vocabulary.keys, unknown]))
-    return torch.stack([bucket(mix64(keys, salt_of(identity, n)), n_rows) for n in range(count)], dim=1)
+    found = [bucket(mix64(keys, salt_of(identity, n)), count) for n, count in enumerate(rows)]
+    return torch.stack([one.to(torch.int32) for one in found], dim=1)

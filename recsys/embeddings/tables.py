@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from features.batches import Jagged
-
-
-@dataclass(frozen=True)
-class TableShape:
-    """One table.
-
-    Args:
-        name: Of its weights in the state dictionary.
-        rows: R
-        width: Width of a row.
-        bags: The look-ups that it answers, "feature/number".
-    """
-
-    name: str
-    rows: int
-    width: int
-    bags: tuple[str, ...]
+from recsys.embeddings.layout import TableShape
 
 
 class _Table(nn.Module):
@@ -34,8 +17,20 @@ class _Table(nn.Module):
         self.weight = nn.Parameter(torch.empty(shape.rows, shape.width).uniform_(-initial_range, initial_range))
 
 
+class _Pooled(nn.Module):
+    def __init__(self, shapes: Sequence[TableShape], initial_range: float) -> None:
+        super().__init__()
+        self.embedding_bags = nn.ModuleDict({shape.name: _Table(shape, initial_range) for shape in shapes})
+
+
+class _Sequence(nn.Module):
+    def __init__(self, shapes: Sequence[TableShape], initial_range: float) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleDict({shape.name: _Table(shape, initial_range) for shape in shapes})
+
+
 class PlainTables(nn.Module):
-    """Sum-pooled look-ups. Its state dictionary has the names that TorchRec's EmbeddingBagCollection uses.
+    """Look-ups by plain torch. The state dictionary has the names of `TorchRecTables`.
 
     Args:
         shapes: The tables.
@@ -45,7 +40,12 @@ class PlainTables(nn.Module):
     def __init__(self, shapes: Sequence[TableShape], initial_range: float) -> None:
         super().__init__()
         self.shapes = list(shapes)
-        self.embedding_bags = nn.ModuleDict({shape.name: _Table(shape, initial_range) for shape in shapes})
+        pooled = [shape for shape in shapes if not shape.sequence]
+        sequence = [shape for shape in shapes if shape.sequence]
+        if pooled:
+            self.pooled = _Pooled(pooled, initial_range)
+        if sequence:
+            self.sequence = _Sequence(sequence, initial_range)
 
     def forward(self, bags: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Looks up bags of table rows.
@@ -54,22 +54,28 @@ class PlainTables(nn.Module):
             bags: Look-up name to table rows, jagged; any subset of the declared ones. (B rows each)
 
         Returns:
-            Look-up name to the sum of its rows, zero for an empty bag. (B, width of its table)
+            Look-up name to the sum of its rows, zero for an empty bag (B, width of its table), or, for the look-ups of
+            a sequence table, the rows themselves (T, width of its table).
         """
-        pooled: dict[str, Tensor] = {}
+        found: dict[str, Tensor] = {}
         for shape in self.shapes:
             names = [name for name in shape.bags if name in bags]
             if not names:
                 continue
             # one kernel call a table: the bags of all its look-ups, end to end
-            lengths = torch.cat([bags[name].lengths for name in names])
-            ends = lengths.cumsum(0)
-            summed = nn.functional.embedding_bag(
-                torch.cat([bags[name].values for name in names]),
-                self.embedding_bags[shape.name].weight,
-                torch.cat([ends.new_zeros(1), ends]),
-                mode="sum",
-                include_last_offset=True,
-            )  # (len(names) * B, width)
-            pooled.update(zip(names, summed.split([len(bags[name]) for name in names]), strict=True))
-        return pooled
+            values = torch.cat([bags[name].values for name in names])
+            if shape.sequence:
+                out = nn.functional.embedding(values, self.sequence.embeddings[shape.name].weight)  # (sum of T, width)
+                sizes = [len(bags[name].values) for name in names]
+            else:
+                ends = torch.cat([bags[name].lengths for name in names]).cumsum(0)
+                out = nn.functional.embedding_bag(
+                    values,
+                    self.pooled.embedding_bags[shape.name].weight,
+                    torch.cat([ends.new_zeros(1), ends]),
+                    mode="sum",
+                    include_last_offset=True,
+                )  # (len(names) * B, width)
+                sizes = [len(bags[name]) for name in names]
+            found.update(zip(names, out.split(sizes), strict=True))
+        return found

@@ -1,4 +1,4 @@
-"""The same tables as a TorchRec EmbeddingBagCollection: what training uses, and what can be sharded."""
+"""The same tables as TorchRec collections: what training uses, and what DistributedModelParallel shards."""
 
 from __future__ import annotations
 
@@ -6,45 +6,75 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec import (
+    EmbeddingBagCollection,
+    EmbeddingBagConfig,
+    EmbeddingCollection,
+    EmbeddingConfig,
+    KeyedJaggedTensor,
+    PoolingType,
+)
 
 from features.batches import Jagged
-from recsys.embeddings.tables import TableShape
+from recsys.embeddings.layout import TableShape
 
 
-def torchrec_tables(shapes: Sequence[TableShape], initial_range: float) -> TorchRecTables:
-    """The tables of `shapes`, sum-pooled, with weights uniform in +- `initial_range`."""
-    configs = [
-        EmbeddingBagConfig(
-            name=shape.name,
-            num_embeddings=shape.rows,
-            embedding_dim=shape.width,
-            feature_names=list(shape.bags),
-            pooling=PoolingType.SUM,
-            init_fn=lambda weight: nn.init.uniform_(weight, -initial_range, initial_range),
-        )
-        for shape in shapes
-    ]
-    return TorchRecTables(tables=configs)
+class TorchRecTables(nn.Module):
+    """Takes and gives what `PlainTables` does, under the same weight names.
 
+    Pooled tables are one EmbeddingBagCollection, sequence tables one EmbeddingCollection: the two modules that a
+    sharding plan replaces by their sharded selves. Nothing here changes when it does.
 
-class TorchRecTables(EmbeddingBagCollection):
-    """An EmbeddingBagCollection that takes and gives what `PlainTables` does, under the same weight names."""
+    Args:
+        shapes: The tables.
+        initial_range: Weights start uniform in +- this.
+        deferred: Allocate nothing: sharding will, each process its own part.
+    """
+
+    def __init__(self, shapes: Sequence[TableShape], initial_range: float, deferred: bool = False) -> None:
+        super().__init__()
+        device = torch.device("meta") if deferred else None
+        self._pooled_names, self._sequence_names = [], []
+        pooled, sequence = [], []
+        for shape in shapes:
+            (self._sequence_names if shape.sequence else self._pooled_names).extend(shape.bags)
+            settings = {
+                "name": shape.name,
+                "num_embeddings": shape.rows,
+                "embedding_dim": shape.width,
+                "feature_names": list(shape.bags),
+                "init_fn": lambda weight: nn.init.uniform_(weight, -initial_range, initial_range),
+            }
+            if shape.sequence:
+                sequence.append(EmbeddingConfig(**settings))
+            else:
+                pooled.append(EmbeddingBagConfig(pooling=PoolingType.SUM, **settings))
+        if pooled:
+            self.pooled = EmbeddingBagCollection(tables=pooled, device=device)
+        if sequence:
+            self.sequence = EmbeddingCollection(tables=sequence, device=device)
 
     def forward(self, bags: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Looks up bags of table rows: see `PlainTables.forward`."""
-        batch = len(next(iter(bags.values())))
-        keyed = super().forward(self.keyed_jagged(bags, batch)).to_dict()
-        return {name: keyed[name] for name in bags}
+        found: dict[str, Tensor] = {}
+        # asked for before any answer is read, so that the exchanges between processes overlap
+        pooled = self.pooled(keyed_jagged(self._pooled_names, bags)) if self._pooled_names else None
+        sequence = self.sequence(keyed_jagged(self._sequence_names, bags)) if self._sequence_names else None
+        if pooled is not None:
+            summed = pooled.to_dict()
+            found.update({name: summed[name] for name in self._pooled_names if name in bags})
+        if sequence is not None:
+            found.update({name: sequence[name].values() for name in self._sequence_names if name in bags})
+        return found
 
-    def keyed_jagged(self, bags: Mapping[str, Jagged], batch: int) -> KeyedJaggedTensor:
-        """All declared look-ups as one KeyedJaggedTensor; those not asked for (the other tower's) have empty bags."""
-        names = [name for config in self.embedding_bag_configs() for name in config.feature_names]
-        some = next(iter(bags.values()))
-        nothing = Jagged(some.values.new_empty(0), torch.zeros(batch, dtype=torch.int64, device=some.values.device))
-        parts = [bags.get(name, nothing) for name in names]
-        return KeyedJaggedTensor(
-            keys=names,
-            values=torch.cat([part.values for part in parts]),
-            lengths=torch.cat([part.lengths for part in parts]),
-        )
+
+def keyed_jagged(names: Sequence[str], bags: Mapping[str, Jagged]) -> KeyedJaggedTensor:
+    """The look-ups `names` as one KeyedJaggedTensor; those not asked for (the other tower's) have empty bags."""
+    some = next(iter(bags.values()))
+    nothing = Jagged(some.values.new_empty(0), torch.zeros_like(some.lengths))
+    parts = [bags.get(name, nothing) for name in names]
+    return KeyedJaggedTensor(
+        keys=list(names),
+        values=torch.cat([part.values for part in parts]),
+        lengths=torch.cat([part.lengths for part in parts]),
+    )

@@ -34,7 +34,7 @@ def test_nothing_given_is_the_defaults() -> None:
         ("modle.dim=3", "modle"),
         ("model.dmi=3", "dmi"),
         ("model.dim=three", "model.dim"),
-        ("model.embeddings.kind=hashed", "kind"),
+        ("model.embeddings.kind=hash", "kind"),
         ("model.embeddings.width=0", "width"),
         ("model.dim", "key=value"),
         ("optimiser.lr=-1", "lr"),

@@ -1,0 +1,5 @@
+"""Layers that several models share."""
+
+from recsys.layers.cross import CrossLayers
+
+__all__ = ["CrossLayers"]

@@ -96,6 +96,19 @@ class TrainingBatch(_Movable):
     user_rows: Tensor
 
 
+@dataclass
+class RankingBatch(_Movable):
+    """Examples that were taken or not.
+
+    Args:
+        features: The features of B examples: of the user, the item and the context together.
+        labels: 1 for taken, 0 for not. (B,) float32
+    """
+
+    features: FeatureBatch
+    labels: Tensor
+
+
 @dataclass(frozen=True)
 class JaggedArray:
     """Many rows of different lengths on the host: values and offsets, so that a batch of rows is a slice.

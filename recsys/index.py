@@ -19,11 +19,14 @@ import numpy as np
 
 from features.batches import JaggedArray
 from features.errors import InputError
-from recsys.index_kinds import IndexConfig, empty_index, search_settings, stored_vectors
+from recsys.index_kinds import IndexConfig, checked_vectors, empty_index, search_settings, stored_vectors
+from recsys.precision import FP16_MOST, Precision
 from recsys.rescoring import best_of, by_size, inner_products, rows_of, without
 
 #: how many more candidates than asked for are scored again, so that last-bit differences cannot decide who is in
 _MARGIN = 16
+#: vectors that are decoded at a time
+_DECODED = 1 << 16
 
 __all__ = ["IndexConfig", "ItemIndex"]
 
@@ -31,11 +34,15 @@ __all__ = ["IndexConfig", "ItemIndex"]
 class ItemIndex:
     """The item vectors of a catalogue, searchable; item rows are the ids. Safe to search from many threads.
 
+    Quantised vectors stay so in memory, and are what a ranking is made of: scores are their inner products, and the
+    exact index is exact over them.
+
     Args:
         index: A FAISS index of inner products over rows 0..N-1.
         config: How it was built and is searched.
-        recall: Share of the exact top `config.recall_at` that the index finds.
+        recall: Share of the exact top `config.recall_at` of the vectors as they were given that the index finds.
         max_norm: Length of the longest item vector.
+        precision: Of the stored vectors.
 
     Example:
         >>> index = ItemIndex.build(np.eye(4, dtype=np.float32))
@@ -44,18 +51,22 @@ class ItemIndex:
         ([[1, 2]], 1.0)
     """
 
-    def __init__(self, index: Any, config: IndexConfig, recall: float, max_norm: float) -> None:
+    def __init__(
+        self, index: Any, config: IndexConfig, recall: float, max_norm: float, precision: Precision = "fp32"
+    ) -> None:
         self._index = index
         self.config = config
         self.recall = recall
         self.max_norm = max_norm
-        self._vectors = stored_vectors(index, config)
+        self.precision = precision
+        self._vectors = stored_vectors(index, config, precision)
 
     def __len__(self) -> int:
         return self._index.ntotal
 
     def __repr__(self) -> str:
-        return f"ItemIndex({self.config.kind}, {len(self)} items x {self.dim}, recall {self.recall:.4f})"
+        precision = "" if self.precision == "fp32" else f" {self.precision}"
+        return f"ItemIndex({self.config.kind}, {len(self)} items x {self.dim}{precision}, recall {self.recall:.4f})"
 
     @property
     def dim(self) -> int:
@@ -64,7 +75,11 @@ class ItemIndex:
 
     @classmethod
     def build(
-        cls, vectors: np.ndarray, config: IndexConfig | None = None, queries: np.ndarray | None = None
+        cls,
+        vectors: np.ndarray,
+        config: IndexConfig | None = None,
+        queries: np.ndarray | None = None,
+        precision: Precision = "fp32",
     ) -> ItemIndex:
         """Indexes the vectors of a catalogue, and measures recall against exact search.
 
@@ -73,17 +88,23 @@ class ItemIndex:
             config: How.
             queries: User vectors to measure recall with; without them, a sample of the item vectors, which are not
                 spread as users are, so that the figure is only a hint. (B, D)
+            precision: Of the stored vectors: "fp32", "fp16", or "int8": each column in 255 steps of its range.
 
         Raises:
-            InputError: Vectors of another shape, or not finite.
+            InputError: Vectors of another shape, not finite, or too large for the precision.
         """
         config = config or IndexConfig()
-        vectors = _checked(vectors, "item vectors", None)
+        vectors = checked_vectors(vectors, "item vectors", None)
         if not len(vectors):
             raise InputError("an index needs at least one item vector, got 0")
-        index = empty_index(vectors, config)
+        if precision == "fp16" and np.abs(vectors).max() > FP16_MOST:
+            raise InputError(f"item vectors hold {np.abs(vectors).max():g}, and fp16 holds at most {FP16_MOST:g}")
+        index = empty_index(vectors, config, precision)
         index.add(vectors)
-        built = cls(index, config, 1.0, float(np.linalg.norm(vectors, axis=1).max()))
+        built = cls(index, config, 1.0, 0.0, precision)
+        built.max_norm = max(
+            float(np.linalg.norm(built._stored(start), axis=1).max()) for start in range(0, len(built), _DECODED)
+        )
         built.recall = built._measured_recall(vectors, queries)
         return built
 
@@ -101,7 +122,7 @@ class ItemIndex:
         Raises:
             InputError: Queries of another shape, or not finite, or a negative k.
         """
-        queries = _checked(queries, "query vectors", self.dim)
+        queries = checked_vectors(queries, "query vectors", self.dim)
         if k < 0:
             raise InputError(f"k is 0 or more, got {k}")
         if exclude is not None:
@@ -148,11 +169,13 @@ class ItemIndex:
 
     def _slack(self, queries: np.ndarray) -> np.ndarray:
         """What a float32 inner product is off by at most, twice over. (B, D) -> (B,)."""
-        return (self.dim + 2) * 2.0**-23 * np.linalg.norm(queries, axis=1) * self.max_norm
+        # decoding a vector rounds each of its numbers, too
+        terms = self.dim + 2 if self.precision == "fp32" else 2 * self.dim + 32
+        return terms * 2.0**-23 * np.linalg.norm(queries, axis=1) * self.max_norm
 
     def _scan(self, query: np.ndarray, width: int, skip: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """One query against every item: for ties across the margin, or where too few were found. (1, D) -> (K,)."""
-        scores = self._vectors @ query[0]  # (N,)
+        scores = np.concatenate([self._stored(start) @ query[0] for start in range(0, len(self), _DECODED)])  # (N,)
         if skip is not None:
             scores[skip] = -np.inf
         last = np.partition(scores, len(scores) - width)[len(scores) - width]
@@ -166,11 +189,17 @@ class ItemIndex:
             return self._vectors[rows]
         return self._index.reconstruct_batch(np.ascontiguousarray(rows))
 
+    def _stored(self, start: int) -> np.ndarray:
+        """The vectors from one row on, some at a time. (M, D)"""
+        if self._vectors is not None:
+            return self._vectors[start : start + _DECODED]
+        return self._index.reconstruct_n(start, min(_DECODED, len(self) - start))
+
     def _measured_recall(self, vectors: np.ndarray, queries: np.ndarray | None) -> float:
         """Share of the exact top K that the index finds."""
-        if self.config.kind == "exact":
+        if self.config.kind == "exact" and self.precision == "fp32":
             return 1.0
-        queries = vectors if queries is None else _checked(queries, "query vectors", self.dim)
+        queries = vectors if queries is None else checked_vectors(queries, "query vectors", self.dim)
         if len(queries) > self.config.recall_queries:
             chosen = np.random.default_rng(0).choice(len(queries), self.config.recall_queries, replace=False)
             queries = queries[np.sort(chosen)]
@@ -185,7 +214,12 @@ class ItemIndex:
         path = Path(path)
         beside = path.with_name(path.name + ".json")
         faiss.write_index(self._index, str(path) + ".part")
-        facts = {"config": dataclasses.asdict(self.config), "recall": self.recall, "max_norm": self.max_norm}
+        facts = {
+            "config": dataclasses.asdict(self.config),
+            "precision": self.precision,
+            "recall": self.recall,
+            "max_norm": self.max_norm,
+        }
         Path(str(beside) + ".part").write_text(json.dumps(facts, indent=1))
         os.replace(str(beside) + ".part", beside)
         os.replace(str(path) + ".part", path)
@@ -207,18 +241,7 @@ class ItemIndex:
             config, recall, max_norm = IndexConfig(**facts["config"]), float(facts["recall"]), float(facts["max_norm"])
             # IO_FLAG_MMAP is ignored for flat and HNSW indexes, without a word; this one is not
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            return cls(index, config, recall, max_norm, facts["precision"])
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"{path.name} cannot be read as an index: {reason}") from error
-        return cls(index, config, recall, max_norm)
-
-
-def _checked(vectors: np.ndarray, what: str, dim: int | None) -> np.ndarray:
-    """As contiguous float32 rows, refused where they are not finite."""
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    if vectors.ndim != 2 or not vectors.shape[1] or (dim is not None and vectors.shape[1] != dim):
-        raise InputError(f"{what} have the shape {vectors.shape}, not (rows, {dim or 'width'})")
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise InputError(f"{what} hold a number that is not finite, first in row {int(np.argmin(finite))}")
-    return vectors

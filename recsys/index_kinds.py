@@ -11,6 +11,10 @@ import torch  # noqa: F401  before faiss: in the other order, OpenMP runtimes ha
 import faiss  # isort: skip
 
 from features.errors import InputError
+from recsys.precision import Precision
+
+_CODES = faiss.ScalarQuantizer
+_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 @dataclass(frozen=True)
@@ -47,18 +51,29 @@ class IndexConfig:
             raise InputError(f"index.lists is 0 or more, got {self.lists}")
 
 
-def empty_index(vectors: np.ndarray, config: IndexConfig) -> Any:
-    """A FAISS index of inner products, trained where its kind needs that, without items. (N, D) float32."""
-    dim = vectors.shape[1]
+def empty_index(vectors: np.ndarray, config: IndexConfig, precision: Precision = "fp32") -> Any:
+    """A FAISS index of inner products, trained where it needs that, without items. (N, D) float32."""
+    dim, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
+    # of 8 bits: each column's range, in 255 steps
+    code = None if precision == "fp32" else {"fp16": _CODES.QT_fp16, "int8": _CODES.QT_8bit}[precision]
     if config.kind == "exact":
-        return faiss.IndexFlatIP(dim)
+        index = faiss.IndexFlatIP(dim) if code is None else faiss.IndexScalarQuantizer(dim, code, metric)
+        index.train(vectors)
+        return index
     if config.kind == "hnsw":
-        index = faiss.IndexHNSWFlat(dim, config.neighbours, faiss.METRIC_INNER_PRODUCT)
+        links = config.neighbours
+        index = faiss.IndexHNSWFlat(dim, links, metric) if code is None else faiss.IndexHNSWSQ(dim, code, links, metric)
         index.hnsw.efConstruction = config.ef_construction
+        index.train(vectors)
         return index
     # with fewer than 39 vectors a list, FAISS's k-means complains, rightly
     lists = min(config.lists or round(4 * len(vectors) ** 0.5), max(1, len(vectors) // 39))
-    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
+    middles = faiss.IndexFlatIP(dim)
+    index = (
+        faiss.IndexIVFFlat(middles, dim, lists, metric)
+        if code is None
+        else faiss.IndexIVFScalarQuantizer(middles, dim, lists, code, metric)
+    )
     threads = faiss.omp_get_max_threads()
     if vectors.size * lists < 1 << 30:
         # k-means is many short parallel steps; on a busy machine, waiting for each other costs two threads 20 times
@@ -78,10 +93,30 @@ def search_settings(index: Any, config: IndexConfig, fetch: int, everywhere: boo
     return None
 
 
-def stored_vectors(index: Any, config: IndexConfig) -> np.ndarray | None:
-    """The vectors inside an index, not a copy: it must outlive them. (N, D); None for lists, which scatter them."""
+def stored_vectors(index: Any, config: IndexConfig, precision: Precision = "fp32") -> np.ndarray | None:
+    """The vectors inside an index, not a copy: it must outlive them. (N, D); None where they are coded or scattered.
+
+    Raises:
+        InputError: An index that stores its vectors in another precision.
+    """
+    flat = faiss.downcast_index(index.storage) if config.kind == "hnsw" else index
+    size = flat.code_size
+    if size != index.d * _BYTES[precision]:
+        wanted = index.d * _BYTES[precision]
+        raise InputError(f"its vectors take {size} bytes each, not the {wanted} of {index.d} numbers in {precision}")
     if config.kind == "ivf":
         index.make_direct_map()  # so that single vectors can be asked for
+    if config.kind == "ivf" or precision != "fp32":
         return None
-    flat = faiss.downcast_index(index.storage) if config.kind == "hnsw" else index
     return faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d).reshape(flat.ntotal, flat.d)
+
+
+def checked_vectors(vectors: np.ndarray, what: str, dim: int | None) -> np.ndarray:
+    """As contiguous float32 rows, refused where they are not finite."""
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or not vectors.shape[1] or (dim is not None and vectors.shape[1] != dim):
+        raise InputError(f"{what} have the shape {vectors.shape}, not (rows, {dim or 'width'})")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{what} hold a number that is not finite, first in row {int(np.argmin(finite))}")
+    return vectors

@@ -184,7 +184,9 @@ class RankerTraining(pl.LightningModule):
     def configure_optimizers(self) -> dict:
         """AdamW; the learning rate rises over the first twentieth of the steps, then falls along a cosine."""
         settings = self.config.optimiser
-        optimiser = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
+        optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
+        )
         steps = settings.max_epochs * self.trainer.estimated_stepping_batches / self.trainer.max_epochs
         warm_up = max(1.0, steps / 20)
 

@@ -18,7 +18,7 @@ from recsys.baselines import ItemKNN, ItemKNNConfig
 from training.config import load_config
 from training.data import prepare
 from training.evaluation import Evaluation, ModelScores, evaluate
-from training.fit import fit
+from training.two_tower_fit import fit
 
 KINDS = ("collisionless", "multiplexed")
 

@@ -33,6 +33,7 @@ class Loss(Protocol):
         item_frequency: Tensor,
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
+        batch_items: Tensor | None = None,
     ) -> Tensor:
         """The mean over targets of the cross-entropy in nats; 0 without targets.
 
@@ -45,6 +46,8 @@ class Loss(Protocol):
             generator: Where sampled items are drawn from, on the queries' device.
             others: Items that each user is known to have taken besides. They are no candidates: serving removes them
                 from the ranking, so scoring them down would be wasted, and wrong. (B rows)
+            batch_items: Where several processes divide a batch, the target rows of all of them, this one's included:
+                a target is told from those of the whole batch.
         """
         ...
 
@@ -85,8 +88,9 @@ class FullSoftmax:
         item_frequency: Tensor,
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
+        batch_items: Tensor | None = None,
     ) -> Tensor:
-        """See `Loss`; the frequencies and the generator are not used."""
+        """See `Loss`; what the batch holds, the frequencies and the generator are not used."""
         # Once, and outside the checkpoints: an optimiser that steps inside the backward pass, as TorchRec's fused ones
         # do, would have changed the tables before a second encoding.
         vectors = encode_items(torch.arange(n_items, device=queries.device))  # (N, D)

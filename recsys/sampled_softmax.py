@@ -55,14 +55,16 @@ class InBatchSoftmax:
         item_frequency: Tensor,
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
+        batch_items: Tensor | None = None,
     ) -> Tensor:
         """See `Loss`."""
         device = queries.device
-        if not targets.values.numel():  # still a function of both towers, as distributed training needs
+        batch_items = targets.values if batch_items is None else batch_items
+        if not batch_items.numel():  # still a function of both towers, as distributed training needs
             return 0 * (queries.sum() + encode_items(torch.zeros(1, dtype=torch.int64, device=device)).sum())
         drawn = torch.randint(n_items, (self.n_uniform,), generator=generator, device=device)
-        rows, columns, counts = torch.cat([targets.values, drawn]).unique(return_inverse=True, return_counts=True)
-        users, columns = targets.row_of_value, columns[: len(targets.values)]  # (T,)
+        rows, counts = torch.cat([batch_items, drawn]).unique(return_counts=True)
+        users, columns = targets.row_of_value, torch.searchsorted(rows, targets.values)  # (T,)
         scores = logits(queries, encode_items(rows), self.temperature)  # (B, M), M different items
         positive = scores[users, columns]  # (T,)
 
@@ -70,7 +72,7 @@ class InBatchSoftmax:
         found = counts - own  # as candidates, by each user (B, M)
         correction = found.log()
         if self.logq:
-            n_others = len(users) - targets.lengths  # (B,)
+            n_others = len(batch_items) - targets.lengths  # (B,)
             # a target that training does not count, counts as seen once: its logit must stay finite
             share = item_frequency[rows].clamp(min=1) / item_frequency.sum().clamp(min=1)  # (M,)
             expected = (n_others[:, None] * share + self.n_uniform / n_items).log().to(scores.dtype)  # (B, M)
@@ -88,7 +90,7 @@ class InBatchSoftmax:
             total = negative.logsumexp(dim=1)[users]
         else:
             total = negative[users].scatter(1, columns[:, None], NO_CANDIDATE).logsumexp(dim=1)
-        return softplus(total - positive).mean()  # = -log(e^positive / (e^positive + e^total))
+        return softplus(total - positive).sum() / max(1, len(users))  # = -log(e^positive / (e^positive + e^total))
 
 
 @dataclass(frozen=True)

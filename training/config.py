@@ -12,6 +12,7 @@ from typing import Any, Literal
 from features.errors import InputError
 from recsys.index import IndexConfig
 from recsys.two_tower import TwoTowerConfig
+from training.optimisers import OptimiserConfig
 
 
 @dataclass(frozen=True)
@@ -94,36 +95,6 @@ class ExamplesConfig:
             raise InputError(f"examples.max_history is 0 or more, got {self.max_history}")
         if not 0 <= self.history_dropout < 1:
             raise InputError(f"examples.history_dropout is in [0, 1), got {self.history_dropout}")
-
-
-@dataclass(frozen=True)
-class OptimiserConfig:
-    """AdamW, with a learning rate that warms up and then falls along a cosine.
-
-    Args:
-        lr: The highest learning rate.
-        weight_decay: AdamW's, on every weight.
-        max_epochs: Epochs at the most; the cosine ends there.
-        patience: Epochs without a better validation NDCG@10 after which training stops.
-        validate_every: Validation happens every so many epochs.
-        gradient_clip: Largest norm of the gradient; 0 for no limit.
-        precision: Lightning's; "bf16-mixed" pays on GPUs and on CPUs with AMX.
-        backend: Who looks up embeddings in training: "torchrec" or "torch".
-    """
-
-    lr: float = 3e-3
-    weight_decay: float = 0.0
-    max_epochs: int = 40
-    patience: int = 10
-    validate_every: int = 2
-    gradient_clip: float = 0.0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    backend: Literal["torchrec", "torch"] = "torchrec"
-
-    def __post_init__(self) -> None:
-        for name in ("lr", "max_epochs", "patience", "validate_every"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"optimiser.{name} is a positive number, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from features.batches import JaggedArray, TrainingBatch
 from features.prepared import Prepared
+from training import processes
 from training.config import ExamplesConfig
 from training.evaluation import Evaluation
 
@@ -20,6 +21,7 @@ class TrainingExamples:
     """The batches of an epoch.
 
     Which they are depends on the seed and the epoch alone, so that a resumed run sees what an undisturbed one would.
+    Several processes each have a part of every batch.
 
     Args:
         prepared: The data.
@@ -50,11 +52,13 @@ class TrainingExamples:
 
     def __iter__(self) -> Iterator[TrainingBatch]:
         random = np.random.default_rng([self.seed, self.epoch()])
+        # draws of one's own, so that all processes stay in step with those that they share
+        own = np.random.default_rng([self.seed, self.epoch(), 1 + processes.rank()])
         order = random.permutation(self._rows)
         for start in range(0, len(order), self.batch_size):
-            yield self._batch(order[start : start + self.batch_size], random)
+            yield self._batch(order[start : start + self.batch_size], random, own)
 
-    def _batch(self, rows: np.ndarray, random: np.random.Generator) -> TrainingBatch:
+    def _batch(self, rows: np.ndarray, random: np.random.Generator, own: np.random.Generator) -> TrainingBatch:
         train = self.prepared.train
         if self.config.unit == "users":
             users = rows
@@ -64,6 +68,10 @@ class TrainingExamples:
             users = self._user_of[rows]
             positions, lengths = train.positions(users)
             is_target = positions == np.repeat(rows, lengths)
+        # several processes draw the same, and make an example of their own part of the users
+        mine = processes.my_part(len(users))
+        chosen = slice(*np.concatenate([[0], np.cumsum(lengths)])[[mine.start, mine.stop]])
+        users, lengths, positions, is_target = users[mine], lengths[mine], positions[chosen], is_target[chosen]
         row_of = np.repeat(np.arange(len(users)), lengths)
         items = train.values[positions]
         if self._repeats:  # an item that is to be found must not stand in the history from another time
@@ -73,9 +81,9 @@ class TrainingExamples:
             is_other = ~is_target
         in_history = is_other
         if self.config.history_dropout:
-            in_history = in_history & (random.random(len(positions)) >= self.config.history_dropout)
+            in_history = in_history & (own.random(len(positions)) >= self.config.history_dropout)
         if self.config.max_history:
-            in_history = in_history & _sampled(in_history, row_of, lengths, self.config.max_history, random)
+            in_history = in_history & _sampled(in_history, row_of, lengths, self.config.max_history, own)
         features = self.prepared.user_features(users, _jagged(items, in_history, row_of, len(users)))
         return TrainingBatch(
             features,
@@ -119,9 +127,16 @@ class TwoTowerData(pl.LightningDataModule):
         self.config = config
         self.seed = seed
 
+        self._examples = TrainingExamples(prepared, config, seed, lambda: self.trainer.current_epoch)
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch, over all processes."""
+        return self._examples.batch_size
+
     def train_dataloader(self) -> TrainingExamples:
         """The batches of the trainer's current epoch."""
-        return TrainingExamples(self.prepared, self.config, self.seed, lambda: self.trainer.current_epoch)
+        return self._examples
 
     def val_dataloader(self) -> DataLoader:
         """Rows of the users with validation items, in chunks."""

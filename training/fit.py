@@ -1,4 +1,4 @@
-"""Fitting with Lightning: progress, early stopping, checkpoints that a killed run resumes from."""
+"""Fitting any module with Lightning, on one process or many: early stopping, and checkpoints to resume from."""
 
 from __future__ import annotations
 
@@ -6,49 +6,36 @@ import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
-from tqdm import tqdm
+from torch import Tensor, nn
 
 from features.errors import InputError
-from features.prepared import Prepared
-from recsys.losses import make_loss
-from recsys.two_tower import TwoTower
-from training.config import TrainConfig
-from training.examples import TwoTowerData
-from training.two_tower import TwoTowerTraining
-
-MONITOR = "validation/ndcg@10"
+from training import processes, sharded_checkpoints
+from training.callbacks import Progress, Reporter, StopEarly
+from training.optimisers import OptimiserConfig, TableOptimiser
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A fitted model.
+class Outcome:
+    """What a fit came to.
 
     Args:
-        model: With the weights of the best epoch, for plain torch, in evaluation mode.
+        weights: Of the module's `model` in the best epoch, whole, on the CPU; none on processes other than the first.
         best_epoch: Counted from 1.
-        validation: The best epoch's validation NDCG@10; NaN where there was no validation.
+        value: The best epoch's validation figure; NaN where there was no validation.
     """
 
-    model: TwoTower
+    weights: dict[str, Tensor]
     best_epoch: int
-    validation: float
-
-
-class _EarlyStopping(EarlyStopping):
-    """Early stopping that a resumed run remembers: one that had stopped does not train on."""
-
-    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        if self.wait_count >= self.patience:
-            trainer.should_stop = True
+    value: float
 
 
 class _AtomicCheckpoints(TorchCheckpointIO):
@@ -60,156 +47,146 @@ class _AtomicCheckpoints(TorchCheckpointIO):
         part.replace(path)
 
 
-class _Reporter(Callback):
-    """Hands each epoch's metrics on."""
-
-    def __init__(self, report: Callable[[dict[str, float], int], None]) -> None:
-        self._report = report
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        epoch = trainer.current_epoch + 1
-        validated = epoch % trainer.check_val_every_n_epoch == 0  # else Lightning still holds an earlier epoch's
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._report(
-            {name: one for name, one in figures.items() if validated or not name.startswith("validation/")}, epoch
-        )
-
-
-class _Progress(Callback):
-    """One bar over all epochs, on standard error: standard output belongs to the figures."""
-
-    def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        batches = int(trainer.num_training_batches)
-        self._bar = tqdm(
-            desc="training",
-            unit="batch",
-            total=trainer.max_epochs * batches,
-            initial=trainer.current_epoch * batches,
-            file=sys.stderr,
-            dynamic_ncols=True,
-        )
-
-    def on_train_batch_end(self, *_: object) -> None:
-        self._bar.update()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        shown = {"loss": f"{float(metrics['train/loss']):.3f}"}
-        if MONITOR in metrics:
-            shown["NDCG@10"] = f"{float(metrics[MONITOR]):.4f}"
-        self._bar.set_postfix({"epoch": f"{trainer.current_epoch + 1}/{trainer.max_epochs}", **shown})
-
-    def teardown(self, trainer: pl.Trainer, _: pl.LightningModule, stage: str) -> None:
-        if hasattr(self, "_bar"):  # training may have failed before it began
-            self._bar.close()
-
-
-def fit(
-    config: TrainConfig,
-    prepared: Prepared,
+def fit_module(
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    settings: OptimiserConfig,
     folder: Path,
     *,
+    tables: TableOptimiser = "adamw",
+    monitor: str | None,
+    batch_size: int = 512,
+    seed: int = 0,
+    initial: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     epochs: int | None = None,
     report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
+    say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
-) -> Fitted:
-    """Fits a two-tower model.
+) -> Outcome:
+    """Fits a module, and keeps the weights of the epoch that validation liked best.
+
+    The same call serves one process and each of several that torchrun started. Embedding tables whose optimiser is
+    fused are sharded: see `training.sharding`.
 
     Args:
-        config: The run's configuration.
-        prepared: The data.
+        module: Its `model` is what is fitted; it logs "train/loss", and `monitor` when it validates.
+        data: Training batches, and what is validated on.
+        settings: Of the optimiser.
         folder: Where checkpoints go: "last.ckpt" after each epoch, and the best one.
+        tables: The optimiser of the module's embedding tables.
+        monitor: The validation figure, the higher the better; None fits exactly `epochs` epochs and validates nothing.
+        batch_size: Rows of a batch over all processes, for the sharding planner's estimates.
+        seed: Of the sharded tables' first weights.
+        initial: Weights to begin with, by their names in `module.model`; None for those it has.
         resume: Go on from "last.ckpt" where there is one. The result is that of an undisturbed run.
-        epochs: Fit exactly so many epochs and validate nothing: how a model is refitted on all data.
+        epochs: How many; the settings' where not given.
         report: Called after each epoch with its metrics and its number, from 1.
+        say: Called with a line about the sharding plan.
         progress: Show a progress bar where standard error is a terminal.
 
     Raises:
-        InputError: Nothing to train on, or nothing to validate on.
+        InputError: A damaged checkpoint, tables that do not fit, or another process that was lost.
     """
-    validate = epochs is None
-    check_usable(config, prepared, validate)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = config.optimiser
-    torch.manual_seed(config.seed)
-    module = TwoTowerTraining(config, prepared)
+    epochs = epochs or settings.max_epochs
+    checkpoint = sharded_checkpoints.found(folder / "last.ckpt") if resume else None
+    strategy = None
+    world, local = processes.launched()
+    if tables != "adamw" or world > 1 or (checkpoint is not None and checkpoint.is_dir()):
+        from training.sharding import TorchRecStrategy
+
+        begin = None if initial is None else {f"model.{name}": one for name, one in initial.items()}
+        strategy = TorchRecStrategy(settings, tables, batch_size, seed, begin, say)
+    elif initial is not None:
+        module.model.load_state_dict(initial)
+    if checkpoint is not None and checkpoint.is_file():
+        _check_readable(checkpoint, strategy is not None)
+
     last = ModelCheckpoint(
         dirpath=folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    callbacks: list[Callback] = [_Reporter(report), last]
+    callbacks: list[Callback] = [Reporter(report), last]
     best = None
-    if validate:
+    if monitor is not None:
         best = ModelCheckpoint(
             dirpath=folder,
             filename="best-{epoch}",
-            monitor=MONITOR,
+            monitor=monitor,
             mode="max",
             save_weights_only=True,
             auto_insert_metric_name=False,
         )
         callbacks += [
             best,
-            _EarlyStopping(MONITOR, mode="max", patience=max(1, settings.patience // settings.validate_every)),
+            StopEarly(monitor, mode="max", patience=max(1, settings.patience // settings.validate_every)),
         ]
     if progress and sys.stderr.isatty():
-        callbacks.append(_Progress())
+        callbacks.append(Progress(monitor))
     with _quiet():
         trainer = pl.Trainer(
-            max_epochs=epochs or settings.max_epochs,
-            accelerator="auto",
-            devices=1,
+            max_epochs=epochs,
             precision=settings.precision,
             gradient_clip_val=settings.gradient_clip or None,
-            check_val_every_n_epoch=min(settings.validate_every, epochs or settings.max_epochs),
-            limit_val_batches=None if validate else 0,
+            check_val_every_n_epoch=min(settings.validate_every, epochs),
+            limit_val_batches=None if monitor else 0,
             num_sanity_val_steps=0,
             logger=False,
             callbacks=callbacks,
             plugins=[_AtomicCheckpoints()],
+            use_distributed_sampler=False,  # the data divides each batch, so that all processes take as many steps
             enable_progress_bar=False,
             enable_model_summary=False,
+            accelerator="auto",
+            devices=local,
+            num_nodes=world // local,
+            strategy=strategy or "auto",
         )
-        checkpoint = folder / "last.ckpt"
-        resumed = checkpoint if resume and checkpoint.exists() else None
-        if resumed is not None:
-            _check_readable(resumed)
-        data = TwoTowerData(prepared, config.examples, config.seed)
-        trainer.fit(module, datamodule=data, ckpt_path=resumed, weights_only=True)
+        with processes.telling_of_lost_ones():
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    weights = module.model.state_dict()
-    best_epoch, figure = trainer.current_epoch, float("nan")
+    best_epoch, value, chosen = trainer.current_epoch, float("nan"), None
     if best is not None:
-        found = torch.load(best.best_model_path, map_location="cpu", weights_only=True)
-        best_epoch, figure = int(found["epoch"]) + 1, float(best.best_model_score)
-        weights = {
-            key.removeprefix("model."): one for key, one in found["state_dict"].items() if key.startswith("model.")
+        chosen, value = Path(best.best_model_path), float(best.best_model_score)
+    elif strategy is not None:
+        chosen = folder / "last.ckpt"  # what is in memory is in parts
+    weights: dict[str, Tensor] = {}
+    if chosen is None:
+        weights = module.model.state_dict()
+    elif trainer.is_global_zero:
+        weights, epoch = _read(chosen, module.model)
+        best_epoch = epoch + 1 if best is not None else best_epoch
+    best_epoch = processes.gathered_objects(best_epoch)[0]
+    if world == 1:
+        processes.leave()
+    return Outcome(weights, best_epoch, value)
+
+
+def _read(checkpoint: Path, model: nn.Module) -> tuple[dict[str, Tensor], int]:
+    """A model's weights in a checkpoint, and the epoch, from 0."""
+    if checkpoint.is_file():
+        found = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = found["state_dict"]
+    else:
+        state = {
+            f"model.{name}": torch.empty(tuple(weight.size()), dtype=weight.dtype)
+            for name, weight in model.state_dict().items()
         }
-    model = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
-    model.load_state_dict(weights)
-    return Fitted(model.eval(), best_epoch, figure)
+        found = sharded_checkpoints.read_plain(checkpoint, state)
+    return {key.removeprefix("model."): one for key, one in state.items() if key.startswith("model.")}, found["epoch"]
 
 
-def _check_readable(checkpoint: Path) -> None:
+def _check_readable(checkpoint: Path, sharded: bool) -> None:
+    if sharded:
+        raise InputError(
+            f"the checkpoint {checkpoint} was written by one process without sharded tables, so only such a run can "
+            "go on with it; begin anew"
+        )
     try:
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
         raise InputError(f"the checkpoint {checkpoint} is damaged, so the run cannot be resumed") from error
-
-
-def check_usable(config: TrainConfig, prepared: Prepared, validate: bool = True) -> None:
-    """Finds out, before anything is written, what fitting would stumble over.
-
-    Raises:
-        InputError: Nothing to train on or to validate on, or a loss or a model that cannot be made.
-    """
-    for part, there in (("training", prepared.train), ("validation", prepared.validation)):
-        if not len(there.values) and (validate or part == "training"):
-            raise InputError(f"the data set {prepared.dataset.name!r} has no {part} interaction under this split")
-    make_loss(config.loss.name, **config.loss.settings)
-    with torch.device("meta"):  # takes neither time nor memory
-        TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
 
 
 class _quiet(warnings.catch_warnings):

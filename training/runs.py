@@ -22,9 +22,9 @@ from features.splits import TRAIN
 from training.config import TrainConfig, as_dict, flat, load_config
 from training.data import describe, prepare
 from training.evaluation import METRICS, evaluate_baselines
-from training.fit import Fitted, check_usable, fit
 from training.release import release, release_refitted
 from training.tracking import TrackedRun, git_sha, library_versions
+from training.two_tower_fit import Fitted, check_usable, fit
 
 
 @dataclass(frozen=True)

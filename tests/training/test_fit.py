@@ -19,7 +19,7 @@ from features.splits import TEST
 from training.config import TrainConfig, load_config
 from training.data import prepare
 from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_baselines
-from training.fit import fit
+from training.two_tower_fit import fit
 
 ROOT = Path(__file__).parents[2]
 FAST = (

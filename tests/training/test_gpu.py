@@ -5,7 +5,7 @@ import torch
 
 from recsys.top_k import top_k
 from training.evaluation import Evaluation, ModelScores, evaluate
-from training.fit import fit
+from training.two_tower_fit import fit
 
 pytestmark = [
     pytest.mark.gpu,

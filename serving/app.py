@@ -78,7 +78,14 @@ def _router() -> APIRouter:
         """The best items for each of some users."""
         generator: CandidateGenerator = request.app.state.generator  # one reference for the whole request
         ask = partial(
-            generator.recommend, body.user_ids, body.histories, body.k, body.exclude_seen, attributes=body.attributes
+            generator.recommend,
+            body.user_ids,
+            body.histories,
+            body.k,
+            body.exclude_seen,
+            attributes=body.attributes,
+            rerank=body.rerank,
+            rerank_depth=body.rerank_depth,
         )
         found = await _computed(request, ask)
         return JSONResponse({"model": generator.identity, "candidates": found.to_json()})
@@ -89,7 +96,7 @@ def _router() -> APIRouter:
         generator: CandidateGenerator = request.app.state.generator
         records, params = body.records(), body.params or Parameters()
         users, histories = [one.user_id for one in records], [one.history for one in records]
-        found = await _computed(request, partial(generator.recommend, users, histories, params.k, params.exclude_seen))
+        found = await _computed(request, partial(generator.recommend, users, histories, **params.model_dump()))
         return JSONResponse({"predictions": found.to_json(), "model": generator.identity})
 
     @router.get("/healthz")
@@ -121,6 +128,9 @@ def _router() -> APIRouter:
             "n_users": manifest.n_users,
             "n_items": manifest.n_items,
             "index": manifest.index,
+            "precision": manifest.precision,
+            "precision_loss": manifest.precision_loss,
+            "reranks": manifest.has_ranker,
             "metrics": manifest.metrics,
             "data": manifest.data,
             "split": manifest.split,

@@ -15,17 +15,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from features.errors import InputError
-from features.feature_table import FeatureEncoder
+from features.feature_table import FeatureEncoder, FeatureTable
 from features.schema import Feature, FeatureSchema, Id, Text
 from features.vocabulary import Vocabulary, load_vocabularies
 from recsys.index import ItemIndex
+from recsys.precision import check_precision
+from recsys.ranking import Ranker, RankerConfig
 from recsys.two_tower import TwoTower, TwoTowerConfig
 from serving.known_users import KnownUsers
 from serving.manifest import MANIFEST, BundleError, Manifest
+from serving.reranking import ranker_inputs
+from serving.weights import load_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,7 @@ class Bundle:
         item_table: Columns of the items, in row order: the id, titles and other declared ones.
         item_counts: How often training has seen each item. (N,) int64
         index: The items' vectors.
+        ranker: What candidates are re-ranked with, if the bundle has one.
     """
 
     manifest: Manifest
@@ -55,11 +58,16 @@ class Bundle:
     item_table: pl.DataFrame
     item_counts: np.ndarray
     index: ItemIndex
+    ranker: Ranker | None = None
 
     @property
     def title_column(self) -> str | None:
         """The first declared text column of the items: what people read in answers."""
         return next((feature.column for feature in self.schema.item if isinstance(feature, Text)), None)
+
+    def encoded_items(self) -> FeatureTable:
+        """The declared features of all items, as training saw them: ids without a training interaction are unknown."""
+        return self.item_encoder.encode(self.item_table, known=self.item_counts > 0)
 
     @classmethod
     def load(cls, folder: Path | str, mmap: bool = False, hashes: bool = True) -> Bundle:
@@ -116,7 +124,10 @@ class Bundle:
         index = ItemIndex.load(folder / "items.faiss", mmap=mmap)
         _require("items.faiss", "vectors", len(index), manifest.n_items)
         _require("items.faiss", "columns a vector", index.dim, manifest.dim)
-        model = _model(folder, schema, {**user_encoder.vocabularies, **item_encoder.vocabularies})
+        if index.precision != manifest.precision:
+            raise BundleError(f"items.faiss is of precision {index.precision}, and the bundle of {manifest.precision}")
+        vocabularies = {**user_encoder.vocabularies, **item_encoder.vocabularies}
+        model = _model(folder, schema, vocabularies, manifest)
         _require("model.json", "columns a vector", model.dim, manifest.dim)
 
         histories = tables["histories"]
@@ -132,32 +143,37 @@ class Bundle:
             tables["items"],
             counts["count"].to_numpy(),
             index,
+            load_ranker(folder, schema, vocabularies, items) if manifest.has_ranker else None,
         )
 
 
-def _model(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Vocabulary]) -> TwoTower:
-    """The model of model.json with the weights beside it, compared name by name and shape by shape."""
+def _model(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Vocabulary], manifest: Manifest) -> TwoTower:
+    """The model of model.json with the weights beside it."""
     described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     if described.get("family") != "two-tower":
         raise BundleError(f"model.json describes a model of the family {described.get('family')!r}, not 'two-tower'")
     with torch.device("meta"):  # no memory is taken, and no time to fill it, for weights that are read anyway
         model = TwoTower(TwoTowerConfig.from_json(described["config"]), schema, vocabularies)
-    try:
-        weights = load_file(folder / "weights.safetensors")
-    except SafetensorError as error:
-        raise BundleError(f"weights.safetensors cannot be read: {_one_line(error)}") from error
-    expected = model.state_dict()
-    for name in sorted({*expected, *weights}):
-        if name not in weights or name not in expected:
-            lacks = "lacks" if name not in weights else "has the unknown"
-            raise BundleError(f"weights.safetensors {lacks} {name!r}, by the model of model.json")
-        if weights[name].shape != expected[name].shape:
-            raise BundleError(
-                f"weights.safetensors: {name} has the shape {tuple(weights[name].shape)}, and the model of model.json "
-                f"with the bundle's vocabularies {tuple(expected[name].shape)}"
-            )
-    model.load_state_dict(weights, assign=True)
-    return model.eval().requires_grad_(False)
+    return load_weights(folder / "weights.safetensors", model, manifest.precision, "model.json")
+
+
+def load_ranker(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Vocabulary], items: Vocabulary) -> Ranker:
+    """The ranker of a bundle's ranker.json, with the weights beside it.
+
+    Args:
+        folder: The bundle's.
+        schema: The bundle's features.
+        vocabularies: Of each embedded feature but the history.
+        items: The vocabulary of item ids.
+
+    Raises:
+        InputError: A ranker that does not belong to these features.
+    """
+    described: dict[str, Any] = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
+    check_precision("the precision of ranker.json", described["precision"])
+    with torch.device("meta"):
+        ranker = Ranker(RankerConfig.from_json(described["config"]), *ranker_inputs(schema, vocabularies, items))
+    return load_weights(folder / "ranker.safetensors", ranker, described["precision"], "ranker.json")
 
 
 def _vocabularies(
@@ -182,7 +198,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-def with_metrics(folder: Path | str, metrics: dict[str, float]) -> None:
-    """Writes official figures, measured with the loaded bundle, into its manifest; the build id stays."""
+def with_metrics(folder: Path | str, metrics: dict[str, float], **facts: Any) -> None:
+    """Writes official figures, measured with the loaded bundle, into its manifest; the build id stays.
+
+    Args:
+        folder: A bundle.
+        metrics: The figures.
+        facts: Other fields of `serving.manifest.Manifest` that were measured with them.
+    """
     folder = Path(folder)
-    dataclasses.replace(Manifest.read(folder), metrics=dict(metrics)).write(folder)
+    dataclasses.replace(Manifest.read(folder), metrics=dict(metrics), **facts).write(folder)

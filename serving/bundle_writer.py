@@ -8,14 +8,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from safetensors.torch import save_file
 
 from features.batches import JaggedArray
 from features.errors import InputError
@@ -24,8 +25,25 @@ from features.schema import Feature, Id
 from features.splits import TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
+from recsys.precision import Precision, check_precision
 from recsys.two_tower import TwoTower, encode_catalogue
 from serving.manifest import MANIFEST, BundleError, Manifest
+from serving.weights import load_weights, save_weights
+
+
+@dataclass(frozen=True)
+class BundleConfig:
+    """How a trained model is stored and served.
+
+    Args:
+        precision: Of the embedding tables and the item vectors, on disk and in memory: "fp32"; "fp16", half the size;
+            or "int8", about a quarter. What that costs is measured, and written into the manifest.
+    """
+
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        check_precision("bundle.precision", self.precision)
 
 
 def write_bundle(
@@ -33,6 +51,7 @@ def write_bundle(
     model: TwoTower,
     prepared: Prepared,
     index: IndexConfig | None = None,
+    precision: Precision = "fp32",
     **facts: Any,
 ) -> Path:
     """Writes a retriever bundle; a bundle that lies there is replaced.
@@ -45,6 +64,7 @@ def write_bundle(
         model: A trained model, of either backend.
         prepared: What it was trained on.
         index: How items are searched, exactly where not given; recall is measured with the users' own vectors.
+        precision: Of the embedding tables and the item vectors: see `BundleConfig`.
         facts: Fields of `serving.manifest.Manifest` that only the caller knows: name, metrics, refitted, libraries,
             git_sha, entity_map; or that are other than the data says: data, split.
 
@@ -53,7 +73,24 @@ def write_bundle(
 
     Raises:
         BundleError: Something else lies at `folder`.
-        InputError: Features whose names a bundle cannot hold.
+        InputError: Features whose names a bundle cannot hold, or weights that its precision cannot.
+    """
+    check_precision("precision", precision)
+    with replaced(folder) as part:
+        written = _write_parts(part, model, prepared, index or IndexConfig(), precision)
+        dataclasses.replace(written, **facts).sealed(part).write(part)
+    return Path(folder)
+
+
+@contextmanager
+def replaced(folder: Path | str) -> Iterator[Path]:
+    """A new folder to write a bundle into, which takes the place of `folder` if all went well, and else goes.
+
+    Args:
+        folder: Where the bundle belongs. Its parent is made where it does not exist.
+
+    Raises:
+        BundleError: Something else than a bundle lies there.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -62,18 +99,18 @@ def write_bundle(
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     part.chmod(0o755)
     try:
-        manifest = dataclasses.replace(_write_parts(part, model, prepared, index or IndexConfig()), **facts)
+        yield part
         for file in part.iterdir():
             file.chmod(0o644)  # some writers make files that only their owner may read
-        manifest.sealed(part).write(part)
         _put(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
-    return folder
 
 
-def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: IndexConfig) -> Manifest:
+def _write_parts(
+    folder: Path, model: TwoTower, prepared: Prepared, config: IndexConfig, precision: Precision
+) -> Manifest:
     schema, users, items = prepared.dataset.schema, prepared.users, prepared.items
     vocabularies = {users.name: users, items.name: items}
     for feature in schema:
@@ -85,8 +122,7 @@ def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: Inde
     statistics = {**prepared.user_encoder.statistics, **prepared.item_encoder.statistics}
     _write_json(folder / "features.json", {"schema": schema.to_json(), "statistics": statistics})
     _write_json(folder / "model.json", {"family": "two-tower", "config": model.config.to_json()})
-    weights = {name: weight.detach().cpu().contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, folder / "weights.safetensors")
+    save_weights(folder / "weights.safetensors", model, precision)
 
     histories = prepared.test_histories
     _table(prepared.dataset.users, users.ids, schema.user).write_parquet(folder / "users.parquet")
@@ -98,11 +134,16 @@ def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: Inde
     pl.DataFrame({"item_id": items.ids, "count": counts}).write_parquet(folder / "popularity.parquet")
 
     plain = TwoTower(model.config, schema, prepared.vocabularies)  # what is served, whatever it was trained with
-    plain.load_state_dict(weights)
-    plain.eval()
-    vectors = encode_catalogue(plain, prepared.item_table).numpy()
-    queries = _user_vectors(plain, prepared, config.recall_queries) if config.kind != "exact" else None
-    index = ItemIndex.build(vectors, config, queries)
+    plain.load_state_dict({name: weight.detach().cpu() for name, weight in model.state_dict().items()})
+    # of the weights before they are quantised: these vectors are quantised themselves, and once is enough
+    vectors = encode_catalogue(plain.eval(), prepared.item_table).numpy()
+    queries = None
+    if config.kind != "exact" or precision != "fp32":
+        with torch.device("meta"):
+            served = TwoTower(model.config, schema, prepared.vocabularies)
+        load_weights(folder / "weights.safetensors", served, precision, "model.json")
+        queries = _user_vectors(served, prepared, config.recall_queries)
+    index = ItemIndex.build(vectors, config, queries, precision)
     index.save(folder / "items.faiss")
 
     stamps = prepared.dataset.interactions["timestamp"].to_numpy()[prepared.split.parts == TRAIN]
@@ -128,6 +169,7 @@ def _write_parts(folder: Path, model: TwoTower, prepared: Prepared, config: Inde
             "test_history": split.test_history,
         },
         index={**dataclasses.asdict(config), "recall": index.recall},
+        precision=precision,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

@@ -16,6 +16,7 @@ from serving.asked import Asked, attribute_frame, read_asked
 from serving.bundle import Bundle
 from serving.raw_ids import FieldError, RawIds
 from serving.recommendations import Recommendations
+from serving.reranking import Reranker
 from serving.resolve import Resolved, resolve
 
 #: users that are encoded and searched for at a time
@@ -45,6 +46,8 @@ class CandidateGenerator:
         # most interactions first; of equals, the smaller row
         self._by_popularity = np.argsort(-bundle.item_counts, kind="stable")
         self._history = None if bundle.schema.history is None else bundle.schema.history.name
+        ranker = bundle.ranker
+        self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
         self._titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
 
     @classmethod
@@ -94,6 +97,8 @@ class CandidateGenerator:
         k: int = 10,
         exclude_seen: bool = True,
         attributes: pl.DataFrame | Sequence[dict[str, Any] | None] | None = None,
+        rerank: bool = False,
+        rerank_depth: int = 100,
     ) -> Recommendations:
         """The k best items for each of B users.
 
@@ -105,16 +110,23 @@ class CandidateGenerator:
             attributes: Columns of declared user attributes, for users whom the bundle does not know, or to replace
                 what it knows of them; None where none are given. They refine a ranking, and make none by themselves.
                 (B rows)
+            rerank: Let the bundle's ranker order what the retriever found; scores are then its probabilities. Users who
+                are answered by popularity get the same as without.
+            rerank_depth: How many candidates the ranker chooses from, where k is not more.
 
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
         """
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-            raise FieldError(f"k is a whole number of at least 1, got {k!r}", "k")
+        for name, number in (("k", k), ("rerank_depth", rerank_depth)):
+            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+                raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
+        if rerank and self._reranker is None:
+            raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
         asked = read_asked(self.bundle, self.user_ids, self.item_ids, user_ids, histories)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
+        depth = max(int(k), int(rerank_depth)) if rerank else 0
         parts = [
-            self._ranked(asked.part(start, start + _CHUNK), frame, described, start, int(k), bool(exclude_seen))
+            self._ranked(asked.part(start, start + _CHUNK), frame, described, start, int(k), bool(exclude_seen), depth)
             for start in range(0, len(asked), _CHUNK)
         ]
         lists = [one for _, rows, _ in parts for one in rows]
@@ -131,38 +143,54 @@ class CandidateGenerator:
         )
 
     def _ranked(
-        self, asked: Asked, frame: pl.DataFrame | None, described: np.ndarray, start: int, k: int, exclude_seen: bool
+        self,
+        asked: Asked,
+        frame: pl.DataFrame | None,
+        described: np.ndarray,
+        start: int,
+        k: int,
+        exclude_seen: bool,
+        depth: int,
     ) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
-        """Sources, item rows and scores of some of the users."""
+        """Sources, item rows and scores of some of the users; re-ranked from `depth` candidates unless that is 0."""
         trained = asked.trained
         by_history = ~trained & (asked.histories.lengths > 0) & (self._history is not None)
         personal = np.flatnonzero(trained | by_history)
-        vectors = self._vectors(asked, personal, frame, described, start)
+        features = self._features(asked, personal, frame, described, start)
+        vectors = np.zeros((len(personal), self.bundle.model.dim), dtype=np.float32)
+        with torch.inference_mode():
+            for members, batch in features:
+                vectors[members] = self.bundle.model.encode_users(batch).numpy()
         # a vector without direction would rank by row number, and one that is too long by nothing at all
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         usable = (lengths > 0) & (lengths * max(self.bundle.index.max_norm, 1.0) < np.finfo(np.float32).max)
-        personal, vectors = personal[usable], vectors[usable]
+        users = personal[usable]
         sources = np.full(len(asked), "popularity", dtype=object)
-        sources[personal] = np.where(trained[personal], "user", "history")
+        sources[users] = np.where(trained[users], "user", "history")
         exclude = asked.seen if exclude_seen else None
 
         rows: list[np.ndarray] = [np.empty(0, np.int64)] * len(asked)
         scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(asked)
-        found_scores, found = self.bundle.index.search(vectors, k, None if exclude is None else exclude.rows(personal))
+        skip = None if exclude is None else exclude.rows(users)
+        found_scores, found = self.bundle.index.search(vectors[usable], max(k, depth), skip)
+        if depth and self._reranker is not None:
+            candidates = np.full((len(personal), depth), -1)
+            candidates[usable] = found
+            found_scores, found = (one[usable] for one in self._reranker.best(features, candidates, k))
         lengths = (found >= 0).sum(axis=1).tolist()
-        for n, user in enumerate(personal.tolist()):
+        for n, user in enumerate(users.tolist()):
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
         for user in np.flatnonzero(sources == "popularity").tolist():
             rows[user] = self._popular(k, None if exclude is None else exclude.row(user))
             scores[user] = self.bundle.item_counts[rows[user]].astype(np.float32)
         return sources.tolist(), rows, scores
 
-    def _vectors(
+    def _features(
         self, asked: Asked, users: np.ndarray, frame: pl.DataFrame | None, described: np.ndarray, start: int
-    ) -> np.ndarray:
-        """The vectors of the given places of `asked`. (B,) -> (B, D) float32."""
-        vectors = np.zeros((len(users), self.bundle.model.dim), dtype=np.float32)
+    ) -> list[tuple[np.ndarray, FeatureBatch]]:
+        """Features of the given places of `asked`, in two batches at most, with the places in `users` of their rows."""
         stored = (asked.rows[users] >= 0) & ~described[start + users]
+        batches = []
         for members, known in ((np.flatnonzero(stored), True), (np.flatnonzero(~stored), False)):
             if not len(members):
                 continue
@@ -177,9 +205,8 @@ class CandidateGenerator:
                 batch.sparse[self._history] = Jagged(
                     torch.from_numpy(history.values), torch.from_numpy(history.lengths)
                 )
-            with torch.inference_mode():
-                vectors[members] = self.bundle.model.encode_users(batch).numpy()
-        return vectors
+            batches.append((members, batch))
+        return batches
 
     def _described(self, asked: Asked, users: np.ndarray, frame: pl.DataFrame) -> FeatureBatch:
         """Features of users from what the request says of them, or of users of whom nothing is said."""

@@ -6,14 +6,17 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
+from recsys.precision import PRECISIONS
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 #: the files that a bundle of each kind has, besides the manifest
@@ -31,6 +34,9 @@ FILES_OF: dict[str, tuple[str, ...]] = {
         "weights.safetensors",
     ),
 }
+
+#: groups of files that it may have besides; of each, all or none
+OPTIONAL_FILES_OF: dict[str, tuple[tuple[str, ...], ...]] = {"retriever": (("ranker.json", "ranker.safetensors"),)}
 
 
 class BundleError(InputError):
@@ -56,7 +62,10 @@ class Manifest:
         split: Name, settings and sha256 of the split, what a ranking leaves out, and what a test history holds.
         refitted: Whether the model was fitted on all data after its settings had been measured.
         metrics: The official figures. Of a refitted model: those of the model that its settings were measured with.
-        index: Kind, settings, and recall against exact search.
+        index: Kind, settings, and recall against exact search of the vectors before they were quantised.
+        precision: Of the embedding tables and the item vectors: "fp32", "fp16" or "int8".
+        fp32_metrics: The figures of the same model in fp32, where that is not its precision.
+        precision_loss: What the precision costs: for some of the figures, the share of the fp32 figure that is lost.
         libraries: Versions of what it was made with.
         git_sha: The commit it was made from.
         entity_map: Version of the entity map whose entities are the items, if any.
@@ -81,6 +90,9 @@ class Manifest:
     refitted: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
     index: dict[str, Any] = field(default_factory=dict)
+    precision: str = "fp32"
+    fp32_metrics: dict[str, float] = field(default_factory=dict)
+    precision_loss: dict[str, float] = field(default_factory=dict)
     libraries: dict[str, str] = field(default_factory=dict)
     git_sha: str = ""
     entity_map: str | None = None
@@ -106,7 +118,11 @@ class Manifest:
             raise BundleError(f"{MANIFEST} cannot be read: {error}") from error
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            raise BundleError(f"{MANIFEST} is of format {found!r}, and this version reads format {FORMAT}")
+            older = type(found) is int and found < FORMAT
+            raise BundleError(
+                f"{MANIFEST} is of format {found!r}, and this version reads format {FORMAT}"
+                + ("; an earlier version wrote the bundle: train its model again" if older else "")
+            )
         names = {one.name for one in dataclasses.fields(cls)}
         missing = [one for one in ("kind", "n_users", "n_items", "dim", "build_id", "files") if one not in data]
         wrong = missing or sorted(set(data) - names)
@@ -119,7 +135,21 @@ class Manifest:
                 raise BundleError(f"{MANIFEST}: {one.name} is {value!r}, not of type {kind}")
         if manifest.kind not in FILES_OF:
             raise BundleError(f"{MANIFEST} says kind {manifest.kind!r}; the kinds are {', '.join(FILES_OF)}")
+        if manifest.precision not in PRECISIONS:
+            raise BundleError(
+                f"{MANIFEST} says precision {manifest.precision!r}; the precisions are {', '.join(PRECISIONS)}"
+            )
         return manifest
+
+    @property
+    def has_ranker(self) -> bool:
+        """Whether candidates can be re-ranked."""
+        return "ranker.json" in self.files
+
+    def _names(self, there: Callable[[str], bool]) -> tuple[str, ...]:
+        """The files that it must have, and the groups of optional ones of which any is there."""
+        optional = [group for group in OPTIONAL_FILES_OF[self.kind] if any(map(there, group))]
+        return (*FILES_OF[self.kind], *chain.from_iterable(optional))
 
     def write(self, folder: Path) -> None:
         """Writes it into a folder, replacing the one that is there in one step."""
@@ -129,7 +159,7 @@ class Manifest:
 
     def sealed(self, folder: Path) -> Manifest:
         """The same manifest with the files' sizes and hashes, and the build id that follows from them."""
-        names = FILES_OF[self.kind]
+        names = self._names(lambda name: (folder / name).exists())
         files = {
             name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
             for name, digest in zip(names, _digests(folder, names), strict=True)
@@ -147,7 +177,8 @@ class Manifest:
         Raises:
             BundleError: Says which file, and both figures.
         """
-        for name in FILES_OF[self.kind]:
+        names = self._names(lambda name: name in self.files)
+        for name in names:
             listed, path = self.files.get(name), folder / name
             if not isinstance(listed, dict):
                 raise BundleError(f"{MANIFEST} does not list {name}, which a bundle of kind {self.kind!r} must have")
@@ -157,7 +188,6 @@ class Manifest:
                 raise BundleError(
                     f"{name} has {path.stat().st_size} bytes, and {MANIFEST} says {listed.get('bytes')} bytes"
                 )
-        names = FILES_OF[self.kind]
         for name, digest in zip(names, _digests(folder, names), strict=True) if hashes else ():
             if digest != self.files[name].get("sha256"):
                 raise BundleError(

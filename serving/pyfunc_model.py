@@ -38,7 +38,7 @@ _REQUIREMENTS = (
     "safetensors",
     "xxhash",
 )
-_PARAMETERS = {"k", "exclude_seen"}
+_PARAMETERS = {"k": 10, "exclude_seen": True, "rerank": False, "rerank_depth": 100}
 _ANSWER = {
     "user_id": "string",
     "source": "string",
@@ -58,8 +58,9 @@ class Retriever(mlflow.pyfunc.PythonModel):
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """One row a user: user_id, source, item_ids (strings), scores, unknown_history_items."""
         params = params or {}
-        if set(params) - _PARAMETERS:
-            raise InputError(f"the parameter {sorted(set(params) - _PARAMETERS)[0]!r} is unknown: give k, exclude_seen")
+        unknown = sorted(set(params) - set(_PARAMETERS))
+        if unknown:
+            raise InputError(f"the parameter {unknown[0]!r} is unknown; the known ones are {', '.join(_PARAMETERS)}")
         columns = [name for name in ("user_id", "history") if name in model_input.columns]
         if not columns:
             raise InputError(
@@ -68,8 +69,8 @@ class Retriever(mlflow.pyfunc.PythonModel):
         found = self.generator.recommend(
             [_id_of(one) for one in model_input["user_id"]] if "user_id" in columns else None,
             [_history_of(one) for one in model_input["history"]] if "history" in columns else None,
-            k=int(params.get("k", 10)),
-            exclude_seen=bool(params.get("exclude_seen", True)),
+            # MLflow gives numpy's types
+            **{name: type(_PARAMETERS[name])(value) for name, value in params.items()},
         )
         lines = found.to_json()
         # as objects: pandas would make NaN, which is no JSON, of the id of a user without one
@@ -82,7 +83,12 @@ def signature() -> ModelSignature:
     return ModelSignature(
         inputs=Schema([ColSpec("string", "user_id", required=False), ColSpec(ids, "history", required=False)]),
         outputs=Schema([ColSpec(kind, name, required=name != "user_id") for name, kind in _ANSWER.items()]),
-        params=ParamSchema([ParamSpec("k", "long", 10), ParamSpec("exclude_seen", "boolean", True)]),
+        params=ParamSchema(
+            [
+                ParamSpec(name, "boolean" if isinstance(default, bool) else "long", default)
+                for name, default in _PARAMETERS.items()
+            ]
+        ),
     )
 
 

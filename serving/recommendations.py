@@ -16,7 +16,8 @@ class Recommendations:
     Args:
         user_ids: Whom they are for, as asked; None for users without an id. (B,)
         item_ids: In the catalogue's own id type; fewer than asked for only where the catalogue has no more. (B lists)
-        scores: Inner products; for popularity, how often training saw the item. (B lists)
+        scores: Inner products; probabilities where re-ranked; for popularity, how often training saw the item.
+            (B lists)
         sources: What each list follows from: "user", "history" or "popularity". (B,)
         unknown_history_items: How many given history items the catalogue lacks; they were left out. (B,)
         titles: The items' texts, column and values, where the items have one.

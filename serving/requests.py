@@ -66,11 +66,15 @@ class CandidateRequest(_Strict):
     )
     k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many candidates for each user.")
     exclude_seen: StrictBool = Field(True, description="Leave out what the user knows already.")
+    rerank: StrictBool = Field(False, description="Order the candidates by the model's ranker, where it has one.")
+    rerank_depth: StrictInt = Field(
+        100, ge=1, le=MAX_K, description="How many candidates the ranker chooses from, where k is not more."
+    )
 
     @model_validator(mode="after")
     def _bounded(self) -> CandidateRequest:
         users = len(self.user_ids if self.user_ids is not None else self.histories or ())
-        check_size(users, self.k)
+        check_size(users, self.k, self.rerank_depth if self.rerank else 0)
         return self
 
 
@@ -79,6 +83,8 @@ class Parameters(_Strict):
 
     k: StrictInt = Field(10, ge=1, le=MAX_K)
     exclude_seen: StrictBool = True
+    rerank: StrictBool = False
+    rerank_depth: StrictInt = Field(100, ge=1, le=MAX_K)
 
 
 class Record(_Strict):
@@ -133,7 +139,8 @@ class InvocationRequest(_Strict):
     def _one_frame(self) -> InvocationRequest:
         if (self.dataframe_split is None) == (self.dataframe_records is None):
             raise ValueError("give either dataframe_split or dataframe_records")
-        check_size(len(self.records()), (self.params or Parameters()).k)
+        params = self.params or Parameters()
+        check_size(len(self.records()), params.k, params.rerank_depth if params.rerank else 0)
         return self
 
     def records(self) -> list[Record]:
@@ -157,7 +164,9 @@ class Candidates(BaseModel):
         description="What the list follows from: a user that training has seen, the given history, or neither."
     )
     item_ids: list[str]
-    scores: list[float]
+    scores: list[float] = Field(
+        description="Inner products; probabilities where re-ranked; for popularity, how often training saw the item."
+    )
     unknown_history_items: int = Field(description="Given history items that the catalogue lacks; they were left out.")
 
 
@@ -189,11 +198,14 @@ class Problems(BaseModel):
     detail: list[Problem] | str
 
 
-def check_size(users: int, k: int) -> None:
-    """Refuses answers without end.
+def check_size(users: int, k: int, rerank_depth: int = 0) -> None:
+    """Refuses answers without end, and re-ranking without end.
 
     Raises:
-        ValueError: More candidates than one answer holds.
+        ValueError: More candidates than one answer holds, or than are re-ranked for one.
     """
-    if users * k > MAX_CANDIDATES:
-        raise ValueError(f"{users} users x k={k} are more than the {MAX_CANDIDATES} candidates of one answer")
+    for name, number in (("k", k), ("rerank_depth", rerank_depth)):
+        if users * number > MAX_CANDIDATES:
+            raise ValueError(
+                f"{users} users x {name}={number} are more than the {MAX_CANDIDATES} candidates of one answer"
+            )

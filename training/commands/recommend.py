@@ -18,6 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-k", type=int, default=10, help="candidates for each (default: %(default)s)")
     parser.add_argument("--keep-seen", action="store_true", help="do not leave out what the user knows already")
+    parser.add_argument("--rerank", action="store_true", help="let the model's ranker order the candidates")
+    parser.add_argument(
+        "--rerank-depth",
+        type=int,
+        default=100,
+        metavar="N",
+        help="how many candidates it chooses from (default: %(default)s)",
+    )
     json_argument(parser)
 
 
@@ -34,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
         histories=[*([None] * len(arguments.user)), *histories],
         k=arguments.k,
         exclude_seen=not arguments.keep_seen,
+        rerank=arguments.rerank,
+        rerank_depth=arguments.rerank_depth,
     )
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

@@ -88,7 +88,8 @@ def fit_module(
     Raises:
         InputError: A damaged checkpoint, tables that do not fit, or another process that was lost.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if processes.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
     epochs = epochs or settings.max_epochs
     checkpoint = sharded_checkpoints.found(folder / "last.ckpt") if resume else None
     strategy = None
@@ -144,23 +145,27 @@ def fit_module(
         )
         with processes.telling_of_lost_ones():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
-    best_epoch, value, chosen = trainer.current_epoch, float("nan"), None
-    if best is not None:
-        chosen, value = Path(best.best_model_path), float(best.best_model_score)
-    elif strategy is not None:
-        chosen = folder / "last.ckpt"  # what is in memory is in parts
-    weights: dict[str, Tensor] = {}
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        outcome = _outcome(trainer, module, best, folder / "last.ckpt" if strategy is not None else None)
+    if world == 1:
+        processes.leave()
+    return outcome
+
+
+def _outcome(
+    trainer: pl.Trainer, module: pl.LightningModule, best: ModelCheckpoint | None, last: Path | None
+) -> Outcome:
+    """The best epoch's weights; without validation the last ones, which of sharded tables are whole only on disk."""
+    chosen = last if best is None else Path(best.best_model_path)
+    weights, epoch = {}, trainer.current_epoch
     if chosen is None:
         weights = module.model.state_dict()
     elif trainer.is_global_zero:
-        weights, epoch = _read(chosen, module.model)
-        best_epoch = epoch + 1 if best is not None else best_epoch
-    best_epoch = processes.gathered_objects(best_epoch)[0]
-    if world == 1:
-        processes.leave()
-    return Outcome(weights, best_epoch, value)
+        weights, read = _read(chosen, module.model)
+        epoch = epoch if best is None else read + 1
+    value = float("nan") if best is None else float(best.best_model_score)
+    return Outcome(weights, processes.gathered_objects(epoch)[0], value)
 
 
 def _read(checkpoint: Path, model: nn.Module) -> tuple[dict[str, Tensor], int]:
@@ -190,12 +195,14 @@ def _check_readable(checkpoint: Path, sharded: bool) -> None:
 
 
 class _quiet(warnings.catch_warnings):
-    """Keeps Lightning's hints about data loaders and hardware, which a user cannot act on, off the screen."""
+    """Keeps hints that a user cannot act on off the screen, such as Lightning's about data loaders and hardware."""
 
     def __enter__(self) -> None:
         super().__enter__()
         warnings.filterwarnings("ignore", module="pytorch_lightning")
         warnings.filterwarnings("ignore", module="lightning_fabric")
-        # and torch's, about the way in which TorchRec asks whether it is being traced
-        for name in ("pytorch_lightning", "lightning.pytorch", "torch.fx._symbolic_trace"):
+        # and what torch and TorchRec say to each other: about tracing, and about what either will change one day
+        for message in ("Please use DTensor", "`broadcast_buffers`", "torch.distributed is disabled"):
+            warnings.filterwarnings("ignore", message=message)
+        for name in ("pytorch_lightning", "lightning.pytorch", "torch.fx._symbolic_trace", "torchrec"):
             logging.getLogger(name).setLevel(logging.ERROR)

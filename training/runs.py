@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from features.errors import InputError
 from features.prepared import Prepared
 from features.splits import TRAIN
-from training.config import TrainConfig, as_dict, flat, load_config
+from recsys.two_tower import TwoTower
+from training import processes
+from training.config import TrainConfig, flat
 from training.data import describe, prepare
 from training.evaluation import METRICS, evaluate_baselines
 from training.release import release, release_refitted
+from training.run_folder import open_folder, save_state
 from training.tracking import TrackedRun, git_sha, library_versions
 from training.two_tower_fit import Fitted, check_usable, fit
 
@@ -73,13 +75,18 @@ class RunResult:
     run_id: str | None
 
 
-def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = None) -> RunResult:
+def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = None) -> RunResult | None:
     """Trains, evaluates and logs a two-tower model.
+
+    Of several processes that torchrun started all train, and the first does the rest.
 
     Args:
         config: All that figures depend on.
         options: The rest.
         prepared: The configured data, where it is loaded already.
+
+    Returns:
+        What the run came to; None on the other processes.
 
     Raises:
         InputError: Data or settings that cannot be used, or a run that cannot be resumed.
@@ -89,6 +96,9 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
         options.say(f"reading {config.data.name}")
         prepared = prepare(config)
     check_usable(config, prepared)
+    if not processes.is_first():
+        _follow(config, options, prepared)
+        return None
     if options.register is not None and not re.fullmatch(r"[^/:@]+", options.register):
         raise InputError(f"a registered model's name has no '/', ':' or '@', got {options.register!r}")
     facts = describe(prepared.dataset, prepared.split)
@@ -97,20 +107,20 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
             f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
             "the tables of items and users lack"
         )
-    state = _open_folder(config, options, facts)
+    state = open_folder(options.folder, config, facts, options.resume)
     tracked = _tracked(config, options, state, facts)
     with tracked or contextlib.nullcontext():
         fitted, epochs = _fitted(config, options, prepared, state, tracked)
         seconds_to_fit = time.perf_counter() - began
+        refitted = _refitted(config, options, prepared, fitted) if options.refit else None
         options.say("writing the bundle and measuring it on the test part")
         bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
         comparison = {"two-tower": official, **evaluate_baselines(prepared)}
         better = [name for name, row in comparison.items() if row["ndcg@10"] > official["ndcg@10"]]
         if better:
             options.say(f"note: {' and '.join(better)} rank the test items better than this model (NDCG@10)")
-        if options.refit:
-            options.say(f"refitting on all interactions for {fitted.best_epoch} epochs")
-            bundle = _refit(config, options, prepared, fitted, official)
+        if refitted is not None:
+            bundle = release_refitted(bundle, config, _all_of(prepared), refitted, prepared, official)
         figures = {
             "model": "two-tower",
             "dataset": prepared.dataset.name,
@@ -133,56 +143,6 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
     return RunResult(figures, comparison, bundle, version, tracked.id if tracked else None)
 
 
-#: what a run's folder may hold; nothing else in it is ever touched
-_OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png")
-_OUR_FOLDERS = ("checkpoints", "refit", "bundle")
-
-
-def _open_folder(config: TrainConfig, options: RunOptions, facts: dict[str, Any]) -> dict[str, Any]:
-    """Makes the run's folder, or opens it to go on; its state holds the MLflow run and the epochs so far."""
-    folder, state = options.folder, options.folder / "state.json"
-    if options.resume:
-        return _resumed(config, folder, facts)
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
-        raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
-    for name in _OUR_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in _OURS:
-        (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
-    fresh = {"run_id": None, "epochs": [], "data": {key: facts[key] for key in ("dataset_hash", "split_hash")}}
-    _save_state(folder, fresh)
-    return fresh
-
-
-def _resumed(config: TrainConfig, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """The state of the run in a folder, if that run is this one."""
-    try:
-        state = json.loads((folder / "state.json").read_text())
-    except (OSError, ValueError):
-        raise InputError(f"there is no run in {folder} to resume") from None
-    earlier = load_config(folder / "config.yaml")
-    if earlier != config:
-        now, then = flat(config), flat(earlier)
-        changed = [
-            f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
-            for key in sorted(now.keys() | then.keys())
-            if now.get(key) != then.get(key)
-        ]
-        raise InputError(f"the run in {folder} cannot be resumed with other settings: {', '.join(changed)}")
-    for key, value in state["data"].items():
-        if facts[key] != value:
-            raise InputError(f"the run in {folder} cannot be resumed: its data has another {key.replace('_', ' ')}")
-    return state
-
-
-def _save_state(folder: Path, state: dict[str, Any]) -> None:
-    aside = folder / "state.json.new"
-    aside.write_text(json.dumps(state))
-    aside.replace(folder / "state.json")
-
-
 def _tracked(
     config: TrainConfig, options: RunOptions, state: dict[str, Any], facts: dict[str, Any]
 ) -> TrackedRun | None:
@@ -194,7 +154,7 @@ def _tracked(
     tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
     tracked.tags({f"version.{name}": one for name, one in library_versions().items()})
     state["run_id"] = tracked.id
-    _save_state(options.folder, state)
+    save_state(options.folder, state)
     return tracked
 
 
@@ -210,26 +170,38 @@ def _fitted(
 
     def report(figures: dict[str, float], epoch: int) -> None:
         epochs[epoch] = {"epoch": epoch, **figures}
-        _save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs) if one <= epoch]})
+        save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs) if one <= epoch]})
         if tracked is not None:
             tracked.metrics(figures, step=epoch)
 
     options.say(f"training on {len(prepared.train.values):,} interactions")
     folder = options.folder / "checkpoints"
-    fitted = fit(config, prepared, folder, resume=options.resume, report=report, progress=options.progress)
+    fitted = fit(
+        config, prepared, folder, resume=options.resume, report=report, say=options.say, progress=options.progress
+    )
     return fitted, [epochs[number] for number in sorted(epochs)]
 
 
-def _refit(
-    config: TrainConfig, options: RunOptions, prepared: Prepared, fitted: Fitted, official: dict[str, float]
-) -> Path:
-    """The released model: as many epochs as validation chose, on train, validation and test together."""
-    whole = dataclasses.replace(prepared.split, parts=np.full_like(prepared.split.parts, TRAIN))
-    everything = dataclasses.replace(prepared, split=whole)
+def _refitted(config: TrainConfig, options: RunOptions, prepared: Prepared, fitted: Fitted) -> TwoTower | None:
+    """The model to release: as many epochs as validation chose, on train, validation and test together."""
+    options.say(f"refitting on all interactions for {fitted.best_epoch} epochs")
     folder = options.folder / "refit"
-    shutil.rmtree(folder, ignore_errors=True)
-    refitted = fit(config, everything, folder, epochs=fitted.best_epoch, progress=options.progress)
-    return release_refitted(options.folder / "bundle", config, everything, refitted.model, prepared, official)
+    if processes.is_first():
+        shutil.rmtree(folder, ignore_errors=True)
+    return fit(config, _all_of(prepared), folder, epochs=fitted.best_epoch, progress=options.progress).model
+
+
+def _all_of(prepared: Prepared) -> Prepared:
+    """All interactions as training data."""
+    whole = dataclasses.replace(prepared.split, parts=np.full_like(prepared.split.parts, TRAIN))
+    return dataclasses.replace(prepared, split=whole)
+
+
+def _follow(config: TrainConfig, options: RunOptions, prepared: Prepared) -> None:
+    """What the other processes of a run do: they train along, and neither write nor talk."""
+    fitted = fit(config, prepared, options.folder / "checkpoints", resume=options.resume, progress=False)
+    if options.refit:
+        _refitted(config, dataclasses.replace(options, say=lambda line: None, progress=False), prepared, fitted)
 
 
 def _logged(

@@ -59,13 +59,15 @@ def run(arguments: argparse.Namespace) -> int:
         print(yaml.safe_dump(as_dict(first), sort_keys=False), end="")
         return 0
 
+    from training import processes
     from training.data import prepare
     from training.report import table
     from training.runs import RunOptions
     from training.runs import run as train
 
     def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        if processes.is_first():
+            print(line, file=sys.stderr, flush=True)
 
     say(f"reading {first.data.name}")
     prepared = prepare(first)
@@ -86,9 +88,13 @@ def run(arguments: argparse.Namespace) -> int:
             track=not arguments.no_mlflow,
             say=say,
         )
-        results.append(train(config, options, prepared))
-        say(table(results[-1].comparison, prepared))
-    print(json.dumps(_summary(results)) if arguments.json else _told(results))
+        result = train(config, options, prepared)
+        if result is not None:
+            results.append(result)
+            say(table(result.comparison, prepared))
+    processes.leave()
+    if results:
+        print(json.dumps(_summary(results)) if arguments.json else _told(results))
     return 0
 
 

@@ -1,0 +1,76 @@
+"""The folder of a run: what it may hold, and the state from which a run goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from features.errors import InputError
+from training.config import TrainConfig, as_dict, flat, load_config
+
+#: what a run's folder may hold; nothing else in it is ever touched
+_OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png")
+_OUR_FOLDERS = ("checkpoints", "refit", "bundle")
+
+
+def open_folder(folder: Path, config: TrainConfig, facts: dict[str, Any], resume: bool) -> dict[str, Any]:
+    """Makes a run's folder, or opens it to go on.
+
+    Args:
+        folder: Where.
+        config: The run's configuration.
+        facts: Of the data: dataset_hash and split_hash among them.
+        resume: Go on with the run that is there, if it is this one.
+
+    Returns:
+        The run's state: the MLflow run and the epochs so far.
+
+    Raises:
+        InputError: The folder holds something else, or another run.
+    """
+    state = folder / "state.json"
+    if resume:
+        return _resumed(config, folder, facts)
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
+        raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
+    for name in _OUR_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in _OURS:
+        (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
+    fresh = {"run_id": None, "epochs": [], "data": {key: facts[key] for key in ("dataset_hash", "split_hash")}}
+    save_state(folder, fresh)
+    return fresh
+
+
+def _resumed(config: TrainConfig, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """The state of the run in a folder, if that run is this one."""
+    try:
+        state = json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError):
+        raise InputError(f"there is no run in {folder} to resume") from None
+    earlier = load_config(folder / "config.yaml")
+    if earlier != config:
+        now, then = flat(config), flat(earlier)
+        changed = [
+            f"{key} was {then.get(key)!r} and is {now.get(key)!r}"
+            for key in sorted(now.keys() | then.keys())
+            if now.get(key) != then.get(key)
+        ]
+        raise InputError(f"the run in {folder} cannot be resumed with other settings: {', '.join(changed)}")
+    for key, value in state["data"].items():
+        if facts[key] != value:
+            raise InputError(f"the run in {folder} cannot be resumed: its data has another {key.replace('_', ' ')}")
+    return state
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Writes a run's state in one step."""
+    aside = folder / "state.json.new"
+    aside.write_text(json.dumps(state))
+    aside.replace(folder / "state.json")

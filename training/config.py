@@ -12,6 +12,7 @@ from typing import Any, Literal
 from features.errors import InputError
 from recsys.index import IndexConfig
 from recsys.two_tower import TwoTowerConfig
+from serving.bundle_writer import BundleConfig
 from training.optimisers import OptimiserConfig
 
 
@@ -108,6 +109,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
+    bundle: BundleConfig = field(default_factory=BundleConfig)
     seed: int = 0
 
     def __post_init__(self) -> None:

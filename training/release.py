@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,15 @@ from training.config import TrainConfig
 from training.evaluation import METRICS, evaluate_bundle
 from training.tracking import git_sha, library_versions
 
+#: the figures whose loss by quantisation the manifest states
+_COMPARED = ("hr@10", "ndcg@10")
+
 
 def release(folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTower) -> tuple[Path, dict[str, float]]:
     """Writes a bundle, loads it, measures it on the test part, and writes the figures into its manifest.
+
+    A quantised bundle is measured as it is; the same model is measured in fp32 as well, so that its manifest says what
+    the precision costs.
 
     Args:
         folder: The bundle's.
@@ -28,10 +35,25 @@ def release(folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTow
     Returns:
         The folder, and the official figures.
     """
-    write_bundle(folder, model, prepared, config.index, **_origin(prepared))
+    origin, facts = _origin(prepared), {}
+    write_bundle(folder, model, prepared, config.index, config.bundle.precision, **origin)
     figures = evaluate_bundle(folder, prepared)
-    with_metrics(folder, figures)
+    if config.bundle.precision != "fp32":
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".fp32", dir=folder.parent) as aside:
+            whole = evaluate_bundle(write_bundle(Path(aside) / "bundle", model, prepared, config.index), prepared)
+        facts = {"fp32_metrics": whole, "precision_loss": relative_loss(figures, whole)}
+    with_metrics(folder, figures, **facts)
     return folder, figures
+
+
+def relative_loss(figures: dict[str, float], whole: dict[str, float]) -> dict[str, float]:
+    """Which share of the fp32 figures a quantised model has lost; negative where it has gained.
+
+    Example:
+        >>> relative_loss({"hr@10": 0.099, "ndcg@10": 0.05}, {"hr@10": 0.1, "ndcg@10": 0.05})
+        {'hr@10': 0.010000000000000009, 'ndcg@10': 0.0}
+    """
+    return {name: 1 - figures[name] / whole[name] if whole[name] else 0.0 for name in _COMPARED}
 
 
 def release_refitted(
@@ -52,15 +74,18 @@ def release_refitted(
         measured: The data and split that the settings were measured with.
         figures: The official figures of that measurement: what is known of the quality of a model made this way.
     """
-    split = Manifest.read(folder).split  # of the bundle that was measured, and is now replaced
+    before = Manifest.read(folder)  # of the bundle that was measured, and is now replaced
     return write_bundle(
         folder,
         model,
         everything,
         config.index,
+        config.bundle.precision,
         refitted=True,
         metrics=figures,
-        split=split,
+        fp32_metrics=before.fp32_metrics,
+        precision_loss=before.precision_loss,
+        split=before.split,
         **_origin(measured),
     )
 

@@ -166,6 +166,8 @@ def test_pyfunc_answers_as_the_generator_does(registry, generator):
         model.unwrap_python_model().predict(None, pd.DataFrame({"nothing": [1]}))
     with pytest.raises(InputError, match="'kk'"):
         model.unwrap_python_model().predict(None, frame, {"kk": 3})
+    with pytest.raises(InputError, match="this model has no ranker"):
+        model.predict(frame, params={"rerank": True})
 
 
 def test_the_logged_model_has_a_signature_requirements_and_nothing_pickled(registry):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -17,7 +18,9 @@ from features.labelled import LabelledExamples, LabelRule
 from features.splits import TRAIN, VALIDATION
 from recsys.auc import log_loss, roc_auc
 from recsys.ranking import Ranker, RankerConfig
-from training.config import DataConfig, OptimiserConfig, SplitConfig
+from training import processes
+from training.config import DataConfig, SplitConfig
+from training.optimisers import OptimiserConfig, configure
 
 MONITOR = "validation/auc"
 
@@ -63,6 +66,8 @@ class RankingConfig:
 class TrainingBatches:
     """The batches of an epoch; which they are depends on the seed and the epoch alone.
 
+    Several processes each have a part of every batch.
+
     Args:
         examples: All examples; those of the training part are batched.
         config: Batch size, epochs of a pass, seed.
@@ -88,7 +93,7 @@ class TrainingBatches:
         examples, order = self._drawn
         mine = np.array_split(order, self.config.epochs_per_pass)[stretch]
         for index in np.array_split(mine, len(self)):
-            yield examples.take(index)
+            yield examples.take(index[processes.my_part(len(index))])
 
 
 class PartBatches:
@@ -98,17 +103,19 @@ class PartBatches:
         examples: All examples.
         part: VALIDATION or TEST.
         batch_size: Nothing is kept of a batch but its scores, so large ones pay.
+        divided: Whether several processes each have a part of every batch.
     """
 
-    def __init__(self, examples: LabelledExamples, part: int, batch_size: int = 8192) -> None:
-        self._examples, self._index, self._size = examples, examples.part(part), batch_size
+    def __init__(self, examples: LabelledExamples, part: int, batch_size: int = 8192, divided: bool = False) -> None:
+        self._examples, self._index, self._size, self._divided = examples, examples.part(part), batch_size, divided
 
     def __len__(self) -> int:
         return math.ceil(len(self._index) / self._size)
 
     def __iter__(self) -> Iterator[RankingBatch]:
         for start in range(0, len(self._index), self._size):
-            yield self._examples.take(self._index[start : start + self._size])
+            index = self._index[start : start + self._size]
+            yield self._examples.take(index[processes.my_part(len(index))] if self._divided else index)
 
 
 class RankingData(pl.LightningDataModule):
@@ -130,7 +137,7 @@ class RankingData(pl.LightningDataModule):
 
     def val_dataloader(self) -> PartBatches:
         """The validation part."""
-        return PartBatches(self.examples, VALIDATION)
+        return PartBatches(self.examples, VALIDATION, divided=True)
 
 
 class RankerTraining(pl.LightningModule):
@@ -139,33 +146,41 @@ class RankerTraining(pl.LightningModule):
     Args:
         config: The run's configuration.
         examples: The data.
+        backend: Who looks up embeddings: see `recsys.embeddings.Embeddings`.
     """
 
-    def __init__(self, config: RankingConfig, examples: LabelledExamples) -> None:
+    def __init__(
+        self,
+        config: RankingConfig,
+        examples: LabelledExamples,
+        backend: Literal["torch", "torchrec", "sharded"] = "torchrec",
+    ) -> None:
         super().__init__()
         self.config = config
-        self.model = Ranker(config.model, examples.features, examples.vocabularies, config.optimiser.backend)
+        self.model = Ranker(config.model, examples.features, examples.vocabularies, backend)
         self._losses: list[Tensor] = []
         self._scores: list[tuple[Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
         """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
-        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch + 7_919 * processes.rank())
         self._losses = []
 
     def training_step(self, batch: RankingBatch, _: int) -> Tensor:
         """Mean cross-entropy of the examples in nats, and what their embeddings' lengths cost."""
         inputs = self.model.inputs(batch.features)
-        loss = nn.functional.binary_cross_entropy_with_logits(self.model.score(inputs), batch.labels)
+        n = len(batch.labels)
+        each = nn.functional.binary_cross_entropy_with_logits(self.model.score(inputs), batch.labels, reduction="none")
+        loss = each.sum() / max(1, n)  # a process's part of a small batch may be empty
         self._losses.append(loss.detach())
         if self.config.embedding_decay:
             embedded = inputs[:, : self.model.embedded_width]
-            loss = loss + self.config.embedding_decay * embedded.square().sum() / len(embedded)
-        return loss
+            loss = loss + self.config.embedding_decay * embedded.square().sum() / max(1, n)
+        return loss * processes.weight(n, self.device)
 
     def on_train_epoch_end(self) -> None:
         """Logs the epoch's mean loss; once an epoch, because logging takes as long as a small model's step."""
-        self.log("train/loss", torch.stack(self._losses).mean())
+        self.log("train/loss", torch.stack(self._losses).mean(), sync_dist=processes.world_size() > 1)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the scores of the last validation."""
@@ -177,23 +192,11 @@ class RankerTraining(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs AUC and log loss over the whole part."""
-        labels, logits = (torch.cat(column).cpu().numpy() for column in zip(*self._scores, strict=True))
+        columns = (processes.gathered(torch.cat(column)) for column in zip(*self._scores, strict=True))
+        labels, logits = (column.cpu().numpy() for column in columns)
         self.log(MONITOR, roc_auc(labels, logits))
         self.log("validation/logloss", log_loss(labels, logits))
 
     def configure_optimizers(self) -> dict:
-        """AdamW; the learning rate rises over the first twentieth of the steps, then falls along a cosine."""
-        settings = self.config.optimiser
-        optimiser = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, fused=True
-        )
-        steps = settings.max_epochs * self.trainer.estimated_stepping_batches / self.trainer.max_epochs
-        warm_up = max(1.0, steps / 20)
-
-        def rate(step: int) -> float:
-            if step < warm_up:
-                return min(1.0, (step + 1) / warm_up)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        """See `training.optimisers.configure`."""
+        return configure(self, self.config.optimiser)

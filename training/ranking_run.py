@@ -20,7 +20,9 @@ from features.prepared import Prepared
 from features.splits import TEST, TRAIN, VALIDATION
 from recsys.auc import log_loss, roc_auc
 from recsys.ranking import Ranker
+from training import processes
 from training.data import load, split
+from training.fit import fit_module
 from training.ranking import MONITOR, PartBatches, RankerTraining, RankingConfig, RankingData
 
 
@@ -30,11 +32,80 @@ class RankerResult:
 
     Args:
         figures: Test AUC and log loss, validation AUC, best epoch, parameters, seconds: what `--json` prints.
-        model: With the weights of the best epoch, for plain torch, in evaluation mode.
+        model: With the weights of the best epoch, for plain torch, in evaluation mode; None on processes other than
+            the first.
     """
 
     figures: dict[str, Any]
-    model: Ranker
+    model: Ranker | None
+
+
+@dataclass(frozen=True)
+class FittedRanker:
+    """A fitted ranker.
+
+    Args:
+        model: With the weights of the best epoch, for plain torch, in evaluation mode; None on processes other than
+            the first.
+        best_epoch: Counted from 1.
+        validation: The best epoch's validation AUC; NaN where there was no validation.
+    """
+
+    model: Ranker | None
+    best_epoch: int
+    validation: float
+
+
+def fit_ranker(
+    config: RankingConfig,
+    examples: LabelledExamples,
+    folder: Path,
+    *,
+    resume: bool = False,
+    epochs: int | None = None,
+    report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
+    say: Callable[[str], None] = lambda line: None,
+    progress: bool = True,
+) -> FittedRanker:
+    """Fits a ranker; the test part is not read.
+
+    Args:
+        config: The run's configuration.
+        examples: What it learns from.
+        folder: Where checkpoints go.
+        resume: Go on from the folder's last checkpoint where there is one. The result is that of an undisturbed run.
+        epochs: Fit exactly so many epochs and validate nothing: how a model is refitted on all data.
+        report: Called after each epoch with its metrics and its number, from 1.
+        say: Called with a line about the sharding plan.
+        progress: Show a progress bar where standard error is a terminal.
+
+    Raises:
+        InputError: A part without both labels, or settings that cannot be used.
+    """
+    check_both_labels(examples, ("training", "validation") if epochs is None else ("training",))
+    with torch.device("meta"):  # takes neither time nor memory
+        plain = Ranker(config.model, examples.features, examples.vocabularies)
+    parameters = plain.embeddings.layout.parameters if plain.sparse else 0
+    torch.manual_seed(config.seed)
+    outcome = fit_module(
+        RankerTraining(config, examples, config.optimiser.lookups_by(parameters)),
+        RankingData(examples, config),
+        config.optimiser,
+        folder,
+        tables=config.optimiser.for_tables(parameters),
+        monitor=MONITOR if epochs is None else None,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        resume=resume,
+        epochs=epochs,
+        report=report,
+        say=say,
+        progress=progress,
+    )
+    if processes.rank():
+        return FittedRanker(None, outcome.best_epoch, outcome.value)
+    plain.load_state_dict(outcome.weights, assign=True)
+    return FittedRanker(plain.eval(), outcome.best_epoch, outcome.value)
 
 
 def train_ranker(
@@ -44,9 +115,10 @@ def train_ranker(
     *,
     resume: bool = False,
     report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
+    say: Callable[[str], None] = lambda line: None,
     progress: bool = True,
 ) -> RankerResult:
-    """Fits a ranker and measures it.
+    """Fits a ranker and measures it: the epoch is chosen on validation, and test is read once.
 
     Args:
         config: All that figures depend on.
@@ -54,6 +126,7 @@ def train_ranker(
         folder: Where checkpoints go.
         resume: Go on from the folder's last checkpoint where there is one.
         report: Called after each epoch with its metrics and its number, from 1.
+        say: Called with a line about the sharding plan.
         progress: Show a progress bar where standard error is a terminal.
 
     Raises:
@@ -63,24 +136,18 @@ def train_ranker(
     data = prepare_labelled(config) if data is None else data
     examples = data if isinstance(data, LabelledExamples) else LabelledExamples.of_prepared(data, config.labels)
     check_both_labels(examples)
-    torch.manual_seed(config.seed)
-    module = RankerTraining(config, examples)
-    state, best_epoch, value = _fit(module, RankingData(examples, config), config)
-    model = Ranker(config.model, examples.features, examples.vocabularies)
-    model.load_state_dict(state)
-    figures = {
-        "model": "ranker",
-        **(_of_data(data) if isinstance(data, Prepared) else {}),
-        "seed": config.seed,
-        **evaluate_ranker(model.eval(), examples, TEST),
-        "validation_auc": value,
-        "best_epoch": best_epoch,
-        "examples": len(examples),
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "embedding_parameters": model.embeddings.layout.parameters if model.sparse else 0,
-        "seconds": time.perf_counter() - began,
-    }
-    return RankerResult(figures, model)
+    fitted = fit_ranker(config, examples, folder, resume=resume, report=report, say=say, progress=progress)
+    model, figures = fitted.model, {"model": "ranker", "seed": config.seed, "examples": len(examples)}
+    if isinstance(data, Prepared):
+        dataset, split = data.dataset, data.split
+        figures |= {"dataset": dataset.name, "dataset_hash": dataset.sha256}
+        figures |= {"split": split.name, "split_hash": split.sha256}
+    if model is not None:
+        figures |= evaluate_ranker(model, examples, TEST)
+        figures["parameters"] = sum(weight.numel() for weight in model.parameters())
+        figures["embedding_parameters"] = model.embeddings.layout.parameters if model.sparse else 0
+    figures |= {"validation_auc": fitted.validation, "best_epoch": fitted.best_epoch}
+    return RankerResult(figures | {"seconds": time.perf_counter() - began}, model)
 
 
 @torch.no_grad()
@@ -125,54 +192,14 @@ def labelled_only(dataset: Dataset, rule: LabelRule) -> Dataset:
     return dataclasses.replace(dataset, interactions=dataset.interactions.filter(pl.Series(there)))
 
 
-def check_both_labels(examples: LabelledExamples) -> None:
+def check_both_labels(examples: LabelledExamples, parts: tuple[str, ...] = ("training", "validation", "test")) -> None:
     """Finds out, before training, that a part has nothing to learn from or nothing to measure on.
 
     Raises:
         InputError: A part without a positive, or without a negative.
     """
-    for name, part in (("training", TRAIN), ("validation", VALIDATION), ("test", TEST)):
-        labels = examples.labels[examples.part(part)]
+    for name in parts:
+        labels = examples.labels[examples.part({"training": TRAIN, "validation": VALIDATION, "test": TEST}[name])]
         for kind, count in (("positive", int(labels.sum())), ("negative", int(len(labels) - labels.sum()))):
             if not count:
                 raise InputError(f"the {name} part has {len(labels)} examples and no {kind} one among them")
-
-
-def _of_data(prepared: Prepared) -> dict[str, str]:
-    dataset, split = prepared.dataset, prepared.split
-    return {
-        "dataset": dataset.name,
-        "dataset_hash": dataset.sha256,
-        "split": split.name,
-        "split_hash": split.sha256,
-    }
-
-
-def _fit(module, data, config):
-    import pytorch_lightning as lightning
-
-    class Best(lightning.Callback):
-        value, epoch, state, bad = -1.0, 0, {}, 0
-
-        def on_validation_end(self, trainer, module):
-            value = float(trainer.callback_metrics[MONITOR])
-            self.bad += 1
-            if value > self.value:
-                self.value, self.epoch, self.bad = value, trainer.current_epoch + 1, 0
-                self.state = {key: one.detach().cpu().clone() for key, one in module.model.state_dict().items()}
-            trainer.should_stop = self.bad >= config.optimiser.patience
-
-    best = Best()
-    trainer = lightning.Trainer(
-        max_epochs=config.optimiser.max_epochs,
-        accelerator="auto",
-        devices=1,
-        logger=False,
-        callbacks=[best],
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, datamodule=data)
-    return best.state, best.epoch, best.value

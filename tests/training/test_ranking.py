@@ -96,7 +96,7 @@ def test_a_part_is_read_in_order_without_a_rest() -> None:
 
 def test_validation_is_one_curve_over_the_whole_part() -> None:
     data = examples(2000)
-    module = RankerTraining(config(), data)
+    module = RankerTraining(config(), data).eval()
     logged = {}
     module.log = lambda name, value: logged.update({name: value})
     module.on_validation_epoch_start()

@@ -1,0 +1,237 @@
+"""Click models on one multiplexed table: Table 1 of Unified Embedding on MovieLens-1M, and the same question on Frappe.
+
+DCN-V2 at equal bytes of embeddings: one table for all features (multiplexed) against a hashed table for each feature
+(non-multiplexed), with collisionless tables as what both are measured against. A budget counts embedding weights only,
+in float32, 1 kB being 1,000 bytes; for Frappe it is a share of what the collisionless tables take.
+
+MovieLens-1M as in the paper (Coleman et al., NeurIPS 2023, arXiv 2305.12102): six fields (user, movie, gender, age,
+occupation, zip code), ratings 1-2 against 4-5, threes left out, a random split 80/10/10 by example, one cross layer,
+one hidden layer of 192, embeddings of width 30. Frappe: ten fields, its published parts joined and split 80/10/10 anew.
+
+Settings were chosen on validation by `multiplexed_ctr_search.py`, with as many trials for each row of the table. The
+split is the same for all runs; seeds differ in initial weights and in the order of examples. Test is read once a run,
+with the weights of the epoch that validation chose.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import functools
+import multiprocessing
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from report import RESULTS, Report, arguments
+
+from features.errors import InputError
+from features.labelled import LabelledExamples, LabelRule
+from features.prepared import Prepared
+from features.schema import Categorical, FeatureSchema, Id
+from features.sources import movielens
+from features.sources.libfm import read_libfm
+from features.splits import TEST, TRAIN, VALIDATION, random_ratio
+from recsys.embeddings import EmbeddingPlan
+from recsys.ranking import RankerConfig
+from training.config import OptimiserConfig
+from training.ranking import RankingConfig
+from training.ranking_run import labelled_only, train_ranker
+
+SEEDS = 5
+PAPER = "arXiv 2305.12102, Table 1"
+REPLICATION = "replication of arXiv 2305.12102 (lilyungg/unified-embeddings)"
+
+#: what reports call the kinds of tables, as the paper does
+KINDS = {"multiplexed": "multiplexed", "non-multiplexed": "hashed", "collisionless": "collisionless"}
+
+BUDGETS: dict[str, tuple[float | str, ...]] = {
+    "ml-1m": ("1.6MB", "791kB", "158kB"),
+    "frappe": (1.0, 0.5, 0.1),
+    "generated": (1.0, 0.1),
+}
+
+#: case: (the paper's AUC, the replication's)
+PUBLISHED = {
+    "ml-1m/multiplexed@1.6MB": (0.8774, 0.8872),
+    "ml-1m/multiplexed@791kB": (0.8693, 0.8759),
+    "ml-1m/multiplexed@158kB": (0.8200, 0.8263),
+    "ml-1m/non-multiplexed@1.6MB": (0.8537, 0.8684),
+    "ml-1m/non-multiplexed@791kB": (0.8300, 0.8407),
+    "ml-1m/non-multiplexed@158kB": (0.7707, 0.7712),
+    "ml-1m/collisionless": (0.8872, 0.8985),
+}
+
+#: what all rows of a data set have in common: settings of the run, of the model, of the optimiser, of the plan
+COMMON: dict[str, dict[str, Any]] = {
+    "ml-1m": {"lr": 1e-2, "max_epochs": 6, "patience": 3, "batch_size": 1024, "epochs_per_pass": 2, "lookups": 2,
+              "dropout": 0.3, "embedding_decay": 0.01},
+    "frappe": {"lr": 1e-2, "max_epochs": 10, "patience": 3, "batch_size": 512, "lookups": 2, "weight_decay": 0.3},
+    "generated": {"lr": 1e-2, "max_epochs": 1, "batch_size": 256},
+}  # fmt: skip
+
+#: what the search chose for each row
+CHOSEN: dict[str, dict[str, Any]] = {}
+
+
+def main() -> None:
+    """Trains, measures, prints, writes and draws."""
+    parser = arguments(__doc__)
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
+    options = parser.parse_args()
+    if not options.quick and options.data_root is None:
+        raise SystemExit("multiplexed_ctr.py: --data-root FOLDER is needed (a folder that holds ml-1m and frappe)")
+    report = Report("multiplexed_ctr", quick=options.quick)
+    data_sets, seeds = (("generated",), 1) if options.quick else (("ml-1m", "frappe"), SEEDS)
+    jobs = [
+        (str(options.data_root), data, case, CHOSEN.get(case, {}), seed)
+        for data in data_sets
+        for case in cases(data)
+        for seed in range(seeds)
+    ]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for job, figures in run_all(measure, jobs, 1 if options.quick else options.processes):
+        found.setdefault(job[2], []).append(figures)
+        print(f"{job[2]} seed {job[4]}: test AUC {figures['auc']:.4f}, {figures['seconds']:.0f} s", flush=True)
+    for case, runs in found.items():
+        add(report, case, runs)
+        for source, auc in zip((PAPER, REPLICATION), PUBLISHED.get(case, ()), strict=False):
+            report.add(case, "auc", auc, source=source)
+    content = report.finish(options.out)
+    if not options.quick:
+        draw(content["rows"], (options.out or RESULTS / "multiplexed_ctr.json").with_suffix(".png"))
+
+
+def cases(data: str) -> list[str]:
+    """The rows of a data set, such as "ml-1m/multiplexed@791kB"."""
+    budgeted = [f"{data}/{kind}@{budget}" for budget in BUDGETS[data] for kind in ("multiplexed", "non-multiplexed")]
+    return [*budgeted, f"{data}/collisionless"]
+
+
+def configuration(data: str, case: str, changed: dict[str, Any], seed: int = 0) -> RankingConfig:
+    """The run of one row.
+
+    Args:
+        data: A data set.
+        case: One of its `cases`.
+        changed: Settings that are not those of `COMMON`, by their names in whichever part of the configuration.
+        seed: Of the run.
+    """
+    kind, _, budget = case.removeprefix(f"{data}/").partition("@")
+    given = {**COMMON[data], **changed}
+
+    def of(config: type, **fixed: Any) -> Any:
+        names = {one.name for one in dataclasses.fields(config)} - {"data"}
+        return config(**fixed, **{name: given.pop(name) for name in sorted(names & given.keys())})
+
+    budget = {"budget": next(one for one in BUDGETS[data] if str(one) == budget)} if budget else {}
+    plan = of(EmbeddingPlan, kind=KINDS[kind], width=30, **budget)
+    model = of(RankerConfig, cross_layers=1, hidden=(192,), embeddings=plan)
+    optimiser = of(OptimiserConfig, validate_every=1, backend="torch")
+    config = of(RankingConfig, model=model, optimiser=optimiser, seed=seed)
+    if given:
+        raise InputError(f"there is no setting {next(iter(given))!r}")
+    return config
+
+
+@functools.cache
+def load(root: str, data: str) -> LabelledExamples:
+    """The examples of a data set; the split is the same for everybody."""
+    if data == "ml-1m":
+        dataset = movielens.load(Path(root) / "ml-1m", min_rating=0)
+        fields = [Categorical(name) for name in ("gender", "age", "occupation", "zip")]
+        schema = FeatureSchema(user=(Id("user_id"), *fields), item=(Id("item_id"),))
+        rule = LabelRule("weight", at_least=4, at_most=2)
+        dataset = labelled_only(dataclasses.replace(dataset, schema=schema), rule)
+        return LabelledExamples.of_prepared(Prepared.of(dataset, random_ratio(dataset)), rule)
+    if data == "frappe":
+        frame = read_libfm([Path(root) / "frappe" / f"part{number}.libfm" for number in (1, 2)])
+    else:
+        random = np.random.default_rng(0)
+        frame = pl.DataFrame({f"field_{n}": random.integers(size, size=3000) for n, size in enumerate((200, 90, 5))})
+        frame = frame.with_columns(label=(pl.col("field_0") + pl.col("field_1")) % 2)
+    features = [Categorical(name) for name in frame.columns if name != "label"]
+    parts = np.full(frame.height, TRAIN, np.uint8)
+    parts[round(frame.height * 0.8) :] = VALIDATION
+    parts[round(frame.height * 0.9) :] = TEST
+    np.random.default_rng(0).shuffle(parts)
+    return LabelledExamples.of_frame(frame, features, LabelRule("label"), parts)
+
+
+def measure(root: str, data: str, case: str, changed: dict[str, Any], seed: int) -> dict[str, Any]:
+    """One run's figures, and its settings."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        config = configuration(data, case, changed, seed)
+        figures = train_ranker(config, load(root, data), Path(folder), progress=False).figures
+    return {**figures, "settings": {**COMMON[data], **changed}}
+
+
+def run_all(function, jobs: list[tuple], processes: int):
+    """Each job with its answer, in order, several at a time: small models use one core better than two."""
+    if processes == 1:
+        yield from ((job, function(*job)) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
+        answers = [pool.submit(function, *job) for job in jobs]
+        yield from ((job, answer.result()) for job, answer in zip(jobs, answers, strict=True))
+
+
+def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
+    """Mean and deviation of a row's runs."""
+    sizes = {name: runs[0][name] for name in ("embedding_parameters", "parameters")}
+    for metric in ("auc", "logloss", "validation_auc"):
+        values = [one[metric] for one in runs]
+        report.add(
+            case,
+            metric.replace("_", "-"),
+            statistics.mean(values),
+            statistics.stdev(values) if len(values) > 1 else None,
+            n=len(values),
+            seconds=statistics.mean(one["seconds"] for one in runs),
+            settings={**runs[0]["settings"], **sizes},
+        )
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """AUC against budget, a panel a data set, with the published points beside ours."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = [row for row in rows if row["metric"] == "auc"]
+    names = list(dict.fromkeys(row["case"].partition("/")[0] for row in rows))
+    figure = Figure(figsize=(5.5 * len(names), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for panel, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        budgets = [str(budget) for budget in reversed(BUDGETS[data])]
+        for kind, colour in zip(KINDS, ("tab:blue", "tab:orange", "tab:grey"), strict=True):
+            for source, style in (("measured", "o-"), (PAPER, "x:"), (REPLICATION, "+:")):
+                of_kind = {row["case"]: row for row in rows if row["source"] == source}
+                if kind == "collisionless":
+                    row = of_kind.get(f"{data}/{kind}")
+                    if row and source == "measured":
+                        panel.axhline(row["mean"], color=colour, label=kind)
+                    continue
+                found = [of_kind.get(f"{data}/{kind}@{budget}") for budget in budgets]
+                if all(found):
+                    label = kind if source == "measured" else None
+                    means, bars = [row["mean"] for row in found], [row["sd"] or 0 for row in found]
+                    panel.errorbar(budgets, means, bars, fmt=style, color=colour, label=label, capsize=3)
+        panel.set(title=data, xlabel="embedding budget", ylabel="test AUC")
+        panel.legend(fontsize=8)
+    figure.suptitle(
+        "DCN-V2 at equal embedding budgets (dotted: published; x the paper, + its replication)", fontsize=10
+    )
+    figure.savefig(path, dpi=130)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"multiplexed_ctr.py: {error}") from None

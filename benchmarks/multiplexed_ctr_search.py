@@ -1,0 +1,77 @@
+"""How the settings of the click models were chosen: eight trials on validation for each row of the table.
+
+First the number of look-ups that make an embedding (collisionless tables have one, so there it is the learning rate),
+then, from the best of these, one change after another, kept where validation AUC is better. One seed; nothing here
+reads the test part.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from multiplexed_ctr import CHOSEN, cases, configuration, load, run_all
+from report import Report, arguments
+
+from training.ranking_run import fit_ranker
+
+LOOKUPS = [{"lookups": count} for count in (1, 2, 3, 5)]
+RATES = [{"lr": rate} for rate in (5e-3, 1e-2, 2e-2, 3e-2)]
+
+#: tried in turn, after the look-ups or learning rates
+CHANGES: dict[str, list[dict[str, Any]]] = {
+    "ml-1m": [{"dropout": 0.5}, {"embedding_dropout": 0.2}, {"embedding_decay": 0.05}, {"max_epochs": 12}],
+    "frappe": [{"weight_decay": 1.0}, {"embedding_decay": 0.01}, {"embedding_dropout": 0.1}, {"lr": 2e-2}],
+    "generated": [],
+}
+
+
+def main() -> None:
+    """Runs all trials, prints and writes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--processes", type=int, default=2, help="rows searched at a time, with one thread each")
+    parser.add_argument("--only", default="", help="search the rows whose name contains this")
+    options = parser.parse_args()
+    if not options.quick and options.data_root is None:
+        raise SystemExit("multiplexed_ctr_search.py: --data-root FOLDER is needed (with ml-1m and frappe in it)")
+    report = Report("multiplexed_ctr_search", quick=options.quick)
+    data_sets = ("generated",) if options.quick else ("ml-1m", "frappe")
+    jobs = [(str(options.data_root), data, case) for data in data_sets for case in cases(data) if options.only in case]
+    chosen = {}
+    for (_, _, case), trials in run_all(search, jobs, 1 if options.quick else options.processes):
+        best = max(trials, key=lambda trial: trial["auc"])
+        chosen[case] = best["changed"]
+        for trial in trials:
+            settings = {**trial["changed"], "best_epoch": trial["best_epoch"], "chosen": trial is best}
+            report.add(case, "validation-auc", trial["auc"], seconds=trial["seconds"], settings=settings)
+    report.finish(options.out)
+    for case, changed in chosen.items():
+        same = "as in CHOSEN" if CHOSEN.get(case) == changed else "not what CHOSEN says"
+        print(f"    {case!r}: {changed},  # {same}")
+
+
+def search(root: str, data: str, case: str) -> list[dict[str, Any]]:
+    """All trials of one row."""
+    torch.set_num_threads(1)
+    trials = [attempt(root, data, case, first) for first in (RATES if "collisionless" in case else LOOKUPS)]
+    for change in CHANGES[data]:
+        best = max(trials, key=lambda trial: trial["auc"])
+        trials.append(attempt(root, data, case, {**best["changed"], **change}))
+    return trials
+
+
+def attempt(root: str, data: str, case: str, changed: dict[str, Any]) -> dict[str, Any]:
+    """One trial: what was changed, and the validation AUC at its best epoch."""
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        fitted = fit_ranker(configuration(data, case, changed), load(root, data), Path(folder), progress=False)
+    seconds = time.perf_counter() - began
+    print(f"{case} {changed}: {fitted.validation:.4f} at {fitted.best_epoch}, {seconds:.0f} s", flush=True)
+    return {"changed": changed, "auc": fitted.validation, "best_epoch": fitted.best_epoch, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()

@@ -240,6 +240,8 @@ LIKELY = st.fixed_dictionaries(
         "histories": st.lists(st.none() | IDS, max_size=4) | JSON,
         "k": st.integers(-1, 1100) | JSON,
         "exclude_seen": st.booleans() | JSON,
+        "rerank": st.booleans() | JSON,
+        "rerank_depth": st.integers(-1, 1100) | JSON,
         "attributes": st.lists(st.fixed_dictionaries({}, optional={"age": JSON, "city": JSON}), max_size=4) | JSON,
         "dataframe_records": st.lists(
             st.fixed_dictionaries({}, optional={"user_id": JSON, "history": IDS | JSON}), max_size=3

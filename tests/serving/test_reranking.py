@@ -24,6 +24,7 @@ from serving.manifest import BundleError, Manifest
 from serving.ranker_writer import with_ranker
 from serving.raw_ids import FieldError
 from serving.reranking import Reranker, ranker_inputs
+from training.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -258,3 +259,12 @@ def test_the_weights_of_another_ranker_are_refused(folder, strings, tmp_path):
     Manifest.read(broken).sealed(broken).write(broken)
     with pytest.raises(BundleError, match=r"ranker\.safetensors: deep\.0\.bias has the shape \(8,\), and the model of"):
         Bundle.load(broken)
+
+
+def test_on_the_command_line_it_is_the_same(folder, string_folder, reranking, capsys):
+    asked = ["--user", "u003", "-k", "4", "--rerank", "--rerank-depth", "9", "--json"]
+    assert main(["recommend", "--model", str(folder), *asked]) == 0
+    expected = reranking.recommend(["u003"], k=4, rerank=True, rerank_depth=9)
+    assert json.loads(capsys.readouterr().out) == expected.to_json()
+    assert main(["recommend", "--model", str(string_folder), *asked]) == 2
+    assert "this model has no ranker" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def test_look_ups_are_those_of_the_restored_table(kind, precision, repeats, pool
 numbers = st.floats(-(2.0**100), 2.0**100, width=32) | st.floats(-1, 1, width=32)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(weight=hnp.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 9)), elements=numbers))
 def test_no_number_is_more_than_half_a_step_off(weight):
     weight = torch.from_numpy(weight)

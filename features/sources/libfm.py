@@ -29,7 +29,7 @@ def read_libfm(files: Sequence[Path]) -> pl.DataFrame:
 
 def _read(path: Path) -> pl.DataFrame:
     try:
-        lines = pl.Series("line", path.read_text(encoding="utf-8").splitlines()).str.strip_chars()
+        lines = pl.Series("line", path.read_text(encoding="utf-8").splitlines(), dtype=pl.String).str.strip_chars()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as text: {error}") from error
     lines = lines.filter(lines != "")

@@ -15,7 +15,7 @@ from recsys.embeddings import EmbeddingPlan
 from recsys.ranking import RankerConfig
 from training.config import DataConfig, OptimiserConfig
 from training.ranking import PartBatches, RankerTraining, RankingConfig, RankingData, TrainingBatches
-from training.ranking_run import evaluate_ranker, labelled_only, prepare_labelled, train_ranker
+from training.ranking_run import evaluate_ranker, fit_ranker, labelled_only, prepare_labelled, train_ranker
 
 
 def examples(n: int = 3000) -> LabelledExamples:
@@ -44,6 +44,21 @@ def test_a_ranker_learns_what_user_and_item_only_say_together(tmp_path: Path) ->
     assert result.figures["logloss"] < 0.4
     assert result.figures["parameters"] > result.figures["embedding_parameters"] > 0
     assert not result.model.training
+
+
+def test_tables_may_be_sharded_with_a_fused_optimiser(tmp_path: Path) -> None:
+    fused = {"tables": "rowwise-adagrad", "table_lr": 0.1}
+    result = train_ranker(config(optimiser=fused), examples(), tmp_path, progress=False)
+    assert result.figures["auc"] > 0.9
+
+
+def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    data, settings = examples(1000), config(epochs_per_pass=2, embedding_decay=0.01)
+    whole = fit_ranker(settings, data, tmp_path / "whole", epochs=3, progress=False)
+    fit_ranker(settings, data, tmp_path / "parts", epochs=2, progress=False)
+    resumed = fit_ranker(settings, data, tmp_path / "parts", epochs=3, resume=True, progress=False)
+    for name, weight in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], weight)
 
 
 def test_figures_are_those_of_the_model_that_comes_back(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ class Manifest:
 
     def _names(self, there: Callable[[str], bool]) -> tuple[str, ...]:
         """The files that it must have, and the groups of optional ones of which any is there."""
-        optional = [group for group in OPTIONAL_FILES_OF[self.kind] if any(map(there, group))]
+        optional = [group for group in OPTIONAL_FILES_OF.get(self.kind, ()) if any(map(there, group))]
         return (*FILES_OF[self.kind], *chain.from_iterable(optional))
 
     def write(self, folder: Path) -> None:

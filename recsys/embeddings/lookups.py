@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from features.batches import Jagged
-from features.hashing import bucket, mix64, salt_of, string_keys
+from features.hashing import hashed_rows, salt_of, string_keys
 from features.vocabulary import Vocabulary
 from recsys.embeddings.layout import Layout
 from recsys.embeddings.plan import EmbeddingPlan, FeatureLookup
@@ -137,5 +137,4 @@ def _addresses(identity: str, vocabulary: Vocabulary, rows: Sequence[int]) -> Te
     """Where each id's look-ups are in tables of so many rows, and last those of the unknown id. (V + 1, L) int32"""
     unknown = string_keys(pl.Series([_UNKNOWN]))
     keys = torch.from_numpy(np.concatenate([vocabulary.keys, unknown]))
-    found = [bucket(mix64(keys, salt_of(identity, n)), count) for n, count in enumerate(rows)]
-    return torch.stack([one.to(torch.int32) for one in found], dim=1)
+    return torch.stack([hashed_rows(keys, salt_of(identity, n), count) for n, count in enumerate(rows)], dim=1)

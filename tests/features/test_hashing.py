@@ -9,8 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features import hashing
 from features.errors import InputError
-from features.hashing import bucket, id_keys, mix64, salt_of, string_keys
+from features.hashing import bucket, hashed_rows, id_keys, mix64, salt_of, string_keys
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 MASK = 2**64 - 1
@@ -64,10 +65,53 @@ def test_buckets_use_all_64_bits_exactly(hashes: list[int], n: int) -> None:
     assert bucket(torch.tensor(hashes), n).tolist() == [((one & MASK) * n) >> 64 for one in hashes]
 
 
+@given(st.lists(INT64, max_size=20), INT64, st.integers(1, 2**31 - 1))
+def test_rows_in_one_pass_are_the_buckets_of_the_mixed_keys(keys: list[int], salt: int, n: int) -> None:
+    rows = hashed_rows(torch.tensor(keys, dtype=torch.int64), salt, n)
+    assert rows.tolist() == [(_mix(key, salt) * n) >> 64 for key in keys]
+    assert rows.dtype == torch.int32
+
+
+@given(st.lists(INT64, min_size=1, max_size=20), INT64, st.integers(1, 2**31 - 1))
+def test_other_devices_compute_the_same_bits(keys: list[int], salt: int, n: int) -> None:
+    mixed = hashing._mixed_on_device(torch.tensor(keys), salt)
+    assert mixed.tolist() == mix64(torch.tensor(keys), salt).tolist()
+    assert hashing._spread_on_device(mixed, n).tolist() == bucket(mixed, n).tolist()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_cuda_device_computes_the_same_bits() -> None:
+    keys = torch.randint(-(2**63), 2**63 - 1, (10_000,))
+    assert torch.equal(hashed_rows(keys.cuda(), salt_of("x", 0), 997).cpu(), hashed_rows(keys, salt_of("x", 0), 997))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_pieces_and_threads_leave_no_seam(threads: int) -> None:
+    keys = torch.arange(-500_000, 500_001)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        rows, mixed = hashed_rows(keys, 7, 1_000), mix64(keys, 7)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(mixed, hashing._mixed_on_device(keys, 7))
+    assert torch.equal(rows.long(), hashing._spread_on_device(mixed, 1_000))
+
+
+def test_shapes_and_strides_are_kept_and_inputs_untouched() -> None:
+    keys = torch.arange(24).view(4, 6)
+    turned = keys.t()
+    assert torch.equal(mix64(turned, 3), mix64(keys, 3).t())
+    assert mix64(torch.tensor(5), 3).shape == () and hashed_rows(keys[:0], 3, 10).shape == (0, 6)
+    assert torch.equal(keys, torch.arange(24).view(4, 6))
+
+
 @pytest.mark.parametrize("n", [0, -1, 2**31])
 def test_buckets_beyond_their_range_are_refused(n: int) -> None:
-    with pytest.raises(InputError, match=str(n)):
-        bucket(torch.tensor([1]), n)
+    for refused in (lambda: bucket(torch.tensor([1]), n), lambda: hashed_rows(torch.tensor([1]), 0, n)):
+        with pytest.raises(InputError, match=str(n)):
+            refused()
 
 
 @pytest.mark.parametrize(

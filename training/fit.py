@@ -204,5 +204,11 @@ class _quiet(warnings.catch_warnings):
         # and what torch and TorchRec say to each other: about tracing, and about what either will change one day
         for message in ("Please use DTensor", "`broadcast_buffers`", "torch.distributed is disabled"):
             warnings.filterwarnings("ignore", message=message)
-        for name in ("pytorch_lightning", "lightning.pytorch", "torch.fx._symbolic_trace", "torchrec"):
+        for name in (
+            "pytorch_lightning",
+            "lightning.pytorch",
+            "lightning_fabric",
+            "torch.fx._symbolic_trace",
+            "torchrec",
+        ):
             logging.getLogger(name).setLevel(logging.ERROR)

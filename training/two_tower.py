@@ -57,9 +57,7 @@ class TwoTowerTraining(pl.LightningModule):
         seed = self.config.seed * 1_000_003 + self.current_epoch
         torch.manual_seed(seed + 7_919 * processes.rank())
         # what is drawn for a whole batch must be the same for all processes
-        self._draws = None
-        if processes.world_size() > 1:
-            self._draws = torch.Generator(self.device).manual_seed(seed)
+        self._draws = torch.Generator(self.device).manual_seed(seed)
 
     def _encode_candidates(self, rows: Tensor) -> Tensor:
         """The vectors of different candidates, in ascending order of rows. (M,) -> (M, D)

@@ -57,12 +57,15 @@ class TorchRecTables(nn.Module):
     def forward(self, bags: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Looks up bags of table rows: see `PlainTables.forward`."""
         found: dict[str, Tensor] = {}
+        size = len(next(iter(bags.values())))
+        if not size:  # a process without a row of this batch; TorchRec's collections need one, if an empty one
+            bags = {name: Jagged(bag.values, bag.lengths.new_zeros(1)) for name, bag in bags.items()}
         # asked for before any answer is read, so that the exchanges between processes overlap
         pooled = self.pooled(keyed_jagged(self._pooled_names, bags)) if self._pooled_names else None
         sequence = self.sequence(keyed_jagged(self._sequence_names, bags)) if self._sequence_names else None
         if pooled is not None:
             summed = pooled.to_dict()
-            found.update({name: summed[name] for name in self._pooled_names if name in bags})
+            found.update({name: summed[name][:size] for name in self._pooled_names if name in bags})
         if sequence is not None:
             found.update({name: sequence[name].values() for name in self._sequence_names if name in bags})
         return found

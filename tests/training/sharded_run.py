@@ -1,0 +1,182 @@
+"""What the tests of sharding run in processes of their own: `python sharded_run.py FOLDER STEP...`.
+
+Every process does the steps in order, and the first writes what they found to FOLDER/STEP-WORLD.json.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+
+from features.batches import Jagged
+from features.prepared import Prepared
+from recsys.embeddings import Embeddings, FeatureLookup
+from recsys.two_tower import TwoTower
+from training import processes
+from training.config import TrainConfig, load_config
+from training.data import prepare
+from training.examples import TwoTowerData
+from training.fit import fit_module
+from training.optimisers import configure
+from training.two_tower import TwoTowerTraining
+
+#: 101 users or so in batches of 25: the last batch is so short that a process has no row of it
+SETTINGS = (
+    "data.settings.interactions=1500",
+    "data.settings.users=101",
+    "model.dim=8",
+    "model.embeddings.width=8",
+    "model.embeddings.unknown_rate=0",
+    "examples.batch_size=25",
+    "optimiser.max_epochs=10",
+    "optimiser.lr=0.01",
+)
+
+#: what a case's name means
+CASES = {
+    "in-batch-rowwise-adagrad": (
+        "optimiser.tables=rowwise-adagrad",
+        "optimiser.sharding=table_wise",
+        "loss.name=in-batch",
+    ),
+    "mixed-two-tables": ("optimiser.tables=rowwise-adagrad", "model.embeddings.tables=2", "loss.name=mixed"),
+    "full-softmax-adagrad-columns": ("optimiser.tables=adagrad", "optimiser.sharding=column_wise"),
+    "full-softmax-sgd-columns": ("optimiser.tables=sgd", "optimiser.sharding=column_wise", "optimiser.table_lr=0.5"),
+    "collisionless-dense": ("model.embeddings.kind=collisionless", "loss.name=in-batch"),
+}
+
+
+class Recorded(TwoTowerTraining):
+    """Keeps each step's loss over all processes."""
+
+    losses: list[float]
+
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        self.losses.append(sum(processes.gathered_objects(float(loss.detach()))) / processes.world_size())
+        if os.environ.get("DIE_AT") == f"{processes.rank()}:{len(self.losses)}":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss
+
+
+class NextItem(pl.LightningModule):
+    """A sequence model, as small as can be: the mean of the history's vectors against every item's."""
+
+    def __init__(self, config: TrainConfig, prepared: Prepared, backend: str) -> None:
+        super().__init__()
+        self.config, self.losses = config, []
+        lookups = [FeatureLookup(name, "item_id", "none", unknowns=False) for name in ("history", "item_id")]
+        self.model = torch.nn.Module()
+        vocabularies = {"item_id": prepared.items}
+        self.model.embeddings = Embeddings(config.model.embeddings, lookups, vocabularies, backend)
+        self.model.head = torch.nn.Linear(config.model.embeddings.width, config.model.embeddings.width)
+        self._n = len(prepared.items)
+
+    def training_step(self, batch, _):
+        history = batch.users.sparse["history"]
+        items = Jagged(torch.arange(self._n), torch.ones(self._n, dtype=torch.int64))
+        vectors = self.model.embeddings({"history": history})["history"]
+        pooled = vectors.new_zeros(len(history), vectors.shape[1]).index_add(0, history.row_of_value, vectors)
+        logits = self.model.head(pooled) @ self.model.embeddings({"item_id": items})["item_id"].T  # (B, N)
+        targets = batch.targets
+        loss = torch.nn.functional.cross_entropy(logits[targets.row_of_value], targets.values, reduction="sum")
+        n = len(targets.values)
+        loss = loss / max(1, n) * processes.weight(n, self.device)
+        self.losses.append(sum(processes.gathered_objects(float(loss.detach()))) / processes.world_size())
+        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=max(1, n))
+        return loss
+
+    def configure_optimizers(self):
+        return configure(self, self.config.optimiser)
+
+
+def two_tower(case: str, folder: Path, epochs: int = 10, resume: bool = False) -> dict:
+    """Fits a case from the same weights as everybody, and looks at the strategy."""
+    config = load_config(settings=[*SETTINGS, *CASES[case]])
+    prepared = prepare(config)
+    torch.manual_seed(5)
+    plain = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
+    before = {name: weight.clone() for name, weight in plain.state_dict().items()}
+    parameters = plain.embeddings.layout.parameters
+    module = Recorded(config, prepared, config.optimiser.lookups_by(parameters))
+    module.losses = []
+    outcome = fit_module(
+        module,
+        TwoTowerData(prepared, config.examples, config.seed),
+        config.optimiser,
+        folder,
+        tables=config.optimiser.for_tables(parameters),
+        monitor=None,
+        epochs=epochs,
+        initial=None if resume else before,
+        resume=resume,
+        progress=False,
+    )
+    return {"losses": module.losses, **_looked_at(module, outcome, before, plain, prepared)}
+
+
+def _looked_at(module: Recorded, outcome, before: dict, plain: TwoTower, prepared: Prepared) -> dict:
+    strategy = module.trainer.strategy
+    seen: dict = {"plan": getattr(strategy, "plan", []), "steps": module.trainer.global_step}
+    if seen["plan"]:
+        fused = strategy.model.fused_optimizer
+        seen["fused"] = processes.gathered_objects(sorted(fused.params))
+        seen["dense"] = sorted(strategy._dense.params)
+        seen["state"] = processes.gathered_objects(
+            sorted(name for state in fused.state_dict()["state"].values() for name in state)
+        )
+    if outcome.weights:
+        plain.load_state_dict(outcome.weights)
+        with torch.no_grad():
+            items = prepared.item_table.take(torch.arange(20).numpy())
+            seen["items"] = plain.eval().encode_items(items).tolist()
+        tables = [name for name in before if ".tables." in name]
+        seen["moved"] = {name: float((outcome.weights[name] - before[name]).abs().max()) for name in tables}
+    return seen
+
+
+def next_item(folder: Path) -> dict:
+    """The sequence model over a table that is cut by rows."""
+    settings = ["optimiser.tables=rowwise-adagrad", "optimiser.sharding=row_wise"]
+    config = load_config(settings=[*SETTINGS, *settings])
+    prepared = prepare(config)
+    torch.manual_seed(5)
+    initial = NextItem(config, prepared, "torch").model.state_dict()
+    module = NextItem(config, prepared, "sharded")
+    data = TwoTowerData(prepared, config.examples, config.seed)
+    fit_module(
+        module, data, config.optimiser, folder, tables="rowwise-adagrad", monitor=None, epochs=10, initial=initial,
+        progress=False,
+    )  # fmt: skip
+    return {"losses": module.losses, "plan": module.trainer.strategy.plan}
+
+
+def main() -> None:
+    """Does the steps."""
+    folder, *steps = sys.argv[1:]
+    folder = Path(folder)
+    world, _ = processes.launched()
+    for step in steps:
+        name, _, where = step.partition("@")
+        own = folder / (where or f"{name}-{world}")
+        if name == "next-item":
+            found = next_item(own)
+        elif name.startswith("save:"):
+            found = two_tower(name.removeprefix("save:"), own, epochs=5)
+        elif name.startswith("resume:"):
+            found = two_tower(name.removeprefix("resume:"), own, resume=True)
+        else:
+            found = two_tower(name, own)
+        if processes.is_first():
+            (folder / f"{step}-{world}.json").write_text(json.dumps(found))
+    processes.leave()
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads may abort a process that ends by itself
+
+
+if __name__ == "__main__":
+    main()

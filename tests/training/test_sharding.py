@@ -1,0 +1,134 @@
+"""Sharded training on one and on two gloo processes: the same losses, checkpoints that any number reads, and losses of
+whole processes."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+#: several processes load TorchRec one after another
+pytestmark = pytest.mark.timeout(600)
+
+RUN = Path(__file__).with_name("sharded_run.py")
+SHARDED = (
+    "in-batch-rowwise-adagrad",
+    "mixed-two-tables",
+    "full-softmax-adagrad-columns",
+    "full-softmax-sgd-columns",
+)
+SAVED = "mixed-two-tables"
+
+
+def _start(world: int, folder: Path, *steps: str, **environment: str) -> list[subprocess.Popen]:
+    """Starts the processes as torchrun does, but leaves those alone that outlive another."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = []
+    for rank in range(world):
+        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "GROUP_RANK": 0}
+        settings = {**ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, RUN, folder, *steps],
+                env={**os.environ, **{name: str(one) for name, one in settings.items()}, **environment}
+                | ({"TORCHELASTIC_RUN_ID": "test"} if world > 1 else {}),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    return started
+
+
+def _ran(world: int, folder: Path, *steps: str) -> None:
+    started = _start(world, folder, *steps)
+    told = [one.communicate(timeout=280)[0] for one in started]
+    assert [one.returncode for one in started] == [0] * world, "\n".join(told)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes and one made of the same cases, and of each other's checkpoints."""
+    folder = tmp_path_factory.mktemp("sharded")
+    cases = [*SHARDED, "next-item", "collisionless-dense"]
+    _ran(2, folder, *cases, f"save:{SAVED}@two")
+    shutil.copytree(folder / "two", folder / "two-again")
+    _ran(1, folder, *cases, f"save:{SAVED}@one", f"resume:{SAVED}@two")
+    _ran(2, folder, f"resume:{SAVED}@one", f"resume:{SAVED}@two-again")
+    return folder
+
+
+def _found(folder: Path, step: str, world: int) -> dict:
+    return json.loads((folder / f"{step}-{world}.json").read_text())
+
+
+@pytest.mark.parametrize("case", [*SHARDED, "next-item", "collisionless-dense"])
+def test_two_processes_have_the_losses_of_one(folder: Path, case: str) -> None:
+    one, two = (torch.tensor(_found(folder, case, world)["losses"]) for world in (1, 2))
+    assert len(one) == 50
+    torch.testing.assert_close(two, one, rtol=1e-4, atol=0)
+    assert one[-5:-1].mean() < 0.97 * one[:4].mean()  # and they learn; the fifth batch of an epoch is a single user
+
+
+@pytest.mark.parametrize("case", SHARDED)
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_fused_optimiser_owns_the_tables(folder: Path, case: str, world: int) -> None:
+    found = _found(folder, case, world)
+    tables = {line["table"] for line in found["plan"]}
+    assert {line["kernel"] for line in found["plan"]} == {"fused"}
+    weights = [f"model.embeddings.tables.pooled.embedding_bags.{table}.weight" for table in sorted(tables)]
+    assert sorted({name for names in found["fused"] for name in names}) == weights
+    assert not set(found["dense"]) & set(weights)
+    assert any(name.startswith("model.user_tower") for name in found["dense"])
+    if "sgd" not in case:  # the fused state of Adagrad, and none of AdamW's
+        state = {name for names in found["state"] for name in names}
+        assert state == {f"{table}.momentum1" for table in tables}
+    assert all(moved > 1e-3 for moved in found["moved"].values())
+    assert found["steps"] == 50
+
+
+def test_plans_are_those_that_were_asked_for(folder: Path) -> None:
+    columns = _found(folder, "full-softmax-adagrad-columns", 2)["plan"][0]
+    assert (columns["sharding"], sorted(one["rank"] for one in columns["shards"])) == ("column_wise", [0, 1])
+    tables = _found(folder, "mixed-two-tables", 2)["plan"]
+    assert sorted(one["rank"] for line in tables for one in line["shards"]) == [0, 1]
+    rows = _found(folder, "next-item", 2)["plan"][0]
+    assert (rows["sharding"], sorted(one["rank"] for one in rows["shards"])) == ("row_wise", [0, 1])
+
+
+@pytest.mark.parametrize(("written", "read"), [("two", 1), ("one", 2), ("two-again", 2)])
+def test_a_checkpoint_of_so_many_processes_goes_on_with_others(folder: Path, written: str, read: int) -> None:
+    whole = _found(folder, SAVED, 1)
+    resumed = _found(folder, f"resume:{SAVED}@{written}", read)
+    # with lost optimiser state, of the tables or of the towers, the first steps would differ in the third digit
+    torch.testing.assert_close(torch.tensor(resumed["losses"]), torch.tensor(whole["losses"][25:]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(torch.tensor(resumed["items"]), torch.tensor(whole["items"]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_checkpoint_says_who_held_what(folder: Path) -> None:
+    plan = json.loads((folder / "two-again" / "last.ckpt" / "plan.json").read_text())
+    assert {line["table"] for line in plan} == {"unified_0", "unified_1"}
+    assert not list((folder / "two-again").glob("*.part")) + list((folder / "two-again").glob("*.old"))
+
+
+def test_a_process_that_loses_another_says_so_and_the_run_goes_on(tmp_path: Path, folder: Path) -> None:
+    case = "in-batch-rowwise-adagrad"
+    first, second = _start(2, tmp_path, f"{case}@run", DIE_AT="1:28")  # in the sixth epoch
+    assert second.wait(timeout=120) == -9
+    died = time.monotonic()
+    told, _ = first.communicate(timeout=60)
+    assert time.monotonic() - died < 60
+    assert first.returncode not in (0, None)
+    assert "process 0 lost another process of this run" in told
+    _ran(2, tmp_path, f"resume:{case}@run")
+    resumed = _found(tmp_path, f"resume:{case}@run", 2)["losses"]
+    whole = _found(folder, case, 1)["losses"]
+    torch.testing.assert_close(torch.tensor(resumed), torch.tensor(whole[25:]), rtol=1e-4, atol=0)

@@ -117,12 +117,15 @@ class TrainConfig:
             raise InputError(f"seed is 0 or more, got {self.seed}")
 
 
-def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **given: Any) -> TrainConfig:
+def load_config(
+    path: str | Path | None = None, settings: Sequence[str] = (), kind: type = TrainConfig, **given: Any
+) -> Any:
     """A configuration from a YAML file, overridden by "a.b=c" settings, overridden by keyword arguments.
 
     Args:
-        path: A YAML file with (part of) a `TrainConfig`; none for the defaults.
+        path: A YAML file with (part of) a configuration; none for the defaults.
         settings: "key=value" with dotted keys; values are YAML.
+        kind: The frozen dataclass to fill: `TrainConfig`, or `training.ranking.RankingConfig`.
         given: Dotted keys with "__" for the dot (`data__name="ml-1m"`); None is passed over.
 
     Raises:
@@ -136,7 +139,7 @@ def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **
     import yaml
 
     parser = jsonargparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
-    parser.add_class_arguments(TrainConfig)
+    parser.add_class_arguments(kind)
     arguments = []
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -165,7 +168,7 @@ def load_config(path: str | Path | None = None, settings: Sequence[str] = (), **
         if isinstance(cause, InputError):
             raise cause from None
         raise InputError(_told(str(error))) from None
-    return TrainConfig(**{one.name: getattr(filled, one.name) for one in dataclasses.fields(TrainConfig)})
+    return kind(**{one.name: getattr(filled, one.name) for one in dataclasses.fields(kind)})
 
 
 def _told(message: str) -> str:
@@ -174,7 +177,7 @@ def _told(message: str) -> str:
     unknown = re.search(r"nrecognized arguments: --([^= ]+)|does not accept option '([^']+)'|Key '([^']+)'", message)
     if unknown:
         name = next(one for one in unknown.groups() if one)
-        return f"there is no setting {name!r}; 'recsys train two-tower --print-config' shows all of them"
+        return f"there is no setting {name!r}; 'recsys train MODEL --print-config' shows all of them"
     wrong = re.search(r'key "([^"]+)": Expected an? (.+?)\. Got value: (.*)', message)
     if wrong:
         name, kind, value = wrong.groups()

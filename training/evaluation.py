@@ -164,7 +164,28 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
     return figures
 
 
-def served_lists(generator: CandidateGenerator, evaluation: Evaluation, users: np.ndarray, k: int = max(KS)) -> Tensor:
+def evaluate_reranked(folder: Path, prepared: Prepared) -> dict[str, float]:
+    """The figures of the lists that a bundle answers with when it is asked to re-rank them: "reranked_hr@10" and so on.
+
+    Args:
+        folder: A bundle with a ranker.
+        prepared: The data; the test part is asked for.
+    """
+    from serving.candidates import CandidateGenerator
+
+    evaluation = Evaluation(prepared)
+    generator = CandidateGenerator.load(folder)
+    ranked = (
+        RankedTargets.in_lists(served_lists(generator, evaluation, users, rerank=True), evaluation.targets.take(users))
+        for users in evaluation.chunks()
+    )
+    figures = sum_up([evaluation.sums(one, slices=False) for one in ranked])
+    return {f"reranked_{name}": figures[name] for name in METRICS}
+
+
+def served_lists(
+    generator: CandidateGenerator, evaluation: Evaluation, users: np.ndarray, k: int = max(KS), rerank: bool = False
+) -> Tensor:
     """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)"""
     prepared = evaluation.prepared
     histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in users]
@@ -173,6 +194,7 @@ def served_lists(generator: CandidateGenerator, evaluation: Evaluation, users: n
         histories=histories,
         k=k,
         exclude_seen=evaluation.seen is not None,
+        rerank=rerank,
     )
     lists = torch.full((len(users), k), -1)
     lengths = torch.tensor([len(ids) for ids in answer.item_ids])

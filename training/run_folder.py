@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from features.errors import InputError
-from training.config import TrainConfig, as_dict, flat, load_config
+from training.config import as_dict, flat, load_config
+
+if TYPE_CHECKING:
+    from training.warm_start import WarmStart
 
 #: what a run's folder may hold; nothing else in it is ever touched
 _OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png")
 _OUR_FOLDERS = ("checkpoints", "refit", "bundle")
 
 
-def open_folder(folder: Path, config: TrainConfig, facts: dict[str, Any], resume: bool) -> dict[str, Any]:
+def open_folder(
+    folder: Path, config: Any, facts: dict[str, Any], resume: bool, start: WarmStart | None = None
+) -> dict[str, Any]:
     """Makes a run's folder, or opens it to go on.
 
     Args:
@@ -25,16 +30,20 @@ def open_folder(folder: Path, config: TrainConfig, facts: dict[str, Any], resume
         config: The run's configuration.
         facts: Of the data: dataset_hash and split_hash among them.
         resume: Go on with the run that is there, if it is this one.
+        start: What the run begins from, if not from random weights.
 
     Returns:
         The run's state: the MLflow run and the epochs so far.
 
     Raises:
-        InputError: The folder holds something else, or another run.
+        InputError: The folder holds something else, another run, or the very bundle that this one begins from.
     """
     state = folder / "state.json"
+    origin = None if start is None else {**start.origin, "source": start.fixed_source}
     if resume:
-        return _resumed(config, folder, facts)
+        return _resumed(config, folder, facts, origin)
+    if start is not None and start.folder.is_relative_to(folder.resolve()):
+        raise InputError(f"the run folder {folder} holds the bundle that the run begins from; name another")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
         raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
     for name in _OUR_FOLDERS:
@@ -43,18 +52,40 @@ def open_folder(folder: Path, config: TrainConfig, facts: dict[str, Any], resume
         (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
-    fresh = {"run_id": None, "epochs": [], "data": {key: facts[key] for key in ("dataset_hash", "split_hash")}}
+    fresh = {
+        "run_id": None,
+        "epochs": [],
+        "data": {key: facts[key] for key in ("dataset_hash", "split_hash")},
+        "from": origin,
+    }
     save_state(folder, fresh)
     return fresh
 
 
-def _resumed(config: TrainConfig, folder: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def began_from(folder: Path) -> str | None:
+    """The source of the bundle that the run in a folder began from; None where it began anew, or there is no run."""
+    try:
+        return (json.loads((folder / "state.json").read_text()).get("from") or {}).get("source")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _resumed(
+    config: Any, folder: Path, facts: dict[str, Any], origin: dict[str, Any] | None
+) -> dict[str, Any]:
     """The state of the run in a folder, if that run is this one."""
     try:
         state = json.loads((folder / "state.json").read_text())
     except (OSError, ValueError):
         raise InputError(f"there is no run in {folder} to resume") from None
-    earlier = load_config(folder / "config.yaml")
+    then, now = state.get("from"), origin
+    if (then and then["build_id"]) != (now and now["build_id"]):
+        was, given = (
+            "from random weights" if one is None else f"from {one['source']} (build {one['build_id']})"
+            for one in (then, now)
+        )
+        raise InputError(f"the run in {folder} began {was}, so it cannot be resumed {given}")
+    earlier = load_config(folder / "config.yaml", kind=type(config))
     if earlier != config:
         now, then = flat(config), flat(earlier)
         changed = [

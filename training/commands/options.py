@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from training.config import TrainConfig
+from typing import Any
 
 
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -52,13 +49,20 @@ def json_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the figures as one JSON object, as the last line")
 
 
-def configuration(arguments: argparse.Namespace, **given: object) -> TrainConfig:
-    """The configuration that the arguments describe; single arguments win over `--set`, which wins over `--config`."""
-    from training.config import load_config
+def configuration(arguments: argparse.Namespace, kind: type | None = None, **given: object) -> Any:
+    """The configuration that the arguments describe; single arguments win over `--set`, which wins over `--config`.
+
+    Args:
+        arguments: Those of `data_arguments`.
+        kind: Of configuration; `TrainConfig` where not given.
+        given: As `training.config.load_config`.
+    """
+    from training.config import TrainConfig, load_config
 
     return load_config(
         arguments.config,
         arguments.settings,
+        kind or TrainConfig,
         data__name=arguments.data,
         data__root=arguments.root,
         split__name=arguments.split,

@@ -2,10 +2,7 @@
 whole processes."""
 
 import json
-import os
 import shutil
-import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,7 +13,9 @@ import torch
 #: several processes load TorchRec one after another
 pytestmark = pytest.mark.timeout(600)
 
-RUN = Path(__file__).with_name("sharded_run.py")
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "workers"))
+from sharded_run import ran, start  # noqa: E402
+
 SHARDED = (
     "in-batch-rowwise-adagrad",
     "mixed-two-tables",
@@ -26,43 +25,15 @@ SHARDED = (
 SAVED = "mixed-two-tables"
 
 
-def _start(world: int, folder: Path, *steps: str, **environment: str) -> list[subprocess.Popen]:
-    """Starts the processes as torchrun does, but leaves those alone that outlive another."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    started = []
-    for rank in range(world):
-        ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "GROUP_RANK": 0}
-        settings = {**ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": 1}
-        started.append(
-            subprocess.Popen(
-                [sys.executable, RUN, folder, *steps],
-                env={**os.environ, **{name: str(one) for name, one in settings.items()}, **environment}
-                | ({"TORCHELASTIC_RUN_ID": "test"} if world > 1 else {}),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        )
-    return started
-
-
-def _ran(world: int, folder: Path, *steps: str) -> None:
-    started = _start(world, folder, *steps)
-    told = [one.communicate(timeout=280)[0] for one in started]
-    assert [one.returncode for one in started] == [0] * world, "\n".join(told)
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes and one made of the same cases, and of each other's checkpoints."""
     folder = tmp_path_factory.mktemp("sharded")
     cases = [*SHARDED, "next-item", "collisionless-dense"]
-    _ran(2, folder, *cases, f"save:{SAVED}@two")
+    ran(2, folder, *cases, f"save:{SAVED}@two")
     shutil.copytree(folder / "two", folder / "two-again")
-    _ran(1, folder, *cases, f"save:{SAVED}@one", f"resume:{SAVED}@two")
-    _ran(2, folder, f"resume:{SAVED}@one", f"resume:{SAVED}@two-again")
+    ran(1, folder, *cases, f"save:{SAVED}@one", f"resume:{SAVED}@two")
+    ran(2, folder, f"resume:{SAVED}@one", f"resume:{SAVED}@two-again")
     return folder
 
 
@@ -121,14 +92,15 @@ def test_a_checkpoint_says_who_held_what(folder: Path) -> None:
 
 def test_a_process_that_loses_another_says_so_and_the_run_goes_on(tmp_path: Path, folder: Path) -> None:
     case = "in-batch-rowwise-adagrad"
-    first, second = _start(2, tmp_path, f"{case}@run", DIE_AT="1:28")  # in the sixth epoch
-    assert second.wait(timeout=120) == -9
+    first, second = start(2, tmp_path, f"{case}@run", DIE_AT="1:28")  # in the sixth epoch
+    second.communicate(timeout=120)
+    assert second.returncode == -9
     died = time.monotonic()
     told, _ = first.communicate(timeout=60)
     assert time.monotonic() - died < 60
     assert first.returncode not in (0, None)
     assert "process 0 lost another process of this run" in told
-    _ran(2, tmp_path, f"resume:{case}@run")
+    ran(2, tmp_path, f"resume:{case}@run")
     resumed = _found(tmp_path, f"resume:{case}@run", 2)["losses"]
     whole = _found(folder, case, 1)["losses"]
     torch.testing.assert_close(torch.tensor(resumed), torch.tensor(whole[25:]), rtol=1e-4, atol=0)

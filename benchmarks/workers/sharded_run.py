@@ -1,12 +1,17 @@
-"""What the tests of sharding run in processes of their own: `python sharded_run.py FOLDER STEP...`.
+"""Fits in processes of their own, for the benchmark and the tests of sharding: `python sharded_run.py FOLDER STEP...`.
 
-Every process does the steps in order, and the first writes what they found to FOLDER/STEP-WORLD.json.
+Every process does the steps in order, and the first writes what they found to FOLDER/STEP-WORLD.json. A step is a case,
+"next-item", "save:CASE@NAME" (half of the epochs, in FOLDER/NAME) or "resume:CASE@NAME" (the other half).
+FOLDER/settings.json, where there is one, holds settings that replace those below.
 """
 
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -24,12 +29,12 @@ from training.fit import fit_module
 from training.optimisers import configure
 from training.two_tower import TwoTowerTraining
 
-#: 101 users or so in batches of 25: the last batch is so short that a process has no row of it
+#: 101 users in batches of 25: the last batch is so short that a process has no row of it
 SETTINGS = (
     "data.settings.interactions=1500",
     "data.settings.users=101",
-    "model.dim=8",
-    "model.embeddings.width=8",
+    "model.dim=16",
+    "model.embeddings.width=16",
     "model.embeddings.unknown_rate=0",
     "examples.batch_size=25",
     "optimiser.max_epochs=10",
@@ -50,12 +55,48 @@ CASES = {
 }
 
 
+def start(world: int, folder: Path, *steps: str, threads: int = 1, **environment: str) -> list[subprocess.Popen]:
+    """Starts the processes as torchrun does, but leaves those alone that outlive another."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ranks = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "GROUP_RANK": 0, "OMP_NUM_THREADS": threads}
+    ranks |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if world > 1:
+        ranks["TORCHELASTIC_RUN_ID"] = "sharded-run"
+    return [
+        subprocess.Popen(
+            [sys.executable, __file__, folder, *steps],
+            env={**os.environ, **{name: str(one) for name, one in {**ranks, "RANK": n, "LOCAL_RANK": n}.items()}}
+            | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for n in range(world)
+    ]
+
+
+def ran(world: int, folder: Path, *steps: str, threads: int = 1) -> None:
+    """Runs the steps to their end.
+
+    Raises:
+        RuntimeError: A process failed; with all that they said.
+    """
+    started = start(world, folder, *steps, threads=threads)
+    told = [one.communicate(timeout=550)[0] for one in started]
+    if any(one.returncode for one in started):
+        raise RuntimeError("\n".join(told))
+
+
 class Recorded(TwoTowerTraining):
-    """Keeps each step's loss over all processes."""
+    """Keeps each step's loss over all processes, and when it was."""
 
     losses: list[float]
+    times: list[float]
 
     def training_step(self, batch, index):
+        self.times.append(time.perf_counter())
         loss = super().training_step(batch, index)
         self.losses.append(sum(processes.gathered_objects(float(loss.detach()))) / processes.world_size())
         if os.environ.get("DIE_AT") == f"{processes.rank()}:{len(self.losses)}":
@@ -94,16 +135,17 @@ class NextItem(pl.LightningModule):
         return configure(self, self.config.optimiser)
 
 
-def two_tower(case: str, folder: Path, epochs: int = 10, resume: bool = False) -> dict:
+def two_tower(case: str, folder: Path, settings: list[str], half: bool = False, resume: bool = False) -> dict:
     """Fits a case from the same weights as everybody, and looks at the strategy."""
-    config = load_config(settings=[*SETTINGS, *CASES[case]])
+    config = load_config(settings=[*settings, *CASES[case]])
+    epochs = config.optimiser.max_epochs // 2 if half else config.optimiser.max_epochs
     prepared = prepare(config)
     torch.manual_seed(5)
     plain = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
     before = {name: weight.clone() for name, weight in plain.state_dict().items()}
     parameters = plain.embeddings.layout.parameters
     module = Recorded(config, prepared, config.optimiser.lookups_by(parameters))
-    module.losses = []
+    module.losses, module.times = [], []
     outcome = fit_module(
         module,
         TwoTowerData(prepared, config.examples, config.seed),
@@ -116,7 +158,7 @@ def two_tower(case: str, folder: Path, epochs: int = 10, resume: bool = False) -
         resume=resume,
         progress=False,
     )
-    return {"losses": module.losses, **_looked_at(module, outcome, before, plain, prepared)}
+    return {"losses": module.losses, "times": module.times, **_looked_at(module, outcome, before, plain, prepared)}
 
 
 def _looked_at(module: Recorded, outcome, before: dict, plain: TwoTower, prepared: Prepared) -> dict:
@@ -139,17 +181,17 @@ def _looked_at(module: Recorded, outcome, before: dict, plain: TwoTower, prepare
     return seen
 
 
-def next_item(folder: Path) -> dict:
+def next_item(folder: Path, settings: list[str]) -> dict:
     """The sequence model over a table that is cut by rows."""
-    settings = ["optimiser.tables=rowwise-adagrad", "optimiser.sharding=row_wise"]
-    config = load_config(settings=[*SETTINGS, *settings])
+    rows = ["optimiser.tables=rowwise-adagrad", "optimiser.sharding=row_wise"]
+    config = load_config(settings=[*settings, *rows])
     prepared = prepare(config)
     torch.manual_seed(5)
     initial = NextItem(config, prepared, "torch").model.state_dict()
     module = NextItem(config, prepared, "sharded")
     data = TwoTowerData(prepared, config.examples, config.seed)
     fit_module(
-        module, data, config.optimiser, folder, tables="rowwise-adagrad", monitor=None, epochs=10, initial=initial,
+        module, data, config.optimiser, folder, tables="rowwise-adagrad", monitor=None, initial=initial,
         progress=False,
     )  # fmt: skip
     return {"losses": module.losses, "plan": module.trainer.strategy.plan}
@@ -157,20 +199,21 @@ def next_item(folder: Path) -> dict:
 
 def main() -> None:
     """Does the steps."""
-    folder, *steps = sys.argv[1:]
-    folder = Path(folder)
+    folder, steps = Path(sys.argv[1]), sys.argv[2:]
+    given = folder / "settings.json"
+    settings = [*SETTINGS, *(json.loads(given.read_text()) if given.is_file() else [])]
     world, _ = processes.launched()
     for step in steps:
         name, _, where = step.partition("@")
         own = folder / (where or f"{name}-{world}")
         if name == "next-item":
-            found = next_item(own)
+            found = next_item(own, settings)
         elif name.startswith("save:"):
-            found = two_tower(name.removeprefix("save:"), own, epochs=5)
+            found = two_tower(name.removeprefix("save:"), own, settings, half=True)
         elif name.startswith("resume:"):
-            found = two_tower(name.removeprefix("resume:"), own, resume=True)
+            found = two_tower(name.removeprefix("resume:"), own, settings, resume=True)
         else:
-            found = two_tower(name, own)
+            found = two_tower(name, own, settings)
         if processes.is_first():
             (folder / f"{step}-{world}.json").write_text(json.dumps(found))
     processes.leave()

@@ -47,7 +47,7 @@ def test_a_ranker_learns_what_user_and_item_only_say_together(tmp_path: Path) ->
 
 
 def test_tables_may_be_sharded_with_a_fused_optimiser(tmp_path: Path) -> None:
-    fused = {"tables": "rowwise-adagrad", "table_lr": 0.1}
+    fused = {"tables": "rowwise-adagrad", "table_lr": 0.1, "max_epochs": 3}
     result = train_ranker(config(optimiser=fused), examples(), tmp_path, progress=False)
     assert result.figures["auc"] > 0.9
 
@@ -141,7 +141,8 @@ def test_embedding_decay_shortens_what_is_looked_up_and_nothing_else() -> None:
 
 
 def test_a_ranker_of_interactions_learns_from_drawn_negatives(tmp_path: Path) -> None:
-    settings = config(data=DataConfig("generated", settings={"interactions": 1500}), labels=LabelRule(negatives=2))
+    data = DataConfig("generated", settings={"interactions": 1500})
+    settings = config(data=data, labels=LabelRule(negatives=2), optimiser={"max_epochs": 3})
     result = train_ranker(settings, None, tmp_path, progress=False)
     assert result.figures["auc"] > 0.6 and len(result.figures["split_hash"]) == 64
     assert result.figures["examples"] == 4500

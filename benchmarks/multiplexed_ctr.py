@@ -70,7 +70,7 @@ PUBLISHED = {
 COMMON: dict[str, dict[str, Any]] = {
     "ml-1m": {"lr": 1e-2, "max_epochs": 6, "patience": 3, "batch_size": 1024, "epochs_per_pass": 2, "lookups": 2,
               "dropout": 0.3, "embedding_decay": 0.01},
-    "frappe": {"lr": 1e-2, "max_epochs": 8, "patience": 3, "batch_size": 512, "lookups": 2, "weight_decay": 0.3},
+    "frappe": {"lr": 2e-2, "max_epochs": 8, "patience": 3, "batch_size": 512, "lookups": 2, "weight_decay": 0.3},
     "generated": {"lr": 1e-2, "max_epochs": 1, "batch_size": 256},
 }  # fmt: skip
 

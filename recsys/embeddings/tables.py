@@ -79,3 +79,8 @@ class PlainTables(nn.Module):
                 sizes = [len(bags[name]) for name in names]
             found.update(zip(names, out.split(sizes), strict=True))
         return found
+
+    def matrix(self, bags: Mapping[str, Jagged]) -> Tensor:
+        """Pooled look-ups side by side, in the order given. (B rows each) -> (B, sum of widths)"""
+        found = self(bags)
+        return torch.cat([found[name] for name in bags], dim=1)

@@ -57,18 +57,38 @@ class TorchRecTables(nn.Module):
     def forward(self, bags: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Looks up bags of table rows: see `PlainTables.forward`."""
         found: dict[str, Tensor] = {}
-        size = len(next(iter(bags.values())))
-        if not size:  # a process without a row of this batch; TorchRec's collections need one, if an empty one
-            bags = {name: Jagged(bag.values, bag.lengths.new_zeros(1)) for name, bag in bags.items()}
+        size, bags = _not_none(bags)
         # asked for before any answer is read, so that the exchanges between processes overlap
         pooled = self.pooled(keyed_jagged(self._pooled_names, bags)) if self._pooled_names else None
         sequence = self.sequence(keyed_jagged(self._sequence_names, bags)) if self._sequence_names else None
         if pooled is not None:
             summed = pooled.to_dict()
-            found.update({name: summed[name][:size] for name in self._pooled_names if name in bags})
+            # a slice of everything is a copy in the backward pass
+            found.update(
+                {name: summed[name] if size else summed[name][:0] for name in self._pooled_names if name in bags}
+            )
         if sequence is not None:
             found.update({name: sequence[name].values() for name in self._sequence_names if name in bags})
         return found
+
+    def matrix(self, bags: Mapping[str, Jagged]) -> Tensor:
+        """Pooled look-ups side by side: see `PlainTables.matrix`. No copy of what TorchRec answers, if it is all."""
+        size, bags = _not_none(bags)
+        found = self.pooled(keyed_jagged(self._pooled_names, bags))
+        if list(found.keys()) == list(bags):
+            matrix = found.values()
+        else:
+            apart = found.to_dict()
+            matrix = torch.cat([apart[name] for name in bags], dim=1)
+        return matrix if size else matrix[:0]
+
+
+def _not_none(bags: Mapping[str, Jagged]) -> tuple[int, Mapping[str, Jagged]]:
+    """B, and bags for TorchRec's collections: they need a row, if an empty one, where a process has none of a batch."""
+    size = len(next(iter(bags.values())))
+    if size:
+        return size, bags
+    return 0, {name: Jagged(bag.values, bag.lengths.new_zeros(1)) for name, bag in bags.items()}
 
 
 def keyed_jagged(names: Sequence[str], bags: Mapping[str, Jagged]) -> KeyedJaggedTensor:

@@ -151,6 +151,28 @@ def test_features_have_the_widths_that_are_declared(kind: str, backend: str) -> 
     assert out["genres"][1].abs().sum() == 0
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("backend", ["torch", "torchrec"])
+@pytest.mark.parametrize("features", [["item_id", "genres", "history"], ["history", "item_id"], ["item_id"]])
+def test_joined_is_the_features_side_by_side(kind: str, backend: str, features: list[str]) -> None:
+    embed = _built(kind, backend, widths={"genres": 12}, tables=2, lookups=2)
+    batches = {
+        "item_id": _jagged([[1], [2], [-1]]),
+        "genres": _jagged([[0, 2], [], [1]]),
+        "history": _jagged([[1], [], [3, 3, 0, 2]]),
+    }
+    sparse = {name: batches[name] for name in features}
+    weights = torch.randn(sum(embed.widths[name] for name in features))
+    gradients = []
+    for out in (embed.joined(sparse), torch.cat([embed(sparse)[name] for name in features], dim=1)):
+        embed.zero_grad()
+        (out * weights).sum().backward()
+        gradients.append([weight.grad.clone() for weight in embed.parameters() if weight.grad is not None])
+    torch.testing.assert_close(embed.joined(sparse), torch.cat(list(embed(sparse).values()), dim=1))
+    torch.testing.assert_close(*gradients)
+    assert embed.joined({name: _jagged([]) for name in features}).shape == (0, len(weights))
+
+
 def test_look_ups_go_round_robin_over_the_back_end_tables() -> None:
     embed = _built("multiplexed", widths={"genres": 12}, tables=2)
     first, second = embed.layout.tables

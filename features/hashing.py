@@ -166,7 +166,8 @@ def _streamed(
     """
     import torch
 
-    out = torch.empty(values.shape, dtype=dtype or values.dtype)
+    # on the CPU also where a model is made without memory, under torch.device("meta")
+    out = torch.empty(values.shape, dtype=dtype or values.dtype, device=values.device)
     source, target = values.contiguous().view(-1).numpy().view(np.uint64), out.view(-1).numpy()
 
     def part(start: int, end: int) -> None:

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import polars as pl
 
 from features.batches import FeatureBatch, JaggedArray
 from features.dataset import Dataset
 from features.feature_table import FeatureEncoder, FeatureTable
 from features.histories import histories
+from features.schema import Feature
 from features.splits import TEST, TRAIN, VALIDATION, Split
 from features.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What a training that goes on from an earlier one takes over.
+
+    Args:
+        trained_items: Ids of the items whose vectors it has trained; in the new data they are known, bought or not.
+        statistics: Mean and standard deviation of each numeric feature, so that the towers see numbers as before.
+    """
+
+    trained_items: pl.Series
+    statistics: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +43,7 @@ class Prepared:
         items: The vocabulary of item ids: the whole catalogue, N entries.
         user_rows: (n,) int64
         item_rows: (n,) int64
+        earlier: What an earlier training knew, where one is gone on with.
     """
 
     dataset: Dataset
@@ -34,6 +52,7 @@ class Prepared:
     items: Vocabulary
     user_rows: np.ndarray
     item_rows: np.ndarray
+    earlier: Earlier | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> Prepared:
@@ -85,20 +104,33 @@ class Prepared:
 
     @cached_property
     def item_counts(self) -> np.ndarray:
-        """How often each item occurs in training. (N,) int64"""
-        return np.bincount(self.train.values, minlength=len(self.items))
+        """How often each item occurs in training; one that an earlier training knew, once at least. (N,) int64"""
+        counts = np.bincount(self.train.values, minlength=len(self.items))
+        if self.earlier is not None:
+            rows = self.items.rows(self.earlier.trained_items)
+            known = rows[rows >= 0]
+            counts[known] = np.maximum(counts[known], 1)
+        return counts
 
     @cached_property
     def user_encoder(self) -> FeatureEncoder:
         """Fitted on the attributes of the users that training sees: a value only others have is an unknown one."""
         known = self.train.lengths[self.users.rows(self.dataset.users["user_id"])] > 0
-        return FeatureEncoder.fit(self.dataset.schema.user, self.dataset.users.filter(known), self.users)
+        return self._encoder(self.dataset.schema.user, self.dataset.users.filter(known), self.users)
 
     @cached_property
     def item_encoder(self) -> FeatureEncoder:
         """Fitted on the attributes of the items that training sees: a value only others have is an unknown one."""
         known = self.item_counts[self.items.rows(self.dataset.items["item_id"])] > 0
-        return FeatureEncoder.fit(self.dataset.schema.item, self.dataset.items.filter(known), self.items)
+        return self._encoder(self.dataset.schema.item, self.dataset.items.filter(known), self.items)
+
+    def _encoder(self, features: tuple[Feature, ...], frame: pl.DataFrame, entity: Vocabulary) -> FeatureEncoder:
+        """Fitted, but for the statistics that an earlier training has fitted."""
+        encoder = FeatureEncoder.fit(features, frame, entity)
+        if self.earlier is None:
+            return encoder
+        kept = {name: self.earlier.statistics.get(name, one) for name, one in encoder.statistics.items()}
+        return dataclasses.replace(encoder, statistics=kept)
 
     @cached_property
     def user_table(self) -> FeatureTable:

@@ -70,9 +70,7 @@ def began_from(folder: Path) -> str | None:
         return None
 
 
-def _resumed(
-    config: Any, folder: Path, facts: dict[str, Any], origin: dict[str, Any] | None
-) -> dict[str, Any]:
+def _resumed(config: Any, folder: Path, facts: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:
     """The state of the run in a folder, if that run is this one."""
     try:
         state = json.loads((folder / "state.json").read_text())

@@ -6,27 +6,27 @@ import contextlib
 import dataclasses
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 from features.prepared import Prepared
-from features.splits import TRAIN
-from recsys.two_tower import TwoTower
 from training import processes
 from training.config import TrainConfig, flat
 from training.data import describe, prepare
 from training.evaluation import METRICS, evaluate_baselines
-from training.release import release, release_refitted
+from training.release import load_model, release, release_refitted
+from training.retention import compare
+from training.run_fits import RunFits
 from training.run_folder import open_folder, save_state
 from training.tracking import TrackedRun, git_sha, library_versions
-from training.two_tower_fit import Fitted, check_usable, fit
+from training.two_tower_fit import Fitted
+
+if TYPE_CHECKING:
+    from training.warm_start import WarmStart
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class RunResult:
     run_id: str | None
 
 
-def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = None) -> RunResult | None:
+def run(
+    config: TrainConfig, options: RunOptions, prepared: Prepared | None = None, start: WarmStart | None = None
+) -> RunResult | None:
     """Trains, evaluates and logs a two-tower model.
 
     Of several processes that torchrun started all train, and the first does the rest.
@@ -84,6 +86,7 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
         config: All that figures depend on.
         options: The rest.
         prepared: The configured data, where it is loaded already.
+        start: A bundle whose model is gone on with, instead of random weights; the configuration's model is its own.
 
     Returns:
         What the run came to; None on the other processes.
@@ -95,9 +98,15 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
     if prepared is None:
         options.say(f"reading {config.data.name}")
         prepared = prepare(config)
-    check_usable(config, prepared)
-    if not processes.is_first():
-        _follow(config, options, prepared)
+    if start is not None:
+        config = dataclasses.replace(config, model=start.agreed(config.model))
+        prepared = start.continued(prepared)
+    fits = RunFits(config, options, prepared, start)
+    fits.check()
+    if not processes.is_first():  # the others train along, and neither write nor talk
+        fitted = fits.measured()
+        if options.refit:
+            fits.released(fitted)
         return None
     if options.register is not None and not re.fullmatch(r"[^/:@]+", options.register):
         raise InputError(f"a registered model's name has no '/', ':' or '@', got {options.register!r}")
@@ -107,20 +116,23 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
             f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
             "the tables of items and users lack"
         )
-    state = open_folder(options.folder, config, facts, options.resume)
-    tracked = _tracked(config, options, state, facts)
+    if start is not None and (note := start.note(prepared)):
+        options.say(note)
+    state = open_folder(options.folder, config, facts, options.resume, start)
+    tracked = _tracked(config, options, state, facts | ({} if start is None else start.tags))
     with tracked or contextlib.nullcontext():
-        fitted, epochs = _fitted(config, options, prepared, state, tracked)
+        fitted, epochs = _fitted(fits, state, tracked)
         seconds_to_fit = time.perf_counter() - began
-        refitted = _refitted(config, options, prepared, fitted) if options.refit else None
+        refitted = fits.released(fitted) if options.refit else None
         options.say("writing the bundle and measuring it on the test part")
         bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
         comparison = {"two-tower": official, **evaluate_baselines(prepared)}
         better = [name for name, row in comparison.items() if row["ndcg@10"] > official["ndcg@10"]]
         if better:
             options.say(f"note: {' and '.join(better)} rank the test items better than this model (NDCG@10)")
+        retained = {} if start is None else compare(prepared, start.bundle, load_model(bundle))
         if refitted is not None:
-            bundle = release_refitted(bundle, config, _all_of(prepared), refitted, prepared, official)
+            bundle = release_refitted(bundle, config, fits.everything, refitted, prepared, official)
         figures = {
             "model": "two-tower",
             "dataset": prepared.dataset.name,
@@ -134,7 +146,13 @@ def run(config: TrainConfig, options: RunOptions, prepared: Prepared | None = No
             "parameters": sum(weight.numel() for weight in fitted.model.parameters()),
             "seconds": time.perf_counter() - began,
             "seconds_to_fit": seconds_to_fit,
+            **retained,
         }
+        if start is not None:
+            figures["from"] = start.origin
+            start.stamp(bundle, retained)
+            if tracked is not None:
+                tracked.metrics({f"test/{name}": value for name, value in retained.items()})
         version = _logged(options, tracked, figures, comparison, epochs, bundle, fitted)
         figures["bundle"] = str(bundle)
         if version is not None:
@@ -158,50 +176,19 @@ def _tracked(
     return tracked
 
 
-def _fitted(
-    config: TrainConfig,
-    options: RunOptions,
-    prepared: Prepared,
-    state: dict[str, Any],
-    tracked: TrackedRun | None,
-) -> tuple[Fitted, list[dict[str, float]]]:
+def _fitted(fits: RunFits, state: dict[str, Any], tracked: TrackedRun | None) -> tuple[Fitted, list[dict[str, float]]]:
     """Fits, keeping each epoch's metrics: in the folder's state and in MLflow."""
     epochs = {one["epoch"]: one for one in state["epochs"]}
 
     def report(figures: dict[str, float], epoch: int) -> None:
         epochs[epoch] = {"epoch": epoch, **figures}
-        save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs) if one <= epoch]})
+        kept = [epochs[one] for one in sorted(epochs) if one <= epoch]
+        save_state(fits.options.folder, {**state, "epochs": kept})
         if tracked is not None:
             tracked.metrics(figures, step=epoch)
 
-    options.say(f"training on {len(prepared.train.values):,} interactions")
-    folder = options.folder / "checkpoints"
-    fitted = fit(
-        config, prepared, folder, resume=options.resume, report=report, say=options.say, progress=options.progress
-    )
+    fitted = fits.measured(report)
     return fitted, [epochs[number] for number in sorted(epochs)]
-
-
-def _refitted(config: TrainConfig, options: RunOptions, prepared: Prepared, fitted: Fitted) -> TwoTower | None:
-    """The model to release: as many epochs as validation chose, on train, validation and test together."""
-    options.say(f"refitting on all interactions for {fitted.best_epoch} epochs")
-    folder = options.folder / "refit"
-    if processes.is_first():
-        shutil.rmtree(folder, ignore_errors=True)
-    return fit(config, _all_of(prepared), folder, epochs=fitted.best_epoch, progress=options.progress).model
-
-
-def _all_of(prepared: Prepared) -> Prepared:
-    """All interactions as training data."""
-    whole = dataclasses.replace(prepared.split, parts=np.full_like(prepared.split.parts, TRAIN))
-    return dataclasses.replace(prepared, split=whole)
-
-
-def _follow(config: TrainConfig, options: RunOptions, prepared: Prepared) -> None:
-    """What the other processes of a run do: they train along, and neither write nor talk."""
-    fitted = fit(config, prepared, options.folder / "checkpoints", resume=options.resume, progress=False)
-    if options.refit:
-        _refitted(config, dataclasses.replace(options, say=lambda line: None, progress=False), prepared, fitted)
 
 
 def _logged(

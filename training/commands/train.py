@@ -15,6 +15,7 @@ from training.commands.options import configuration, data_arguments, json_argume
 
 if TYPE_CHECKING:
     from training.runs import RunResult
+    from training.warm_start import WarmStart
 
 MODELS = ("two-tower",)
 
@@ -24,6 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", choices=MODELS, help="which model to train")
     data_arguments(parser)
     run = parser.add_argument_group("run")
+    run.add_argument(
+        "--from",
+        dest="source",
+        metavar="MODEL",
+        help="go on training this model on the data given, which may have users, items and values that it has never "
+        "seen: models:/NAME@champion, models:/NAME/3 or a bundle's folder; its settings and features are kept",
+    )
     run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
     run.add_argument("--run-dir", type=Path, help="where the run's files go (default: runs/DATA-SPLIT-TABLES/sSEED)")
@@ -50,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.run_dir is not None and arguments.config is None:
         saved = arguments.run_dir / "config.yaml"
         arguments.config = saved if saved.is_file() else None
+    start = _start(arguments)
     first = configuration(arguments, seed=arguments.seed)
+    if start is not None:
+        first = dataclasses.replace(first, model=start.agreed(first.model))
     if arguments.print_config:
         import yaml
 
@@ -72,7 +83,8 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"reading {first.data.name}")
     prepared = prepare(first)
     source = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
-    place = arguments.run_dir or Path("runs") / f"{source}-{first.split.name}-{first.model.embeddings.kind}"
+    kind = first.model.embeddings.kind if start is None else f"{first.model.embeddings.kind}-continued"
+    place = arguments.run_dir or Path("runs") / f"{source}-{first.split.name}-{kind}"
     results = []
     for seed in range(first.seed, first.seed + arguments.seeds):
         config = dataclasses.replace(first, seed=seed)
@@ -88,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
             track=not arguments.no_mlflow,
             say=say,
         )
-        result = train(config, options, prepared)
+        result = train(config, options, prepared, start)
         if result is not None:
             results.append(result)
             say(table(result.comparison, prepared))
@@ -96,6 +108,22 @@ def run(arguments: argparse.Namespace) -> int:
     if results:
         print(json.dumps(_summary(results)) if arguments.json else _told(results))
     return 0
+
+
+def _start(arguments: argparse.Namespace) -> WarmStart | None:
+    """The model that training goes on from, if any; its settings become those that the arguments do not state."""
+    source = arguments.source
+    if source is None and arguments.resume and arguments.run_dir is not None:
+        from training.run_folder import began_from
+
+        source = began_from(arguments.run_dir)
+    if source is None:
+        return None
+    from training.warm_start import WarmStart
+
+    start = WarmStart.load(source, arguments.tracking_uri)
+    arguments.settings = [*start.settings(arguments.config), *arguments.settings]
+    return start
 
 
 def _summary(results: list[RunResult]) -> dict:
@@ -122,6 +150,8 @@ def _summary(results: list[RunResult]) -> dict:
 
 
 def _told(results: list[RunResult]) -> str:
+    from training import retention
+
     lines = []
     for result in results:
         figures = result.figures
@@ -129,6 +159,8 @@ def _told(results: list[RunResult]) -> str:
             f"seed {figures['seed']}: HR@10 {figures['hr@10']:.4f}  NDCG@10 {figures['ndcg@10']:.4f}  "
             f"best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s  bundle {result.bundle}"
         )
+        if "from" in figures:
+            lines.append(f"seed {figures['seed']}: {retention.told(figures)}")
     if len(results) > 1:
         both = _summary(results)
         lines.append(

@@ -1,0 +1,238 @@
+"""Going on from a bundle's model with newer data, in which there are users, items and values never seen before.
+
+No table is resized. A multiplexed table is addressed by hashes of raw ids, so old ids keep their rows whatever order
+the new vocabularies have, and new ones fall onto the same rows, as they would have if they had been there from the
+beginning. A collisionless table has no row for a new id, and a hashed one has a share of the budget that follows from
+the numbers of ids: these go on only where nothing is new.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import yaml
+from torch import Tensor, nn
+
+from features.dataset import Dataset
+from features.errors import InputError
+from features.prepared import Earlier, Prepared
+from features.schema import Id
+from features.splits import TEST
+from recsys.embeddings.quantised import QuantisedTable, is_table
+from recsys.two_tower import TwoTower, TwoTowerConfig
+from serving.bundle import Bundle, with_metrics
+from serving.manifest import Manifest
+from serving.resolve import resolve
+from training.config import flat
+
+
+@dataclass(frozen=True, eq=False)
+class WarmStart:
+    """Where a training begins that does not begin from random weights.
+
+    Args:
+        source: As it was asked for: a bundle's folder, or "models:/NAME@ALIAS".
+        folder: The bundle's.
+        name: In the registry; what the bundle calls itself where it does not come from there.
+        version: In the registry.
+        bundle: What is gone on from.
+    """
+
+    source: str
+    folder: Path
+    name: str
+    version: str | None
+    bundle: Bundle
+
+    @classmethod
+    def load(cls, source: str | Path, tracking_uri: str | None = None) -> WarmStart:
+        """Finds and reads a bundle.
+
+        Args:
+            source: Whatever `serving.resolve.resolve` takes.
+            tracking_uri: Where models are registered.
+
+        Raises:
+            InputError: No such model, or a bundle that cannot be used.
+        """
+        found = resolve(source, tracking_uri)
+        return cls(str(source), found.folder.resolve(), found.name, found.version, Bundle.load(found.folder))
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """What a run says of where it began: name, version and build id."""
+        return {"name": self.name, "version": self.version, "build_id": self.bundle.manifest.build_id}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The origin, for experiment trackers."""
+        return {f"from.{key}": str(value) for key, value in self.origin.items() if value is not None}
+
+    @property
+    def fixed_source(self) -> str:
+        """What names this very version, even after an alias has moved or the working folder has changed."""
+        return str(self.folder) if self.version is None else f"models:/{self.name}/{self.version}"
+
+    @property
+    def config(self) -> TwoTowerConfig:
+        """The model's configuration, with the size of multiplexed tables in bytes: a share would grow with the ids."""
+        config = self.bundle.model.config
+        if config.embeddings.kind != "multiplexed":
+            return config
+        size = f"{4 * self.bundle.model.embeddings.layout.parameters}B"
+        return dataclasses.replace(config, embeddings=dataclasses.replace(config.embeddings, budget=size))
+
+    def settings(self, path: str | Path | None = None) -> list[str]:
+        """The model's settings as `load_config` takes them, for those that a configuration file does not state.
+
+        Args:
+            path: The file; one that cannot be read states nothing here, and `load_config` says what is wrong with it.
+        """
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path is not None else {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            content = {}
+        model = _mapping(_mapping(content).get("model"))
+        described = self.config.to_json()
+        tables = described.pop("embeddings")
+        return [f"model.{key}={_yaml(value)}" for key, value in described.items() if key not in model] + [
+            f"model.embeddings.{key}={_yaml(value)}"
+            for key, value in tables.items()
+            if key not in _mapping(model.get("embeddings"))
+        ]
+
+    def agreed(self, model: TwoTowerConfig) -> TwoTowerConfig:
+        """The configuration to go on with.
+
+        Args:
+            model: What was asked for. The bundle's own budget is as good as the size in bytes that it came to.
+
+        Raises:
+            InputError: A setting that contradicts the bundle's, by name.
+        """
+        asked, mine, own = flat(model), flat(self.config), flat(self.bundle.model.config)
+        for key in sorted(asked.keys() | mine.keys()):
+            if asked.get(key) not in (mine.get(key), own.get(key)):
+                raise InputError(
+                    f"the setting 'model.{key}' is {asked.get(key)!r}, and the model of {self.source} has "
+                    f"{own.get(key)!r}; a training that goes on from a model keeps its settings"
+                )
+        return self.config
+
+    def continued(self, prepared: Prepared) -> Prepared:
+        """Newer data as this model goes on with it: its features, its statistics, and what it knows of the items.
+
+        Args:
+            prepared: The newer data and its split.
+
+        Raises:
+            InputError: Data that lacks a column which the model reads.
+        """
+        dataset, schema = prepared.dataset, self.bundle.schema
+        if dataset.schema != schema:
+            try:
+                checked = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
+            except InputError as error:
+                raise InputError(f"the model of {self.source} cannot go on with this data: {error}") from error
+            prepared = dataclasses.replace(prepared, dataset=dataclasses.replace(checked, orphans=dataset.orphans))
+        statistics = {**self.bundle.known.encoder.statistics, **self.bundle.item_encoder.statistics}
+        trained = self.bundle.items.ids.filter(pl.Series(self.bundle.item_counts > 0))
+        return dataclasses.replace(prepared, earlier=Earlier(trained, statistics))
+
+    def weights(self, prepared: Prepared) -> dict[str, Tensor]:
+        """The weights to begin with, on the CPU, by their names in a model over the newer data's vocabularies.
+
+        Args:
+            prepared: What `continued` gave.
+
+        Raises:
+            InputError: New ids, and tables that cannot take them; or ids of another type than the model's.
+        """
+        with torch.device("meta"):  # for its shapes
+            model = TwoTower(self.config, prepared.dataset.schema, prepared.vocabularies)
+        weights = _plain_weights(self.bundle.model)
+        for name, rows in self._rows(model, prepared).items():
+            weights[name] = weights[name].index_select(0, rows)
+        for name, expected in model.state_dict().items():
+            if name not in weights or weights[name].shape != expected.shape:
+                had = tuple(weights[name].shape) if name in weights else "none"
+                raise InputError(
+                    f"the {self.config.embeddings.kind} tables of {self.source} cannot take this data's ids: "
+                    f"{name.split('.')[-2]!r} has the shape {had}, and these ids need "
+                    f"{tuple(expected.shape)}; a multiplexed table takes any ids"
+                )
+        return weights
+
+    def note(self, prepared: Prepared) -> str | None:
+        """Why figures on this data may flatter the starting model, in one sentence; None where they do not."""
+        cutoff = self.bundle.manifest.data.get("cutoff")
+        asked = prepared.dataset.interactions["timestamp"].to_numpy()[prepared.split.parts == TEST]
+        if cutoff is None or not len(asked) or asked.min() > cutoff:
+            return None
+        return (
+            f"note: {self.source} has trained on interactions until {cutoff}, and the test part begins at "
+            f"{asked.min()}: it may know test items already"
+        )
+
+    def stamp(self, folder: Path, figures: dict[str, float]) -> None:
+        """Writes into a bundle's manifest where it comes from, and what became of old and new items.
+
+        Args:
+            folder: The bundle that this start has led to.
+            figures: See `training.retention.compare`.
+        """
+        manifest = Manifest.read(folder)
+        with_metrics(folder, {**manifest.metrics, **figures}, data={**manifest.data, "from": self.origin})
+
+    def _rows(self, model: TwoTower, prepared: Prepared) -> dict[str, Tensor]:
+        """For each table of one identity, by the name of its weight, the old row of each new row.
+
+        Ids are compared on the way: strings and integers have no hash in common, whatever kind of table.
+        """
+        before = {**self.bundle.known.encoder.vocabularies, **self.bundle.item_encoder.vocabularies}
+        item_id = next((one.name for one in self.bundle.schema.item if isinstance(one, Id)), "")
+        history = self.bundle.schema.history
+        names = {name.split(".")[-2]: name for name in model.state_dict() if is_table(model, name)}
+        rows: dict[str, Tensor] = {}
+        for lookup in model.embeddings.lookups.values():
+            feature = item_id if history is not None and lookup.feature == history.name else lookup.feature
+            now = prepared.vocabularies[feature]
+            found = torch.from_numpy(before[feature].rows(now.ids))
+            if self.config.embeddings.kind != "collisionless":
+                continue
+            new = now.ids.filter(pl.Series((found < 0).numpy()))
+            if len(new):
+                raise InputError(
+                    f"the collisionless tables of {self.source} have no row for a new id, and the feature {feature!r} "
+                    f"has {len(new):,} of them, such as {new[0]!r}; train anew, or go on from multiplexed tables"
+                )
+            table = model.embeddings.layout.tables[model.embeddings.layout.table_of[lookup.identity][0]].name
+            # the row after the last id is that of unknown ones
+            rows[names[table]] = torch.cat([found, torch.tensor([len(before[feature])])])
+        return rows
+
+
+def _plain_weights(model: nn.Module) -> dict[str, Tensor]:
+    """A model's weights as float32, those of quantised tables restored."""
+    weights = {name: weight.detach() for name, weight in model.state_dict().items()}
+    for name, module in model.named_modules():
+        if isinstance(module, QuantisedTable):
+            for part in module.state_dict():
+                del weights[f"{name}.{part}"]
+            weights[f"{name}.weight"] = module().detach()
+    return weights
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _yaml(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

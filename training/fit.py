@@ -6,7 +6,7 @@ import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def fit_module(
     epochs: int | None = None,
     report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
     say: Callable[[str], None] = lambda line: None,
+    callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> Outcome:
     """Fits a module, and keeps the weights of the epoch that validation liked best.
@@ -83,6 +84,7 @@ def fit_module(
         epochs: How many; the settings' where not given.
         report: Called after each epoch with its metrics and its number, from 1.
         say: Called with a line about the sharding plan.
+        callbacks: Lightning's, of one's own.
         progress: Show a progress bar where standard error is a terminal.
 
     Raises:
@@ -107,7 +109,7 @@ def fit_module(
     last = ModelCheckpoint(
         dirpath=folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    callbacks: list[Callback] = [Reporter(report), last]
+    callbacks = [*callbacks, Reporter(report), last]
     best = None
     if monitor is not None:
         best = ModelCheckpoint(

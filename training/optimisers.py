@@ -43,6 +43,8 @@ class OptimiserConfig:
         sharding: Of fused tables over processes: "auto" lets TorchRec's planner choose; "table_wise", "row_wise" (on
             CPUs only tables that are read as sequences) or "column_wise". A column-wise "rowwise-adagrad" is another
             algorithm, with a number for each part of a row, and "auto" never takes it; "adagrad" and "sgd" are exact.
+        pipeline: Of rankers with fused tables: send the next batch's rows while one is computed. It pays with several
+            GPUs: see `training.pipeline`.
     """
 
     lr: float = 3e-3
@@ -56,6 +58,7 @@ class OptimiserConfig:
     tables: Literal["auto", "adamw", "rowwise-adagrad", "adagrad", "sgd"] = "auto"
     table_lr: float = 0.05
     sharding: Literal["auto", "table_wise", "row_wise", "column_wise"] = "auto"
+    pipeline: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "max_epochs", "patience", "validate_every", "table_lr"):

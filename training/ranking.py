@@ -168,19 +168,32 @@ class RankerTraining(pl.LightningModule):
 
     def training_step(self, batch: RankingBatch, _: int) -> Tensor:
         """Mean cross-entropy of the examples in nats, and what their embeddings' lengths cost."""
-        inputs = self.model.inputs(batch.features)
-        n = len(batch.labels)
-        each = nn.functional.binary_cross_entropy_with_logits(self.model.score(inputs), batch.labels, reduction="none")
+        loss, mine = self.losses(self.model.inputs(batch.features), batch.labels)
+        self._losses.append(mine)
+        return loss
+
+    def losses(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss to step on, whose mean over processes is that of the whole batch, and this process's cross-entropy.
+
+        Args:
+            inputs: Of the ranker's network. (B, inputs)
+            labels: (B,)
+        """
+        n = len(labels)
+        each = nn.functional.binary_cross_entropy_with_logits(self.model.score(inputs), labels, reduction="none")
         loss = each.sum() / max(1, n)  # a process's part of a small batch may be empty
-        self._losses.append(loss.detach())
+        mine = loss.detach()
         if self.config.embedding_decay:
             embedded = inputs[:, : self.model.embedded_width]
             loss = loss + self.config.embedding_decay * embedded.square().sum() / max(1, n)
-        return loss * processes.weight(n, self.device)
+        return loss * processes.weight(n, self.device), mine
 
-    def on_train_epoch_end(self) -> None:
+    def on_train_batch_end(self, *_: object) -> None:
         """Logs the epoch's mean loss; once an epoch, because logging takes as long as a small model's step."""
-        self.log("train/loss", torch.stack(self._losses).mean(), sync_dist=processes.world_size() > 1)
+        if self.trainer.is_last_batch:
+            mean = torch.stack(self._losses).mean()
+            several = processes.world_size() > 1
+            self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=1, sync_dist=several)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the scores of the last validation."""

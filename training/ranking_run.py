@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
 
 from features.dataset import Dataset
 from features.errors import InputError
@@ -61,10 +63,12 @@ def fit_ranker(
     examples: LabelledExamples,
     folder: Path,
     *,
+    initial: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     epochs: int | None = None,
     report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
     say: Callable[[str], None] = lambda line: None,
+    callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> FittedRanker:
     """Fits a ranker; the test part is not read.
@@ -73,10 +77,12 @@ def fit_ranker(
         config: The run's configuration.
         examples: What it learns from.
         folder: Where checkpoints go.
+        initial: Weights to begin with; None for random ones.
         resume: Go on from the folder's last checkpoint where there is one. The result is that of an undisturbed run.
         epochs: Fit exactly so many epochs and validate nothing: how a model is refitted on all data.
         report: Called after each epoch with its metrics and its number, from 1.
         say: Called with a line about the sharding plan.
+        callbacks: Lightning's, of one's own.
         progress: Show a progress bar where standard error is a terminal.
 
     Raises:
@@ -86,20 +92,29 @@ def fit_ranker(
     with torch.device("meta"):  # takes neither time nor memory
         plain = Ranker(config.model, examples.features, examples.vocabularies)
     parameters = plain.embeddings.layout.parameters if plain.sparse else 0
+    tables = config.optimiser.for_tables(parameters)
+    kinds, hashing = (RankerTraining, RankingData), {}
+    if config.optimiser.pipeline:
+        from training.pipeline import PipelinedRankerTraining, PipelinedRankingData, check_pipelined
+
+        check_pipelined(plain, tables)
+        kinds, hashing = (PipelinedRankerTraining, PipelinedRankingData), {"ranker": plain.train()}
     torch.manual_seed(config.seed)
     outcome = fit_module(
-        RankerTraining(config, examples, config.optimiser.lookups_by(parameters)),
-        RankingData(examples, config),
+        kinds[0](config, examples, config.optimiser.lookups_by(parameters)),
+        kinds[1](examples, config, **hashing),
         config.optimiser,
         folder,
-        tables=config.optimiser.for_tables(parameters),
+        tables=tables,
         monitor=MONITOR if epochs is None else None,
         batch_size=config.batch_size,
         seed=config.seed,
+        initial=initial,
         resume=resume,
         epochs=epochs,
         report=report,
         say=say,
+        callbacks=callbacks,
         progress=progress,
     )
     if processes.rank():

@@ -128,6 +128,12 @@ class TorchRecStrategy(DDPStrategy):
         """Hands the learning rate to the kernels, which step before the optimiser is asked to."""
         self.model.fused_optimizer.step()
 
+    def training_step(self, *arguments: Any, **settings: Any) -> Any:
+        """Through the wrapper; a pipeline calls that itself."""
+        if getattr(self.lightning_module, "pipelined", False):
+            return self.lightning_module.training_step(*arguments, **settings)
+        return super().training_step(*arguments, **settings)
+
     @property
     def restore_checkpoint_after_setup(self) -> bool:
         """Tables have shards to be restored into only then."""

@@ -1,7 +1,8 @@
 """Fits in processes of their own, for the benchmark and the tests of sharding: `python sharded_run.py FOLDER STEP...`.
 
 Every process does the steps in order, and the first writes what they found to FOLDER/STEP-WORLD.json. A step is a case,
-"next-item", "save:CASE@NAME" (half of the epochs, in FOLDER/NAME) or "resume:CASE@NAME" (the other half).
+"next-item", "ranker", "pipelined-ranker", "save:CASE@NAME" (half of the epochs, in FOLDER/NAME) or "resume:CASE@NAME"
+(the other half).
 FOLDER/settings.json, where there is one, holds settings that replace those below.
 """
 
@@ -16,10 +17,13 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 
 from features.batches import Jagged
+from features.labelled import LabelledExamples
 from features.prepared import Prepared
 from recsys.embeddings import Embeddings, FeatureLookup
+from recsys.ranking import Ranker
 from recsys.two_tower import TwoTower
 from training import processes
 from training.config import TrainConfig, load_config
@@ -27,6 +31,8 @@ from training.data import prepare
 from training.examples import TwoTowerData
 from training.fit import fit_module
 from training.optimisers import configure
+from training.ranking import RankingConfig
+from training.ranking_run import fit_ranker, prepare_labelled
 from training.two_tower import TwoTowerTraining
 
 #: 101 users in batches of 25: the last batch is so short that a process has no row of it
@@ -197,6 +203,40 @@ def next_item(folder: Path, settings: list[str]) -> dict:
     return {"losses": module.losses, "plan": module.trainer.strategy.plan}
 
 
+def ranker(folder: Path, pipelined: bool) -> dict:
+    """A click model, by TorchRec's pipeline or without."""
+    settings = [
+        "data.settings.interactions=1500",
+        "model.embeddings.width=16",
+        "model.embeddings.unknown_rate=0",
+        "optimiser.tables=rowwise-adagrad",
+        "optimiser.max_epochs=3",
+        "optimiser.validate_every=1",
+        "batch_size=257",
+        f"optimiser.pipeline={str(pipelined).lower()}",
+    ]
+    config = load_config(settings=settings, kind=RankingConfig)
+    examples = LabelledExamples.of_prepared(prepare_labelled(config), config.labels)
+    torch.manual_seed(5)
+    initial = Ranker(config.model, examples.features, examples.vocabularies).state_dict()
+    losses, steps = [], []
+
+    class Counted(Callback):
+        def on_train_end(self, trainer, _):
+            steps.append(trainer.global_step)
+
+    fitted = fit_ranker(
+        config,
+        examples,
+        folder,
+        initial=initial,
+        report=lambda figures, epoch: losses.append(figures["train/loss"]),
+        callbacks=[Counted()],
+        progress=False,
+    )
+    return {"losses": losses, "steps": steps, "auc": fitted.validation}
+
+
 def main() -> None:
     """Does the steps."""
     folder, steps = Path(sys.argv[1]), sys.argv[2:]
@@ -208,6 +248,8 @@ def main() -> None:
         own = folder / (where or f"{name}-{world}")
         if name == "next-item":
             found = next_item(own, settings)
+        elif name in ("ranker", "pipelined-ranker"):
+            found = ranker(own, name == "pipelined-ranker")
         elif name.startswith("save:"):
             found = two_tower(name.removeprefix("save:"), own, settings, half=True)
         elif name.startswith("resume:"):

@@ -100,7 +100,7 @@ class Embeddings(nn.Module):
             Feature name to embedding, zero where a row has no value (B, E); for the pooling "none", a vector for each
             value (T, E).
         """
-        found = self.tables(self._bags(sparse))
+        found = self.tables(self.bags(sparse))
         embedded = {}
         for feature, jagged in sparse.items():
             lookup = self.lookups[feature]
@@ -110,6 +110,27 @@ class Embeddings(nn.Module):
                 vectors = vectors.new_zeros(len(jagged), vectors.shape[1]).index_add(0, jagged.row_of_value, vectors)
             embedded[feature] = _scaled(vectors, jagged.lengths, lookup.pooling)
         return embedded
+
+    def bags(self, sparse: Mapping[str, Jagged]) -> dict[str, Jagged]:
+        """The look-ups of features, "feature/number", as rows of tables; in training, with a share of ids forgotten.
+
+        Args:
+            sparse: Feature name to vocabulary rows, jagged.
+        """
+        bags: dict[str, Jagged] = {}
+        for feature, jagged in sparse.items():
+            rows = jagged.values
+            if self.training and self.plan.unknown_rate and self.lookups[feature].unknowns:
+                rows = self._forgetting(rows)
+            for bag, address in zip(self._bags_of(feature), self.addresses(feature, rows), strict=True):
+                bags[bag] = Jagged(address, jagged.lengths)
+        return bags
+
+    def divisors(self, feature: str, lengths: Tensor) -> Tensor:
+        """What sums of a feature's rows are divided by to be pooled as declared, for each column. (B,) -> (B, E)"""
+        divisor = _divisor(lengths, self.lookups[feature].pooling)
+        divisor = torch.ones(len(lengths), device=lengths.device) if divisor is None else divisor
+        return divisor[:, None].expand(-1, self.widths[feature])
 
     def joined(self, sparse: Mapping[str, Jagged]) -> Tensor:
         """The embeddings of `forward`, side by side in the order given, as a network's first layer reads them.
@@ -124,7 +145,7 @@ class Embeddings(nn.Module):
         """
         if self.plan.kind == "collisionless" or self._unpooled:
             return torch.cat(list(self(sparse).values()), dim=1)
-        matrix = self.tables.matrix(self._bags(sparse))  # (B, bags * row width)
+        matrix = self.tables.matrix(self.bags(sparse))  # (B, bags * row width)
         divisors = {name: _divisor(jagged.lengths, self.lookups[name].pooling) for name, jagged in sparse.items()}
         if all(one is None for one in divisors.values()):
             return matrix
@@ -135,17 +156,6 @@ class Embeddings(nn.Module):
 
     def _bags_of(self, feature: str) -> list[str]:
         return [f"{feature}/{n}" for n in range(self.plan.lookups_of(self.lookups[feature].identity))]
-
-    def _bags(self, sparse: Mapping[str, Jagged]) -> dict[str, Jagged]:
-        """The look-ups of features, as rows of tables."""
-        bags: dict[str, Jagged] = {}
-        for feature, jagged in sparse.items():
-            rows = jagged.values
-            if self.training and self.plan.unknown_rate and self.lookups[feature].unknowns:
-                rows = self._forgetting(rows)
-            for bag, address in zip(self._bags_of(feature), self.addresses(feature, rows), strict=True):
-                bags[bag] = Jagged(address, jagged.lengths)
-        return bags
 
     def _forgetting(self, rows: Tensor) -> Tensor:
         """Takes the declared share of the ids for unknown, by so few draws as that needs. (T,) -> (T,)"""

@@ -29,7 +29,7 @@ SAVED = "mixed-two-tables"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes and one made of the same cases, and of each other's checkpoints."""
     folder = tmp_path_factory.mktemp("sharded")
-    cases = [*SHARDED, "next-item", "collisionless-dense"]
+    cases = [*SHARDED, "next-item", "collisionless-dense", "ranker", "pipelined-ranker"]
     ran(2, folder, *cases, f"save:{SAVED}@two")
     shutil.copytree(folder / "two", folder / "two-again")
     ran(1, folder, *cases, f"save:{SAVED}@one", f"resume:{SAVED}@two")
@@ -47,6 +47,20 @@ def test_two_processes_have_the_losses_of_one(folder: Path, case: str) -> None:
     assert len(one) == 50
     torch.testing.assert_close(two, one, rtol=1e-4, atol=0)
     assert one[-5:-1].mean() < 0.97 * one[:4].mean()  # and they learn; the fifth batch of an epoch is a single user
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_pipeline_trains_every_batch_once(folder: Path, world: int) -> None:
+    plain, piped = _found(folder, "ranker", world), _found(folder, "pipelined-ranker", world)
+    assert piped["steps"] == plain["steps"] and piped["steps"][0] % 3 == 0
+    torch.testing.assert_close(torch.tensor(piped["losses"]), torch.tensor(plain["losses"]), rtol=1e-6, atol=0)
+    assert piped["auc"] == pytest.approx(plain["auc"], abs=1e-6)
+
+
+def test_a_ranker_is_as_good_on_two_processes(folder: Path) -> None:
+    one, two = _found(folder, "ranker", 1), _found(folder, "ranker", 2)
+    assert two["steps"] == one["steps"]
+    assert two["auc"] == pytest.approx(one["auc"], abs=1e-5)
 
 
 @pytest.mark.parametrize("case", SHARDED)

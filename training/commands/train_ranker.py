@@ -1,0 +1,150 @@
+"""`recsys train ranker`: a DCN-V2 click model, measured by AUC, alone or inside a retriever's bundle."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.errors import InputError
+from training.commands.options import configuration
+
+if TYPE_CHECKING:
+    from training.ranking import RankingConfig
+
+#: what a table shows of a run, and a summary of several averages
+FIGURES = ("auc", "logloss", "validation_auc", "reranked_hr@10", "reranked_ndcg@10")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains once a seed and prints the figures."""
+    from training.ranking import RankingConfig
+
+    if arguments.refit:
+        raise InputError("--refit is for retrievers; a ranker is released as it was measured")
+    if arguments.register and not arguments.into:
+        raise InputError("--register needs --into: what is registered is a retriever's bundle that carries the ranker")
+    if arguments.into and arguments.seeds > 1:
+        raise InputError(f"--into takes one ranker, so --seeds is 1, got {arguments.seeds}")
+    first = configuration(arguments, RankingConfig, seed=arguments.seed)
+    if arguments.print_config:
+        import yaml
+
+        from training.config import as_dict
+
+        print(yaml.safe_dump(as_dict(first), sort_keys=False), end="")
+        return 0
+
+    from training import processes
+    from training.ranking_run import prepare_labelled
+
+    def say(line: str) -> None:
+        if processes.is_first():
+            print(line, file=sys.stderr, flush=True)
+
+    say(f"reading {first.data.name}")
+    prepared = prepare_labelled(first)
+    source = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
+    place = arguments.run_dir or Path("runs") / f"ranker-{source}-{first.split.name}-{first.model.embeddings.kind}"
+    results = []
+    for seed in range(first.seed, first.seed + arguments.seeds):
+        folder = place / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else place
+        results.append(_once(dataclasses.replace(first, seed=seed), folder, prepared, arguments, say))
+    processes.leave()
+    if processes.is_first():
+        print(json.dumps(_summary(results)) if arguments.json else "\n".join(_told(one) for one in results))
+    return 0
+
+
+def _once(
+    config: RankingConfig, folder: Path, prepared: Any, arguments: argparse.Namespace, say: Any
+) -> dict[str, Any]:
+    """One seed: the folder, the fit, the bundle, MLflow."""
+    from training import processes
+    from training.config import flat
+    from training.data import describe
+    from training.ranking_run import train_ranker
+    from training.run_folder import open_folder
+    from training.tracking import TrackedRun, git_sha
+
+    if not processes.is_first():
+        return train_ranker(config, prepared, folder / "checkpoints", resume=arguments.resume, progress=False).figures
+    base = _base(arguments) if arguments.into else None  # before anything is written
+    facts = describe(prepared.dataset, prepared.split)
+    open_folder(folder, config, facts, arguments.resume)
+    experiment = arguments.experiment or "ranker"
+    tracked = None
+    if not arguments.no_mlflow:
+        name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
+        tracked = TrackedRun(experiment, name, None, arguments.tracking_uri)
+        tracked.parameters(flat(config))
+        tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+    with tracked or contextlib.nullcontext():
+
+        def report(figures: dict[str, float], epoch: int) -> None:
+            if tracked is not None:
+                tracked.metrics(figures, step=epoch)
+
+        result = train_ranker(config, prepared, folder / "checkpoints", resume=arguments.resume, report=report, say=say)
+        figures = dict(result.figures)
+        if base is not None:
+            say("adding the ranker to the bundle and measuring the lists that it re-ranks")
+            figures |= _into(base, folder / "bundle", result.model, prepared)
+            figures["bundle"] = str(folder / "bundle")
+        if tracked is not None:
+            tracked.metrics({name: figures[name] for name in FIGURES if name in figures})
+            if base is not None:
+                version = tracked.bundle(folder / "bundle", arguments.register)
+                if version is not None:
+                    from training.promotion import challenge
+
+                    challenge(arguments.register, version, arguments.tracking_uri)
+                    figures["version"] = version
+    (folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1))
+    return figures
+
+
+def _base(arguments: argparse.Namespace) -> Path:
+    """The folder of the bundle that gets the ranker."""
+    from serving.resolve import resolve
+
+    return resolve(arguments.into, arguments.tracking_uri).folder
+
+
+def _into(base: Path, out: Path, model: Any, prepared: Any) -> dict[str, float]:
+    """Writes the bundle with the ranker; its manifest has the figures of both kinds of list."""
+    from serving.bundle import with_metrics
+    from serving.manifest import Manifest
+    from serving.ranker_writer import with_ranker
+    from training.evaluation import evaluate_reranked
+
+    shutil.rmtree(out, ignore_errors=True)
+    vocabularies = dict(prepared.vocabularies)
+    if prepared.dataset.schema.history is not None:
+        vocabularies[prepared.dataset.schema.history.name] = prepared.items
+    with_ranker(base, model, vocabularies, out)
+    figures = evaluate_reranked(out, prepared)
+    with_metrics(out, {**Manifest.read(out).metrics, **figures})
+    return figures
+
+
+def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """One run's figures; of several the means, with deviations and the single runs beside them."""
+    if len(results) == 1:
+        return results[0]
+    there = [name for name in (*FIGURES, "seconds") if name in results[0]]
+    mean = {name: statistics.mean(one[name] for one in results) for name in there}
+    sd = {f"{name}_sd": statistics.stdev(one[name] for one in results) for name in ("auc", "logloss")}
+    return {**results[0], **mean, **sd, "seed": [one["seed"] for one in results], "n": len(results), "runs": results}
+
+
+def _told(figures: dict[str, Any]) -> str:
+    shown = "  ".join(f"{name} {figures[name]:.4f}" for name in FIGURES if name in figures)
+    bundle = f"  bundle {figures['bundle']}" if "bundle" in figures else ""
+    return f"seed {figures['seed']}: {shown}  best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s{bundle}"

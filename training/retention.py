@@ -59,7 +59,7 @@ def only_among(scorer: Scorer, ranked: Tensor) -> Scorer:
 
 
 @dataclass(frozen=True)
-class AsBefore(Prepared):
+class AsBundle(Prepared):
     """Newer data as a bundle that knows nothing of it answers on it: new ids and values are unknown.
 
     Rows of users and items are the newer data's; what the model is given are rows of the bundle's vocabularies.
@@ -71,7 +71,7 @@ class AsBefore(Prepared):
     bundle: Bundle = field(kw_only=True)
 
     @classmethod
-    def of(cls, prepared: Prepared, bundle: Bundle) -> AsBefore:
+    def of(cls, prepared: Prepared, bundle: Bundle) -> AsBundle:
         """The same data and split, seen by the bundle."""
         fields = {one.name: getattr(prepared, one.name) for one in dataclasses.fields(Prepared)}
         return cls(**fields, bundle=bundle)
@@ -121,7 +121,7 @@ def compare(prepared: Prepared, bundle: Bundle, model: TwoTower) -> dict[str, fl
         new_items and new_users, counts; old_items_ndcg@10_before and _after, old_items_hr@10_before and _after, each
         with old_items_queries targets; new_items_hr@10 with new_items_queries. A figure without a target is left out.
     """
-    before = AsBefore.of(prepared, bundle)
+    before = AsBundle.of(prepared, bundle)
     old = before.old_rows >= 0  # (N,)
     figures: dict[str, float] = {
         "new_items": int((~old).sum()),

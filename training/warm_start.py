@@ -133,15 +133,16 @@ class WarmStart:
             prepared: The newer data and its split.
 
         Raises:
-            InputError: Data that lacks a column which the model reads.
+            InputError: Data that lacks a column which the model reads, or has ids of another type.
         """
         dataset, schema = prepared.dataset, self.bundle.schema
-        if dataset.schema != schema:
-            try:
-                checked = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
-            except InputError as error:
-                raise InputError(f"the model of {self.source} cannot go on with this data: {error}") from error
-            prepared = dataclasses.replace(prepared, dataset=dataclasses.replace(checked, orphans=dataset.orphans))
+        try:
+            self.bundle.items.rows(prepared.items.ids), self.bundle.users.rows(prepared.users.ids)  # of the same type
+            if dataset.schema != schema:
+                made = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
+                prepared = dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans))
+        except InputError as error:
+            raise InputError(f"the model of {self.source} cannot go on with this data: {error}") from error
         statistics = {**self.bundle.known.encoder.statistics, **self.bundle.item_encoder.statistics}
         trained = self.bundle.items.ids.filter(pl.Series(self.bundle.item_counts > 0))
         return dataclasses.replace(prepared, earlier=Earlier(trained, statistics))

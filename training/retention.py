@@ -43,19 +43,30 @@ class EvaluationOf(Evaluation):
         self.users = np.flatnonzero(self.targets.lengths)
 
 
-def only_among(scorer: Scorer, ranked: Tensor) -> Scorer:
+def only_among(scorer_of: Callable[[np.ndarray], Scorer], ranked: np.ndarray) -> Callable[[np.ndarray], Scorer]:
     """Scores in which all items but some are out of the ranking.
 
     Args:
-        scorer: Of all items.
+        scorer_of: Gives the scorer of some users' rows.
         ranked: Which items are ranked. (N,) bool
     """
+    hidden = torch.from_numpy(~ranked)
 
-    def scores(users: slice, items: slice) -> Tensor:
-        block = scorer(users, items)
-        return block.masked_fill_(~ranked[items].to(block.device), -torch.inf)
+    def restricted(users: np.ndarray) -> Scorer:
+        score = scorer_of(users)
 
-    return scores
+        def scores(rows: slice, items: slice) -> Tensor:
+            block = score(rows, items)  # (b, n)
+            return block.masked_fill_(hidden[items].to(block.device), -torch.inf)
+
+        return scores
+
+    return restricted
+
+
+def measured(evaluation: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) -> dict[str, float]:
+    """As `training.evaluation.evaluate`; nothing where there is no target."""
+    return evaluate(evaluation, scorer_of) if len(evaluation.users) else {}
 
 
 @dataclass(frozen=True)
@@ -129,11 +140,11 @@ def compare(prepared: Prepared, bundle: Bundle, model: TwoTower) -> dict[str, fl
     }
     for when, data, asked in (("before", before, bundle.model), ("after", prepared, model)):
         evaluation = EvaluationOf(data, old)
-        if found := _measured(evaluation, _ranking_only(ModelScores(asked, evaluation), old)):
+        if found := measured(evaluation, only_among(ModelScores(asked, evaluation).scorer, old)):
             figures["old_items_queries"] = int(found["queries"])
             figures |= {f"old_items_{name}_{when}": found[name] for name in _FIGURES}
     evaluation = EvaluationOf(prepared, ~old)
-    if found := _measured(evaluation, ModelScores(model, evaluation).scorer):
+    if found := measured(evaluation, ModelScores(model, evaluation).scorer):
         figures |= {"new_items_queries": int(found["queries"]), "new_items_hr@10": found["hr@10"]}
     return figures
 
@@ -151,15 +162,6 @@ def told(figures: dict[str, float]) -> str:
     if "new_items_queries" in figures:
         parts[-1] += f": HR@10 {figures['new_items_hr@10']:.4f} ({figures['new_items_queries']:,} queries)"
     return "; ".join([*parts, f"{figures['new_users']:,} new users"])
-
-
-def _ranking_only(scores: ModelScores, ranked: np.ndarray) -> Callable[[np.ndarray], Scorer]:
-    mask = torch.from_numpy(ranked)
-    return lambda users: only_among(scores.scorer(users), mask)
-
-
-def _measured(evaluation: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) -> dict[str, float]:
-    return evaluate(evaluation, scorer_of) if len(evaluation.users) else {}
 
 
 def _only(jagged: JaggedArray, wanted: np.ndarray) -> JaggedArray:

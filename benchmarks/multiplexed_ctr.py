@@ -18,9 +18,12 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import functools
+import hashlib
+import json
 import multiprocessing
 import statistics
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,19 +85,23 @@ def main() -> None:
     """Trains, measures, prints, writes and draws."""
     parser = arguments(__doc__)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
+    parser.add_argument("--only", default="", help="the rows whose name contains this")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each row")
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("multiplexed_ctr.py: --data-root FOLDER is needed (a folder that holds ml-1m and frappe)")
     report = Report("multiplexed_ctr", quick=options.quick)
     data_sets, seeds = (("generated",), 1) if options.quick else (("ml-1m", "frappe"), options.seeds)
-    rows = [(data, case) for data in data_sets for case in cases(data)]
-    jobs = [(str(options.data_root), *row, CHOSEN.get(row[1], {}), seed) for seed in range(seeds) for row in rows]
+    rows = [(data, case) for data in data_sets for case in cases(data) if options.only in case]
+    where = (str(options.data_root), options.runs)
+    jobs = [(*where, *row, CHOSEN.get(row[1], {}), seed) for seed in range(seeds) for row in rows]
     found: dict[str, list[dict[str, Any]]] = {}
     for job, figures in run_all(measure, jobs, 1 if options.quick else options.processes):
-        found.setdefault(job[2], []).append(figures)
-        print(f"{job[2]} seed {job[4]}: test AUC {figures['auc']:.4f}, {figures['seconds']:.0f} s", flush=True)
-        if job[2] == rows[-1][1]:  # a run that is cut short leaves the figures of fewer seeds
+        _, _, _, case, _, seed = job
+        found.setdefault(case, []).append(figures)
+        print(f"{case} seed {seed}: test AUC {figures['auc']:.4f}, {figures['seconds']:.0f} s", flush=True)
+        if case == rows[-1][1]:  # a run that is cut short leaves the figures of fewer seeds
             report.rows.clear()
             for case, runs in found.items():
                 add(report, case, runs)
@@ -159,16 +166,33 @@ def load(root: str, data: str) -> LabelledExamples:
     return LabelledExamples.of_frame(frame, features, LabelRule("label"), parts)
 
 
-def measure(root: str, data: str, case: str, changed: dict[str, Any], seed: int) -> dict[str, Any]:
+def measure(root: str, runs: Path | None, data: str, case: str, changed: dict[str, Any], seed: int) -> dict[str, Any]:
     """One run's figures, and its settings."""
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        config = configuration(data, case, changed, seed)
-        figures = train_ranker(config, load(root, data), Path(folder), progress=False).figures
-    return {**figures, "settings": {**COMMON[data], **changed}}
+    settings = {**COMMON[data], **changed}
+
+    def run() -> dict[str, Any]:
+        torch.set_num_threads(1)
+        with tempfile.TemporaryDirectory() as folder:
+            config = configuration(data, case, changed, seed)
+            return train_ranker(config, load(root, data), Path(folder), progress=False).figures
+
+    return {**remembered(runs, [case, settings, seed], run), "settings": settings}
 
 
-def run_all(function, jobs: list[tuple], processes: int):
+def remembered(runs: Path | None, key: list, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `run` gives, kept in the folder under a key that says all it depends on."""
+    if runs is None:
+        return run()
+    text = json.dumps(key, sort_keys=True)
+    path = runs / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    if not path.exists():
+        runs.mkdir(parents=True, exist_ok=True)
+        figures = run()
+        path.write_text(json.dumps({"key": key, "figures": figures}))
+    return json.loads(path.read_text())["figures"]
+
+
+def run_all(function: Callable[..., Any], jobs: list[tuple], processes: int) -> Iterator[tuple[tuple, Any]]:
     """Each job with its answer, in order, several at a time: small models use one core better than two."""
     if processes == 1:
         yield from ((job, function(*job)) for job in jobs)

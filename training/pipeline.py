@@ -186,5 +186,7 @@ def check_pipelined(ranker: Ranker, tables: str) -> None:
         raise InputError(
             "optimiser.pipeline needs fused tables; set optimiser.tables to rowwise-adagrad, adagrad or sgd"
         )
+    if not ranker.sparse:
+        raise InputError("optimiser.pipeline is for rankers with embedded features, and this one has numbers alone")
     if any(table.sequence for table in ranker.embeddings.layout.tables):
         raise InputError("optimiser.pipeline is for tables whose values are pooled")

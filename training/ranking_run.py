@@ -89,15 +89,13 @@ def fit_ranker(
         InputError: A part without both labels, or settings that cannot be used.
     """
     check_both_labels(examples, ("training", "validation") if epochs is None else ("training",))
-    with torch.device("meta"):  # takes neither time nor memory
-        plain = Ranker(config.model, examples.features, examples.vocabularies)
+    plain = _without_memory(config, examples)
     parameters = plain.embeddings.layout.parameters if plain.sparse else 0
     tables = config.optimiser.for_tables(parameters)
     kinds, hashing = (RankerTraining, RankingData), {}
     if config.optimiser.pipeline:
-        from training.pipeline import PipelinedRankerTraining, PipelinedRankingData, check_pipelined
+        from training.pipeline import PipelinedRankerTraining, PipelinedRankingData
 
-        check_pipelined(plain, tables)
         kinds, hashing = (PipelinedRankerTraining, PipelinedRankingData), {"ranker": plain.train()}
     torch.manual_seed(config.seed)
     outcome = fit_module(
@@ -163,6 +161,28 @@ def train_ranker(
         figures["embedding_parameters"] = model.embeddings.layout.parameters if model.sparse else 0
     figures |= {"validation_auc": fitted.validation, "best_epoch": fitted.best_epoch}
     return RankerResult(figures | {"seconds": time.perf_counter() - began}, model)
+
+
+def check_usable(config: RankingConfig, data: Prepared | LabelledExamples) -> None:
+    """Finds out, before anything is written, what training would stumble over.
+
+    Raises:
+        InputError: A part without both labels, or a model that cannot be made or not be trained so.
+    """
+    examples = data if isinstance(data, LabelledExamples) else LabelledExamples.of_prepared(data, config.labels)
+    check_both_labels(examples)
+    _without_memory(config, examples)
+
+
+def _without_memory(config: RankingConfig, examples: LabelledExamples) -> Ranker:
+    """The ranker for plain torch, without memory for its weights."""
+    with torch.device("meta"):
+        plain = Ranker(config.model, examples.features, examples.vocabularies)
+    if config.optimiser.pipeline:
+        from training.pipeline import check_pipelined
+
+        check_pipelined(plain, config.optimiser.for_tables(plain.embeddings.layout.parameters if plain.sparse else 0))
+    return plain
 
 
 @torch.no_grad()

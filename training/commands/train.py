@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from training.runs import RunResult
     from training.warm_start import WarmStart
 
-MODELS = ("two-tower",)
+MODELS = ("two-tower", "ranker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,9 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="go on with the run in --run-dir, such as after a kill, with the settings it has",
     )
     run.add_argument("--print-config", action="store_true", help="print all settings as YAML, and end")
+    run.add_argument(
+        "--into",
+        metavar="MODEL",
+        help="of a ranker: the retriever's bundle that is to carry it, as --from names one; it re-ranks its candidates",
+    )
     run.add_argument("--refit", action="store_true", help="after evaluation, fit the released model on all the data")
     run.add_argument("--register", metavar="NAME", help="register the bundle as a version of this model")
-    run.add_argument("--experiment", default="two-tower", help="MLflow's experiment (default: %(default)s)")
+    run.add_argument("--experiment", help="MLflow's experiment (default: the model's name)")
     run.add_argument("--no-mlflow", action="store_true", help="do not log to MLflow")
     tracking_argument(parser)
     json_argument(parser)
@@ -58,6 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.run_dir is not None and arguments.config is None:
         saved = arguments.run_dir / "config.yaml"
         arguments.config = saved if saved.is_file() else None
+    if arguments.model == "ranker":
+        from training.commands import train_ranker
+
+        return train_ranker.run(arguments)
+    if arguments.into:
+        raise InputError("--into is for rankers: recsys train ranker --into MODEL")
     start = _start(arguments)
     first = configuration(arguments, seed=arguments.seed)
     if start is not None:
@@ -95,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
             resume=arguments.resume and (arguments.seeds == 1 or folder.exists()),
             refit=arguments.refit,
             register=arguments.register,
-            experiment=arguments.experiment,
+            experiment=arguments.experiment or "two-tower",
             tracking_uri=arguments.tracking_uri,
             track=not arguments.no_mlflow,
             say=say,

@@ -16,10 +16,14 @@ from features.errors import InputError
 from training.commands.options import configuration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from features.prepared import Prepared
+    from recsys.ranking import Ranker
     from training.ranking import RankingConfig
 
 #: what a table shows of a run, and a summary of several averages
-FIGURES = ("auc", "logloss", "validation_auc", "reranked_hr@10", "reranked_ndcg@10")
+FIGURES = ("auc", "logloss", "validation_auc", "retrieved_ndcg@10", "reranked_ndcg@10", "reranked_hr@10")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.refit:
         raise InputError("--refit is for retrievers; a ranker is released as it was measured")
+    if arguments.source:
+        raise InputError("--from is for retrievers; a ranker is trained from the beginning")
     if arguments.register and not arguments.into:
         raise InputError("--register needs --into: what is registered is a retriever's bundle that carries the ranker")
     if arguments.into and arguments.seeds > 1:
@@ -63,19 +69,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _once(
-    config: RankingConfig, folder: Path, prepared: Any, arguments: argparse.Namespace, say: Any
+    config: RankingConfig, folder: Path, prepared: Prepared, arguments: argparse.Namespace, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """One seed: the folder, the fit, the bundle, MLflow."""
     from training import processes
     from training.config import flat
     from training.data import describe
-    from training.ranking_run import train_ranker
+    from training.ranking_run import check_usable, train_ranker
     from training.run_folder import open_folder
     from training.tracking import TrackedRun, git_sha
 
     if not processes.is_first():
         return train_ranker(config, prepared, folder / "checkpoints", resume=arguments.resume, progress=False).figures
-    base = _base(arguments) if arguments.into else None  # before anything is written
+    base = _base(arguments, prepared) if arguments.into else None  # before anything is written
+    check_usable(config, prepared)
     facts = describe(prepared.dataset, prepared.split)
     open_folder(folder, config, facts, arguments.resume)
     experiment = arguments.experiment or "ranker"
@@ -97,6 +104,8 @@ def _once(
             say("adding the ranker to the bundle and measuring the lists that it re-ranks")
             figures |= _into(base, folder / "bundle", result.model, prepared)
             figures["bundle"] = str(folder / "bundle")
+            if figures.get("reranked_ndcg@10", 1.0) < figures.get("retrieved_ndcg@10", 0.0):
+                say("note: the retriever ranks the test items better than the ranker does (NDCG@10)")
         if tracked is not None:
             tracked.metrics({name: figures[name] for name in FIGURES if name in figures})
             if base is not None:
@@ -110,14 +119,34 @@ def _once(
     return figures
 
 
-def _base(arguments: argparse.Namespace) -> Path:
-    """The folder of the bundle that gets the ranker."""
+def _base(arguments: argparse.Namespace, prepared: Prepared) -> Path:
+    """The folder of the bundle that gets the ranker, which must have been trained on the same data.
+
+    Raises:
+        InputError: No such bundle, or one whose ids, values or split are others.
+    """
+    from serving.manifest import Manifest
     from serving.resolve import resolve
 
-    return resolve(arguments.into, arguments.tracking_uri).folder
+    folder = resolve(arguments.into, arguments.tracking_uri).folder
+    manifest = Manifest.read(folder)
+    same_data = manifest.data.get("sha256") == prepared.dataset.sha256
+    if same_data and manifest.split.get("sha256") != prepared.split.sha256 and not manifest.refitted:
+        raise InputError(
+            f"the bundle {arguments.into} was trained under another split of this data, so what is for test here "
+            "may have been for training there; give the ranker the same --split, and settings"
+        )
+    mine = {prepared.items.name: prepared.items, **prepared.vocabularies}
+    for name, digest in manifest.vocabularies.items():
+        if name in mine and mine[name].sha256 != digest:
+            raise InputError(
+                f"the bundle {arguments.into} has other values of {name!r} than this data; train the ranker on the "
+                "data that the bundle was trained with"
+            )
+    return folder
 
 
-def _into(base: Path, out: Path, model: Any, prepared: Any) -> dict[str, float]:
+def _into(base: Path, out: Path, model: Ranker, prepared: Prepared) -> dict[str, float]:
     """Writes the bundle with the ranker; its manifest has the figures of both kinds of list."""
     from serving.bundle import with_metrics
     from serving.manifest import Manifest
@@ -129,9 +158,12 @@ def _into(base: Path, out: Path, model: Any, prepared: Any) -> dict[str, float]:
     if prepared.dataset.schema.history is not None:
         vocabularies[prepared.dataset.schema.history.name] = prepared.items
     with_ranker(base, model, vocabularies, out)
+    manifest = Manifest.read(out)
+    if manifest.refitted:  # its test items are training items now
+        return {}
     figures = evaluate_reranked(out, prepared)
-    with_metrics(out, {**Manifest.read(out).metrics, **figures})
-    return figures
+    with_metrics(out, {**manifest.metrics, **figures})
+    return figures | {f"retrieved_{name}": manifest.metrics[name] for name in ("hr@10", "ndcg@10")}
 
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:

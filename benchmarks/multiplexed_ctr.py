@@ -15,21 +15,17 @@ with the weights of the epoch that validation chose.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import functools
-import hashlib
-import json
-import multiprocessing
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from kept_runs import remembered, run_all
 from report import RESULTS, Report, arguments
 
 from features.errors import InputError
@@ -177,30 +173,6 @@ def measure(root: str, runs: Path | None, data: str, case: str, changed: dict[st
             return train_ranker(config, load(root, data), Path(folder), progress=False).figures
 
     return {**remembered(runs, [case, settings, seed], run), "settings": settings}
-
-
-def remembered(runs: Path | None, key: list, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `run` gives, kept in the folder under a key that says all it depends on."""
-    if runs is None:
-        return run()
-    text = json.dumps(key, sort_keys=True)
-    path = runs / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    if not path.exists():
-        runs.mkdir(parents=True, exist_ok=True)
-        figures = run()
-        path.write_text(json.dumps({"key": key, "figures": figures}))
-    return json.loads(path.read_text())["figures"]
-
-
-def run_all(function: Callable[..., Any], jobs: list[tuple], processes: int) -> Iterator[tuple[tuple, Any]]:
-    """Each job with its answer, in order, several at a time: small models use one core better than two."""
-    if processes == 1:
-        yield from ((job, function(*job)) for job in jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(processes, mp_context=context) as pool:
-        answers = [pool.submit(function, *job) for job in jobs]
-        yield from ((job, answer.result()) for job, answer in zip(jobs, answers, strict=True))
 
 
 def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from multiplexed_ctr import CHOSEN, COMMON, cases, configuration, load, remembered, run_all
+from kept_runs import remembered, run_all
+from multiplexed_ctr import CHOSEN, COMMON, cases, configuration, load
 from report import Report, arguments
 
 from training.ranking_run import fit_ranker

@@ -112,10 +112,7 @@ class Ranker(nn.Module):
 
     def inputs(self, batch: FeatureBatch) -> Tensor:
         """Embeddings, then numbers, in the declared order. (B, E of all features + numbers)"""
-        parts = []
-        if self.sparse:
-            embedded = self.embeddings({name: batch.sparse[name] for name in self.sparse})
-            parts = [embedded[name] for name in self.sparse]
+        parts = [self.embeddings.joined({name: batch.sparse[name] for name in self.sparse})] if self.sparse else []
         return torch.cat([*parts, *(batch.dense[name][:, None] for name in self.dense)], dim=1)
 
     def score(self, inputs: Tensor) -> Tensor:

@@ -110,10 +110,11 @@ class Tower(nn.Module):
             layers += [nn.Linear(width, following), nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.Linear([inputs, *hidden][-1], out))
 
-    def forward(self, embedded: Mapping[str, Tensor], dense: Mapping[str, Tensor]) -> Tensor:
-        """(B, E) for each embedded feature and (B,) for each number -> (B, D)"""
-        inputs = [embedded[name] for name in self.sparse] + [dense[name][:, None] for name in self.dense]
-        return self.layers(torch.cat(inputs, dim=1))
+    def forward(self, embeddings: Embeddings, batch: FeatureBatch) -> Tensor:
+        """B users or items -> (B, D)"""
+        inputs = [embeddings.joined({name: batch.sparse[name] for name in self.sparse})] if self.sparse else []
+        inputs += [batch.dense[name][:, None] for name in self.dense]
+        return self.layers(torch.cat(inputs, dim=1) if len(inputs) > 1 else inputs[0])
 
 
 class TwoTower(nn.Module):
@@ -168,7 +169,7 @@ class TwoTower(nn.Module):
 
     def encode_users(self, users: FeatureBatch) -> Tensor:
         """Declared features of B users -> (B, D)"""
-        vectors = self.user_tower(self.embeddings(users.sparse), users.dense)
+        vectors = self.user_tower(self.embeddings, users)
         if self.config.similarity == "cosine":
             vectors = nn.functional.normalize(vectors, dim=1) * self.log_scale.exp()
         if self.config.item_bias:
@@ -177,7 +178,7 @@ class TwoTower(nn.Module):
 
     def encode_items(self, items: FeatureBatch) -> Tensor:
         """Declared features of B items -> (B, D)"""
-        vectors = self.item_tower(self.embeddings(items.sparse), items.dense)
+        vectors = self.item_tower(self.embeddings, items)
         if self.config.similarity == "cosine":
             dim = self.config.dim
             vectors = torch.cat([nn.functional.normalize(vectors[:, :dim], dim=1), vectors[:, dim:]], dim=1)

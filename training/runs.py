@@ -116,7 +116,7 @@ def run(
             f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
             "the tables of items and users lack"
         )
-    if start is not None and (note := start.note(prepared)):
+    for note in start.notes(prepared) if start is not None else ():
         options.say(note)
     state = open_folder(options.folder, config, facts, options.resume, start)
     tracked = _tracked(config, options, state, facts | ({} if start is None else start.tags))

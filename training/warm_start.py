@@ -171,16 +171,23 @@ class WarmStart:
                 )
         return weights
 
-    def note(self, prepared: Prepared) -> str | None:
-        """Why figures on this data may flatter the starting model, in one sentence; None where they do not."""
+    def notes(self, prepared: Prepared) -> list[str]:
+        """What is to be known before going on, a sentence each.
+
+        Args:
+            prepared: What `continued` gave.
+        """
+        notes = []
         cutoff = self.bundle.manifest.data.get("cutoff")
         asked = prepared.dataset.interactions["timestamp"].to_numpy()[prepared.split.parts == TEST]
-        if cutoff is None or not len(asked) or asked.min() > cutoff:
-            return None
-        return (
-            f"note: {self.source} has trained on interactions until {cutoff}, and the test part begins at "
-            f"{asked.min()}: it may know test items already"
-        )
+        if cutoff is not None and len(asked) and asked.min() <= cutoff:
+            notes.append(
+                f"note: {self.source} has trained on interactions until {cutoff}, and the test part begins at "
+                f"{asked.min()}: it may know test items already"
+            )
+        if self.bundle.ranker is not None:
+            notes.append(f"note: the ranker of {self.source} is not gone on with, and the new bundle will have none")
+        return notes
 
     def stamp(self, folder: Path, figures: dict[str, float]) -> None:
         """Writes into a bundle's manifest where it comes from, and what became of old and new items.

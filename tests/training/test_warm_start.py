@@ -260,10 +260,13 @@ def test_data_that_does_not_fit_the_model_is_named(start, newer) -> None:
 
 
 def test_a_model_that_may_know_the_test_items_is_noted(start, newer, shops) -> None:
-    assert start.note(newer) is None
-    assert "may know test items" in start.note(Prepared.of(shops[0], random_ratio(shops[0])))
+    assert start.notes(newer) == []
+    (note,) = start.notes(Prepared.of(shops[0], random_ratio(shops[0])))
+    assert "may know test items" in note
     nothing = dataclasses.replace(newer.split, parts=np.where(newer.split.parts == TEST, 0, newer.split.parts))
-    assert start.note(dataclasses.replace(newer, split=nothing)) is None
+    assert start.notes(dataclasses.replace(newer, split=nothing)) == []
+    ranked = dataclasses.replace(start, bundle=dataclasses.replace(start.bundle, ranker=torch.nn.Identity()))
+    assert "the new bundle will have none" in ranked.notes(newer)[0]
 
 
 def test_settings_come_from_the_bundle_and_contradictions_are_named(start, tmp_path) -> None:

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import torch
-from one_table import fused, raw
+from one_table import raw, strategy_for
 from report import Report, arguments
 from torch import Tensor, nn
 from torchrec import KeyedJaggedTensor
@@ -62,7 +62,7 @@ class Size:
     features: int = 26
     batch: int = 4_096
     ids: int = 1_000_000
-    rounds: int = 30
+    rounds: int = 15
     keys: int = 8_000_000
 
 
@@ -97,7 +97,7 @@ def main() -> None:
         for name, count in zip(names, counts, strict=True)
     }
     hash_speed(report, size, next(reversed(vocabularies.values())), device)
-    ours = {one: fused(Sides(size, names, vocabularies), one, size.batch, device) for one in OPTIMISERS}
+    ours = {one: strategy_for(Sides(size, names, vocabularies), one, size.batch, device).model for one in OPTIMISERS}
     theirs = {one: raw(size.rows, size.width, names, one, device) for one in OPTIMISERS}
     for length in (1, 10):
         measure(report, size, length, vocabularies, ours, theirs, device)

@@ -30,21 +30,21 @@ class _Module(pl.LightningModule):
         return self.model(*inputs)
 
 
-def fused(model: nn.Module, optimiser: TableOptimiser, batch: int, device: torch.device) -> nn.Module:
-    """A model whose tables `training.sharding` has placed, each with an optimiser that steps in the backward pass.
+def strategy_for(model: nn.Module, optimiser: TableOptimiser, batch: int, device: torch.device) -> TorchRecStrategy:
+    """The strategy of `training.sharding`, which has placed a model's tables, with optimisers that step in backward.
 
-    What Lightning's trainer does with the strategy, on one process and without the trainer.
+    What Lightning's trainer does with it, on one process and without the trainer. Its `model` is what to call.
     """
     strategy = TorchRecStrategy(OptimiserConfig(table_lr=0.01), optimiser, batch)
     strategy.parallel_devices = [device]
     strategy.cluster_environment = LightningEnvironment()
     strategy.connect(_Module(model))
     strategy._lightning_module = strategy.model
-    if not dist.is_initialized():
-        strategy.setup_distributed()
     with _quiet():
+        if not dist.is_initialized():
+            strategy.setup_distributed()
         strategy.configure_ddp()
-    return strategy.model
+    return strategy
 
 
 def raw(rows: int, width: int, names: list[str], optimiser: TableOptimiser, device: torch.device) -> nn.Module:
@@ -71,5 +71,5 @@ class _quiet(warnings.catch_warnings):
     def __enter__(self) -> None:
         super().__enter__()
         warnings.simplefilter("ignore")
-        for name in ("pytorch_lightning", "torch.fx._symbolic_trace", "torchrec"):
+        for name in ("pytorch_lightning", "lightning_fabric", "lightning", "torch.fx._symbolic_trace", "torchrec"):
             logging.getLogger(name).setLevel(logging.ERROR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -86,9 +87,7 @@ class Embeddings(nn.Module):
         identity = self.lookups[feature].identity
         if self.plan.kind == "collisionless":
             return [torch.where(rows < 0, self.sizes[identity], rows)]  # the default row comes after the last id
-        rows = rows + 1  # the default entry comes first
-        # one vector a look-up: torch gathers numbers six times faster than rows of numbers
-        return [getattr(self, name).index_select(0, rows).long() for name in self._buffers_of[identity]]
+        return [one.long() for one in self._gathered(feature, rows + 1)]
 
     def forward(self, sparse: Mapping[str, Jagged]) -> dict[str, Tensor]:
         """Embeds the features that are given, of B users or B items.
@@ -117,14 +116,23 @@ class Embeddings(nn.Module):
         Args:
             sparse: Feature name to vocabulary rows, jagged.
         """
-        bags: dict[str, Jagged] = {}
-        for feature, jagged in sparse.items():
-            rows = jagged.values
-            if self.training and self.plan.unknown_rate and self.lookups[feature].unknowns:
-                rows = self._forgetting(rows)
-            for bag, address in zip(self._bags_of(feature), self.addresses(feature, rows), strict=True):
-                bags[bag] = Jagged(address, jagged.lengths)
-        return bags
+        if not sparse:
+            return {}
+        # all features together where it can be: an operation on many numbers has threads to wake and to wait for
+        sizes = [jagged.values.numel() for jagged in sparse.values()]
+        rows = torch.cat([jagged.values for jagged in sparse.values()])  # (sum of T,), new memory
+        if self.training and self.plan.unknown_rate:
+            self._forget(rows, list(sparse), sizes)
+        parts = dict(zip(sparse, rows.split(sizes), strict=True))
+        if self.plan.kind == "collisionless":
+            return {
+                f"{name}/0": Jagged(*self.addresses(name, part), sparse[name].lengths) for name, part in parts.items()
+            }
+        rows += 1
+        found = [one for name, part in parts.items() for one in self._gathered(name, part)]
+        found = torch.cat(found).long().split([len(one) for one in found])
+        bags = [(bag, sparse[name].lengths) for name in sparse for bag in self._bags_of(name)]
+        return {bag: Jagged(address, lengths) for (bag, lengths), address in zip(bags, found, strict=True)}
 
     def divisors(self, feature: str, lengths: Tensor) -> Tensor:
         """What sums of a feature's rows are divided by to be pooled as declared, for each column. (B,) -> (B, E)"""
@@ -157,12 +165,28 @@ class Embeddings(nn.Module):
     def _bags_of(self, feature: str) -> list[str]:
         return [f"{feature}/{n}" for n in range(self.plan.lookups_of(self.lookups[feature].identity))]
 
-    def _forgetting(self, rows: Tensor) -> Tensor:
-        """Takes the declared share of the ids for unknown, by so few draws as that needs. (T,) -> (T,)"""
-        # n draws with replacement miss a place with probability e^(-n / T)
-        count = int(-math.log1p(-self.plan.unknown_rate) * rows.numel() + torch.rand(()).item())
-        places = torch.randint(max(1, rows.numel()), (count,), device=rows.device)
-        return rows.index_fill(0, places, -1)
+    def _gathered(self, feature: str, entries: Tensor) -> list[Tensor]:
+        """Addresses by entry, of which the default one is the first. (T,) -> (T,) int32, one a look-up"""
+        # apart, because torch gathers numbers six times faster than rows of numbers
+        buffers = self._buffers_of[self.lookups[feature].identity]
+        return [getattr(self, name).index_select(0, entries) for name in buffers]
+
+    def _forget(self, rows: Tensor, features: Sequence[str], sizes: Sequence[int]) -> None:
+        """Takes the declared share of the ids for unknown, in place, by so few draws as that needs.
+
+        Args:
+            rows: Of all features, one after the other. (sum of T,)
+            features: Their names.
+            sizes: How many of the rows are each feature's.
+        """
+        places = []
+        for feature, size, end in zip(features, sizes, itertools.accumulate(sizes), strict=True):
+            if self.lookups[feature].unknowns:
+                # n draws with replacement miss a place with probability e^(-n / T)
+                count = int(-math.log1p(-self.plan.unknown_rate) * size + torch.rand(()).item())
+                places.append(torch.randint(max(1, size), (count,), device=rows.device) + (end - size))
+        if places:
+            rows.index_fill_(0, torch.cat(places), -1)
 
 
 def _scaled(summed: Tensor, lengths: Tensor, pooling: str) -> Tensor:

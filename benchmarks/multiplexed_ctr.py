@@ -16,30 +16,24 @@ with the weights of the epoch that validation chose.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
+from click_data import load
+from click_plot import draw
 from kept_runs import remembered, run_all
 from report import RESULTS, Report, arguments
 
 from features.errors import InputError
-from features.labelled import LabelledExamples, LabelRule
-from features.prepared import Prepared
-from features.schema import Categorical, FeatureSchema, Id
-from features.sources import movielens
-from features.sources.libfm import read_libfm
-from features.splits import TEST, TRAIN, VALIDATION, random_ratio
 from recsys.embeddings import EmbeddingPlan
 from recsys.ranking import RankerConfig
 from training.config import OptimiserConfig
 from training.ranking import RankingConfig
-from training.ranking_run import labelled_only, train_ranker
+from training.ranking_run import train_ranker
 
 SEEDS = 5
 PAPER = "arXiv 2305.12102, Table 1"
@@ -74,7 +68,21 @@ COMMON: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 #: what the search chose for each row
-CHOSEN: dict[str, dict[str, Any]] = {}
+CHOSEN: dict[str, dict[str, Any]] = {
+    "ml-1m/multiplexed@1.6MB": {"lookups": 5},
+    "ml-1m/non-multiplexed@1.6MB": {"lookups": 5},
+    "ml-1m/multiplexed@791kB": {"lookups": 5},
+    "ml-1m/non-multiplexed@791kB": {"lookups": 5},
+    "frappe/multiplexed@1.0": {"lookups": 3},
+    "frappe/non-multiplexed@1.0": {"lookups": 5},
+    "frappe/multiplexed@0.5": {"lookups": 3},
+    "frappe/non-multiplexed@0.5": {"lookups": 5},
+    "frappe/multiplexed@0.1": {"lookups": 5},
+}
+
+#: rows with one look-up a feature, as in the paper, and fewer runs of each: more look-ups serve both kinds of tables
+ONE_LOOKUP = " with one look-up"
+ONE_LOOKUP_SEEDS = 2
 
 
 def main() -> None:
@@ -89,21 +97,34 @@ def main() -> None:
         raise SystemExit("multiplexed_ctr.py: --data-root FOLDER is needed (a folder that holds ml-1m and frappe)")
     report = Report("multiplexed_ctr", quick=options.quick)
     data_sets, seeds = (("generated",), 1) if options.quick else (("ml-1m", "frappe"), options.seeds)
-    rows = [(data, case) for data in data_sets for case in cases(data) if options.only in case]
     where = (str(options.data_root), options.runs)
-    jobs = [(*where, *row, CHOSEN.get(row[1], {}), seed) for seed in range(seeds) for row in rows]
+    jobs = [(*where, *job) for job in planned(data_sets, seeds) if options.only in job[1]]
     found: dict[str, list[dict[str, Any]]] = {}
     for job, figures in run_all(measure, jobs, 1 if options.quick else options.processes):
         _, _, _, case, _, seed = job
         found.setdefault(case, []).append(figures)
         print(f"{case} seed {seed}: test AUC {figures['auc']:.4f}, {figures['seconds']:.0f} s", flush=True)
-        if case == rows[-1][1]:  # a run that is cut short leaves the figures of fewer seeds
+        if job is jobs[-1] or seed < jobs[jobs.index(job) + 1][-1]:
+            # after each seed, so that a run that is cut short leaves the figures of fewer
             report.rows.clear()
             for case, runs in found.items():
                 add(report, case, runs)
             content = report.finish(options.out)
             if not options.quick:
-                draw(content["rows"], (options.out or RESULTS / "multiplexed_ctr.json").with_suffix(".png"))
+                picture = (options.out or RESULTS / "multiplexed_ctr.json").with_suffix(".png")
+                draw(content["rows"], BUDGETS, picture)
+
+
+def planned(data_sets: Sequence[str], seeds: int) -> list[tuple[str, str, dict[str, Any], int]]:
+    """Data set, row, its settings, and seed of each run, all rows of a seed before the next seed."""
+    jobs = []
+    for seed in range(seeds):
+        for data in data_sets:
+            jobs += [(data, case, CHOSEN.get(case, {}), seed) for case in cases(data)]
+            if data == "ml-1m" and seed < ONE_LOOKUP_SEEDS:
+                budgeted = [case.replace("@", f"{ONE_LOOKUP}@") for case in cases(data) if "@" in case]
+                jobs += [(data, case, {"lookups": 1}, seed) for case in budgeted]
+    return jobs
 
 
 def cases(data: str) -> list[str]:
@@ -117,11 +138,11 @@ def configuration(data: str, case: str, changed: dict[str, Any], seed: int = 0) 
 
     Args:
         data: A data set.
-        case: One of its `cases`.
+        case: One of its `cases`, or such a one with one look-up.
         changed: Settings that are not those of `COMMON`, by their names in whichever part of the configuration.
         seed: Of the run.
     """
-    kind, _, budget = case.removeprefix(f"{data}/").partition("@")
+    kind, _, budget = case.removeprefix(f"{data}/").replace(ONE_LOOKUP, "").partition("@")
     given = {**COMMON[data], **changed}
 
     def of(config: type, **fixed: Any) -> Any:
@@ -136,30 +157,6 @@ def configuration(data: str, case: str, changed: dict[str, Any], seed: int = 0) 
     if given:
         raise InputError(f"there is no setting {next(iter(given))!r}")
     return config
-
-
-@functools.cache
-def load(root: str, data: str) -> LabelledExamples:
-    """The examples of a data set; the split is the same for everybody."""
-    if data == "ml-1m":
-        dataset = movielens.load(Path(root) / "ml-1m", min_rating=0)
-        fields = [Categorical(name) for name in ("gender", "age", "occupation", "zip")]
-        schema = FeatureSchema(user=(Id("user_id"), *fields), item=(Id("item_id"),))
-        rule = LabelRule("weight", at_least=4, at_most=2)
-        dataset = labelled_only(dataclasses.replace(dataset, schema=schema), rule)
-        return LabelledExamples.of_prepared(Prepared.of(dataset, random_ratio(dataset)), rule)
-    if data == "frappe":
-        frame = read_libfm([Path(root) / "frappe" / f"part{number}.libfm" for number in (1, 2)])
-    else:
-        random = np.random.default_rng(0)
-        frame = pl.DataFrame({f"field_{n}": random.integers(size, size=3000) for n, size in enumerate((200, 90, 5))})
-        frame = frame.with_columns(label=(pl.col("field_0") + pl.col("field_1")) % 2)
-    features = [Categorical(name) for name in frame.columns if name != "label"]
-    parts = np.full(frame.height, TRAIN, np.uint8)
-    parts[round(frame.height * 0.8) :] = VALIDATION
-    parts[round(frame.height * 0.9) :] = TEST
-    np.random.default_rng(0).shuffle(parts)
-    return LabelledExamples.of_frame(frame, features, LabelRule("label"), parts)
 
 
 def measure(root: str, runs: Path | None, data: str, case: str, changed: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -191,38 +188,6 @@ def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
         )
     for source, auc in zip((PAPER, REPLICATION), PUBLISHED.get(case, ()), strict=False):
         report.add(case, "auc", auc, source=source)
-
-
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """AUC against budget, a panel a data set, with the published points beside ours."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [row for row in rows if row["metric"] == "auc"]
-    names = list(dict.fromkeys(row["case"].partition("/")[0] for row in rows))
-    figure = Figure(figsize=(5.5 * len(names), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for panel, data in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        budgets = [str(budget) for budget in reversed(BUDGETS[data])]
-        for kind, colour in zip(KINDS, ("tab:blue", "tab:orange", "tab:grey"), strict=True):
-            for source, style in (("measured", "o-"), (PAPER, "x:"), (REPLICATION, "+:")):
-                of_kind = {row["case"]: row for row in rows if row["source"] == source}
-                if kind == "collisionless":
-                    row = of_kind.get(f"{data}/{kind}")
-                    if row and source == "measured":
-                        panel.axhline(row["mean"], color=colour, label=kind)
-                    continue
-                found = [of_kind.get(f"{data}/{kind}@{budget}") for budget in budgets]
-                if all(found):
-                    label = kind if source == "measured" else None
-                    means, bars = [row["mean"] for row in found], [row["sd"] or 0 for row in found]
-                    panel.errorbar(budgets, means, bars, fmt=style, color=colour, label=label, capsize=3)
-        panel.set(title=data, xlabel="embedding budget", ylabel="test AUC")
-        panel.legend(fontsize=8)
-    figure.suptitle(
-        "DCN-V2 at equal embedding budgets (dotted: published; x the paper, + its replication)", fontsize=10
-    )
-    figure.savefig(path, dpi=130)
 
 
 if __name__ == "__main__":

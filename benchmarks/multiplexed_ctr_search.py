@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from click_data import load
 from kept_runs import remembered, run_all
-from multiplexed_ctr import CHOSEN, COMMON, cases, configuration, load
+from multiplexed_ctr import CHOSEN, COMMON, cases, configuration
 from report import Report, arguments
 
 from training.ranking_run import fit_ranker

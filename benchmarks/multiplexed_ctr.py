@@ -73,11 +73,15 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "ml-1m/non-multiplexed@1.6MB": {"lookups": 5},
     "ml-1m/multiplexed@791kB": {"lookups": 5},
     "ml-1m/non-multiplexed@791kB": {"lookups": 5},
+    "ml-1m/multiplexed@158kB": {"lookups": 3},
+    "ml-1m/non-multiplexed@158kB": {"lookups": 5},
     "frappe/multiplexed@1.0": {"lookups": 3},
     "frappe/non-multiplexed@1.0": {"lookups": 5},
     "frappe/multiplexed@0.5": {"lookups": 3},
     "frappe/non-multiplexed@0.5": {"lookups": 5},
     "frappe/multiplexed@0.1": {"lookups": 5},
+    "frappe/non-multiplexed@0.1": {"lookups": 5},
+    "frappe/collisionless": {"lr": 0.02},
 }
 
 #: rows with one look-up a feature, as in the paper, and fewer runs of each: more look-ups serve both kinds of tables

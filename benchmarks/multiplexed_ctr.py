@@ -75,6 +75,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "ml-1m/non-multiplexed@791kB": {"lookups": 5},
     "ml-1m/multiplexed@158kB": {"lookups": 3},
     "ml-1m/non-multiplexed@158kB": {"lookups": 5},
+    "ml-1m/collisionless": {"lr": 0.02},
     "frappe/multiplexed@1.0": {"lookups": 3},
     "frappe/non-multiplexed@1.0": {"lookups": 5},
     "frappe/multiplexed@0.5": {"lookups": 3},

@@ -47,7 +47,8 @@ def main() -> None:
         chosen[case] = best["changed"]
         for trial in trials:
             settings = {**trial["changed"], "best_epoch": trial["best_epoch"], "chosen": trial is best}
-            report.add(case, "validation-auc", trial["auc"], seconds=trial["seconds"], settings=settings)
+            name = " ".join([case, *(f"{key}={value}" for key, value in trial["changed"].items())])
+            report.add(name, "validation-auc", trial["auc"], seconds=trial["seconds"], settings=settings)
     report.finish(options.out)
     for case, changed in chosen.items():
         same = "as in CHOSEN" if CHOSEN.get(case) == changed else "not what CHOSEN says"

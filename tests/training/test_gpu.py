@@ -41,13 +41,14 @@ def test_fused_tables_on_the_device_are_those_of_the_plain_model(small_prepared,
 
 
 def test_the_pipeline_on_the_device_trains_what_plain_steps_train(tmp_path) -> None:
-    values = []
+    values, initial = [], None
     for pipelined in ("false", "true"):
         settings = ["data.settings.interactions=2000", "optimiser.tables=rowwise-adagrad", "optimiser.max_epochs=2"]
         settings += ["optimiser.validate_every=1", "model.embeddings.unknown_rate=0", f"optimiser.pipeline={pipelined}"]
         config = load_config(settings=settings, kind=RankingConfig)
         examples = LabelledExamples.of_prepared(prepare_labelled(config), config.labels)
-        initial = Ranker(config.model, examples.features, examples.vocabularies).state_dict() if not values else initial
+        if initial is None:
+            initial = Ranker(config.model, examples.features, examples.vocabularies).state_dict()
         values.append(fit_ranker(config, examples, tmp_path / pipelined, initial=initial).validation)
     assert values[1] == pytest.approx(values[0], abs=1e-4)
 

@@ -46,7 +46,6 @@ from training.warm_start import WarmStart
 
 ScorerOf = Callable[[np.ndarray], Scorer]
 
-SEEDS = 3
 REAL_TIMES = "ratings_real_timestamps_users_1_to_2999.dat"
 METRICS = ("hr@10", "ndcg@10")
 #: learning rates: the default, those tried for going on, and the one chosen
@@ -57,6 +56,7 @@ def main() -> None:
     """Trains, measures, prints and writes."""
     parser = arguments(__doc__)
     parser.add_argument("--search", action="store_true", help="print validation figures of learning rates, and end")
+    parser.add_argument("--seeds", type=int, default=3, help="how many (default: %(default)s)")
     options = parser.parse_args()
     report = Report("warm_start", quick=options.quick)
     if options.quick:
@@ -68,8 +68,8 @@ def main() -> None:
         whole = load("ml-1m", options.data_root / "ml-1m", ratings_file=REAL_TIMES)
         if options.search:
             return search(whole)
-        compare(report, "ml-1m", Days.of(whole), [], SEEDS)
-        compare(report, "ml-1m-launched", Days.of(whole, launch=0.2), [], SEEDS)
+        compare(report, "ml-1m", Days.of(whole), [], options.seeds)
+        compare(report, "ml-1m-launched", Days.of(whole, launch=0.2), [], options.seeds)
     report.finish(options.out)
 
 

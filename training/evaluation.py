@@ -146,6 +146,7 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
         prepared: The data; the test part is asked for.
     """
     from serving.candidates import CandidateGenerator
+    from training.as_bundle import AsBundle
 
     evaluation = Evaluation(prepared)
     generator = CandidateGenerator.load(folder)
@@ -155,7 +156,8 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
     ]
     figures = sum_up([evaluation.sums(one) for one in ranked])
     # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do
-    exact = evaluate(evaluation, ModelScores(generator.bundle.model, evaluation).scorer)
+    known = Evaluation(AsBundle.of(prepared, generator.bundle))
+    exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
     figures |= {name: exact[name] for name in ("ties", "unreachable")}
     whole = _concatenated([evaluation.user_sums(one) for one in ranked])
     intervals = bootstrap_intervals(whole)

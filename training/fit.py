@@ -109,7 +109,7 @@ def fit_module(
     last = ModelCheckpoint(
         dirpath=folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    callbacks = [*callbacks, Reporter(report), last]
+    callbacks = [*callbacks, Reporter(report)]
     best = None
     if monitor is not None:
         best = ModelCheckpoint(
@@ -124,6 +124,7 @@ def fit_module(
             best,
             StopEarly(monitor, mode="max", patience=max(1, settings.patience // settings.validate_every)),
         ]
+    callbacks.append(last)  # after the best one's, whose name it keeps
     if progress and sys.stderr.isatty():
         callbacks.append(Progress(monitor))
     with _quiet():

@@ -105,6 +105,15 @@ def test_a_run_that_stopped_early_stays_stopped_when_resumed(small_prepared, tmp
         torch.testing.assert_close(weight, second.model.state_dict()[name], rtol=0, atol=0)
 
 
+def test_a_run_that_ended_ends_as_it_did_when_resumed(small_prepared, tmp_path) -> None:
+    config = load_config(settings=[*SMALL, "optimiser.max_epochs=1"])
+    ended = fit(config, small_prepared, tmp_path)
+    again = fit(config, small_prepared, tmp_path, resume=True)
+    assert (again.best_epoch, again.validation) == (ended.best_epoch, ended.validation) == (1, ended.validation)
+    for name, weight in ended.model.state_dict().items():
+        assert torch.equal(weight, again.model.state_dict()[name]), name
+
+
 def test_a_damaged_checkpoint_is_named(small_config, small_prepared, tmp_path) -> None:
     fit(small_config, small_prepared, tmp_path, epochs=1)
     checkpoint = tmp_path / "last.ckpt"

@@ -23,9 +23,11 @@ from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
 from serving.resolve import Resolved
+from training.as_bundle import AsBundle
 from training.cli import main
 from training.config import TrainConfig, load_config
-from training.retention import AsBundle, compare, told
+from training.evaluation import evaluate_bundle
+from training.retention import compare, told
 from training.run_folder import began_from
 from training.runs import RunOptions, run
 from training.warm_start import WarmStart
@@ -180,6 +182,12 @@ def test_the_bundle_knows_nothing_new(start, newer) -> None:
     unknown = seen.old_rows < 0
     assert (seen.item_table.sparse["item_id"].values[unknown] == -1).all() and not seen.item_counts[unknown].any()
     assert not unknown[seen.test_histories.values].any() and unknown[newer.test_histories.values].any()
+
+
+def test_a_bundle_is_measured_on_data_with_ids_that_it_does_not_know(newer, folder) -> None:
+    figures = evaluate_bundle(folder, newer)
+    assert 0 < figures["hr@10"] < 1
+    assert {"ties", "unreachable"} <= figures.keys()
 
 
 def test_the_run_says_where_it_began(start, result) -> None:

@@ -53,7 +53,10 @@ class LabelRule:
             InputError: The column is missing or holds no numbers.
         """
         if self.column not in frame.columns:
-            raise InputError(f"labels.column {self.column!r} is none of the columns: {', '.join(frame.columns)}")
+            raise InputError(
+                f"labels.column {self.column!r} is none of the columns: {', '.join(frame.columns)}; of tables, "
+                "name it under 'interactions: columns' in schema.yaml"
+            )
         values = frame[self.column]
         if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
             raise InputError(
@@ -68,13 +71,16 @@ class LabelRule:
 
 @dataclass(frozen=True)
 class ExampleHistories:
-    """What each example's user took before, the example's own item left out: it must not give the answer away.
+    """What each example's user took before, without the item of the example: it must not give the answer away.
+
+    Nor may its absence: a drawn negative was never in the history, so that histories from which only positives' items
+    are missing would tell the two apart in training, and nothing when serving. A drawn negative has its positive's.
 
     Args:
         feature: The declared sequence.
         items: The training items of each user, oldest first. (U rows)
         users: The user of each example. (n,)
-        targets: The item of each example. (n,)
+        targets: The item that is left out for each example. (n,)
     """
 
     feature: Sequence
@@ -141,8 +147,7 @@ class LabelledExamples:
         items = items.copy()
         again = (self.parts == TRAIN) & (self.labels == 0)
         items[again] = self.negatives.draw(users[again], random)
-        histories = self.histories and dataclasses.replace(self.histories, targets=items)
-        return dataclasses.replace(self, rows=(users, items), histories=histories)
+        return dataclasses.replace(self, rows=(users, items))
 
     @classmethod
     def of_frame(
@@ -200,22 +205,24 @@ class LabelledExamples:
             seed: Of the draws for validation and test.
         """
         users, items, parts = prepared.user_rows, prepared.item_rows, prepared.split.parts
-        negatives = None
+        negatives, left_out = None, items
         if rule.column:
             labels = rule.labels(prepared.dataset.interactions)
             there = ~np.isnan(labels)
             users, items, labels, parts = users[there], items[there], labels[there], parts[there]
+            left_out = items
         else:
             labels = np.repeat(np.array([1, 0], np.float32), [len(users), len(users) * rule.negatives])
             asked, part_of = np.tile(users, rule.negatives), np.tile(parts, rule.negatives)
             negatives, drawn = _first_draw(prepared, asked, part_of, seed)
+            left_out = np.tile(items, 1 + rule.negatives)
             users, items = np.concatenate([users, asked]), np.concatenate([items, drawn])
             parts = np.concatenate([parts, part_of])
         schema = prepared.dataset.schema
         vocabularies = dict(prepared.vocabularies)
         histories = None
         if schema.history is not None:
-            histories = ExampleHistories(schema.history, prepared.train, users, items)
+            histories = ExampleHistories(schema.history, prepared.train, users, left_out)
             vocabularies[schema.history.name] = prepared.items
         features = tuple(feature for feature in schema if not isinstance(feature, Text))
         tables = (prepared.user_table, prepared.item_table)

@@ -135,6 +135,9 @@ class Manifest:
                 raise BundleError(f"{MANIFEST}: {one.name} is {value!r}, not of type {kind}")
         if manifest.kind not in FILES_OF:
             raise BundleError(f"{MANIFEST} says kind {manifest.kind!r}; the kinds are {', '.join(FILES_OF)}")
+        paths = sorted(name for name in manifest.files if Path(name).name != name)
+        if paths:
+            raise BundleError(f"{MANIFEST} lists {paths[0]!r}, which is no name of a file in the bundle")
         if manifest.precision not in PRECISIONS:
             raise BundleError(
                 f"{MANIFEST} says precision {manifest.precision!r}; the precisions are {', '.join(PRECISIONS)}"

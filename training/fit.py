@@ -146,14 +146,15 @@ def fit_module(
             num_nodes=world // local,
             strategy=strategy or "auto",
         )
-        with processes.telling_of_lost_ones():
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        outcome = _outcome(trainer, module, best, folder / "last.ckpt" if strategy is not None else None)
-    if world == 1:
-        processes.leave()
-    return outcome
+        try:
+            with processes.telling_of_lost_ones():
+                trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+                if trainer.interrupted:
+                    raise KeyboardInterrupt
+                return _outcome(trainer, module, best, folder / "last.ckpt" if strategy is not None else None)
+        finally:
+            if world == 1:
+                processes.leave()
 
 
 def _outcome(

@@ -27,6 +27,7 @@ from features.batches import RankingBatch
 from features.errors import InputError
 from recsys.embeddings.torchrec_tables import keyed_jagged
 from recsys.ranking import Ranker
+from training.optimisers import OptimiserConfig
 from training.ranking import RankerTraining, RankingData
 
 
@@ -100,7 +101,11 @@ class _Rest(nn.Module):
 
 
 class PipelinedRankerTraining(RankerTraining):
-    """Trains a ranker as `RankerTraining` does, to the same weights, by the pipeline."""
+    """Trains a ranker as `RankerTraining` does, by the pipeline.
+
+    Without dropout and forgotten ids the weights are the same; with them they are drawn in another order, because
+    batches are hashed ahead.
+    """
 
     #: the strategy calls `training_step` itself: the pipeline calls the wrapped module
     pipelined = True
@@ -117,12 +122,13 @@ class PipelinedRankerTraining(RankerTraining):
         return self._rest(self.model.embeddings.tables.pooled(batch.keyed), batch)
 
     def loss_of(self, found: Mapping[str, Tensor], batch: KeyedBatch) -> tuple[Tensor, Tensor]:
-        """The loss to step on, and that of this process's examples."""
+        """The loss to step on; the sum of this process's cross-entropies, and of how many."""
         model = self.model
         plan = model.config.embeddings
         parts = [found[f"{name}/{n}"] for name in model.sparse for n in range(plan.lookups_of(name))]
         inputs = torch.cat([torch.cat(parts, dim=1) / batch.divisors, batch.numbers], dim=1)
-        return self.losses(inputs, batch.labels)
+        loss, mine = self.losses(inputs, batch.labels)
+        return loss, torch.stack([mine, mine.new_tensor(float(len(batch.labels)))])
 
     def on_fit_start(self) -> None:
         """Builds the pipeline around the sharded module and Lightning's optimiser."""
@@ -140,7 +146,8 @@ class PipelinedRankerTraining(RankerTraining):
 
     def training_step(self, batch: int, _: int) -> None:
         """One batch further; the token says that there is one."""
-        self._losses.append(self._pipeline.progress(self._batches).detach())
+        total, count = self._pipeline.progress(self._batches).detach()
+        self._losses.append((total, count))
         self.lr_schedulers().step()
 
     def on_validation_start(self) -> None:
@@ -165,24 +172,31 @@ class PipelinedRankingData(RankingData):
     def __init__(self, *arguments: Any, ranker: Ranker) -> None:
         super().__init__(*arguments)
         self._ranker = ranker
+        self._batches = super().train_dataloader()
 
     def train_dataloader(self) -> range:
         """A token a batch."""
-        return range(len(super().train_dataloader()))
+        return range(len(self._batches))
 
     def batches(self) -> Iterator[KeyedBatch]:
         """The batches of the trainer's current epoch, hashed."""
-        for batch in super().train_dataloader():
+        for batch in self._batches:
             yield keyed(batch, self._ranker)
 
 
-def check_pipelined(ranker: Ranker, tables: str) -> None:
-    """Refuses what has nothing to send ahead.
+def check_pipelined(ranker: Ranker, settings: OptimiserConfig) -> None:
+    """Refuses what has nothing to send ahead, and what the pipeline's own steps leave out.
 
     Raises:
-        InputError: Tables that are not fused, or are read as sequences.
+        InputError: Tables that are not fused, or are read as sequences; another precision, or clipping.
     """
-    if tables == "adamw":
+    if settings.precision != "32-true":
+        raise InputError(f"optimiser.pipeline is for precision 32-true, got {settings.precision}")
+    if settings.gradient_clip:
+        raise InputError(
+            f"optimiser.pipeline clips no gradients; set optimiser.gradient_clip to 0, it is {settings.gradient_clip}"
+        )
+    if settings.for_tables(ranker.embeddings.layout.parameters if ranker.sparse else 0) == "adamw":
         raise InputError(
             "optimiser.pipeline needs fused tables; set optimiser.tables to rowwise-adagrad, adagrad or sgd"
         )

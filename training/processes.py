@@ -21,7 +21,7 @@ from features.errors import InputError
 PATIENCE = timedelta(minutes=10)
 
 #: what gloo and NCCL say when somebody is gone
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "imed out", "NCCL")
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting", "communicator was aborted")
 
 
 def launched() -> tuple[int, int]:
@@ -54,7 +54,8 @@ def telling_of_lost_ones() -> Iterator[None]:
         if launched()[0] > 1 and any(sign in str(error) for sign in _LOST):
             raise InputError(
                 f"process {os.environ.get('RANK')} lost another process of this run, which ended or was silent for "
-                f"{PATIENCE}; start the run again with --resume to go on from its last checkpoint"
+                f"{PATIENCE} ({' '.join(str(error).split())[:120]}); start the run again with --resume to go on from "
+                "its last checkpoint"
             ) from error
         raise
 

@@ -158,7 +158,7 @@ class RankerTraining(pl.LightningModule):
         super().__init__()
         self.config = config
         self.model = Ranker(config.model, examples.features, examples.vocabularies, backend)
-        self._losses: list[Tensor] = []
+        self._losses: list[tuple[Tensor, Tensor]] = []
         self._scores: list[tuple[Tensor, Tensor]] = []
 
     def on_train_epoch_start(self) -> None:
@@ -169,11 +169,11 @@ class RankerTraining(pl.LightningModule):
     def training_step(self, batch: RankingBatch, _: int) -> Tensor:
         """Mean cross-entropy of the examples in nats, and what their embeddings' lengths cost."""
         loss, mine = self.losses(self.model.inputs(batch.features), batch.labels)
-        self._losses.append(mine)
+        self._losses.append((mine, torch.tensor(float(len(batch.labels)), device=self.device)))
         return loss
 
     def losses(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss to step on, whose mean over processes is that of the whole batch, and this process's cross-entropy.
+        """The loss to step on, whose mean over processes is that of the whole batch, and the cross-entropies' sum.
 
         Args:
             inputs: Of the ranker's network. (B, inputs)
@@ -182,18 +182,18 @@ class RankerTraining(pl.LightningModule):
         n = len(labels)
         each = nn.functional.binary_cross_entropy_with_logits(self.model.score(inputs), labels, reduction="none")
         loss = each.sum() / max(1, n)  # a process's part of a small batch may be empty
-        mine = loss.detach()
         if self.config.embedding_decay:
             embedded = inputs[:, : self.model.embedded_width]
             loss = loss + self.config.embedding_decay * embedded.square().sum() / max(1, n)
-        return loss * processes.weight(n, self.device), mine
+        return loss * processes.weight(n, self.device), each.detach().sum()
 
     def on_train_batch_end(self, *_: object) -> None:
         """Logs the epoch's mean loss; once an epoch, because logging takes as long as a small model's step."""
         if self.trainer.is_last_batch:
-            mean = torch.stack(self._losses).mean()
+            total, count = torch.stack([torch.stack(column) for column in zip(*self._losses, strict=True)]).sum(dim=1)
             several = processes.world_size() > 1
-            self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=1, sync_dist=several)
+            mean = total / count.clamp(min=1)
+            self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=int(count), sync_dist=several)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the scores of the last validation."""

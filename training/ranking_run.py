@@ -181,7 +181,7 @@ def _without_memory(config: RankingConfig, examples: LabelledExamples) -> Ranker
     if config.optimiser.pipeline:
         from training.pipeline import check_pipelined
 
-        check_pipelined(plain, config.optimiser.for_tables(plain.embeddings.layout.parameters if plain.sparse else 0))
+        check_pipelined(plain, config.optimiser)
     return plain
 
 

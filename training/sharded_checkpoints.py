@@ -10,6 +10,7 @@ checkpoints are for going on with a run, and are not part of any artefact.
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,8 +47,8 @@ def save(path: str | Path, state: dict[str, Any], rest: dict[str, Any], plan: st
     if first:
         torch.save({**rest, "lr_schedulers": [_progress(one) for one in rest.get("lr_schedulers", [])]}, part / _REST)
         (part / _PLAN).write_text(plan)
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
+        if path.exists():  # else a kill has left the old one alone, and it stays until the new one is there
+            shutil.rmtree(old, ignore_errors=True)
             path.rename(old)
         part.rename(path)
         shutil.rmtree(old, ignore_errors=True)
@@ -63,12 +64,7 @@ def load(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: The folder is damaged, or belongs to another model.
     """
-    try:
-        dcp.load(state, checkpoint_id=str(path))
-        return torch.load(Path(path) / _REST, map_location="cpu", weights_only=True)
-    except (dcp.api.CheckpointException, OSError, RuntimeError, ValueError, EOFError) as error:
-        cause = " ".join(str(error).split())[:200]
-        raise InputError(f"the checkpoint {path} is damaged or is of another model: {cause}") from error
+    return _read(path, state, no_dist=False)
 
 
 def read_plain(path: str | Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -80,10 +76,22 @@ def read_plain(path: str | Path, weights: Mapping[str, Tensor]) -> dict[str, Any
 
     Returns:
         What else Lightning kept.
+
+    Raises:
+        InputError: The folder is damaged, or belongs to another model.
     """
-    state = {"state_dict": dict(weights)}
-    dcp.load(state, checkpoint_id=str(path), no_dist=True)
-    return torch.load(Path(path) / _REST, map_location="cpu", weights_only=True)
+    return _read(path, {"state_dict": dict(weights)}, no_dist=True)
+
+
+def _read(path: str | Path, state: dict[str, Any], no_dist: bool) -> dict[str, Any]:
+    try:
+        dcp.load(state, checkpoint_id=str(path), no_dist=no_dist)
+        return torch.load(Path(path) / _REST, map_location="cpu", weights_only=True)
+    except (
+        dcp.api.CheckpointException, OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError
+    ) as error:  # fmt: skip
+        cause = " ".join(str(error).split())[:200]
+        raise InputError(f"the checkpoint {path} is damaged or is of another model: {cause}") from error
 
 
 def fill(sharded: Mapping[str, Any], whole: Mapping[str, Tensor]) -> None:

@@ -172,6 +172,12 @@ class TorchRecStrategy(DDPStrategy):
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Nothing: `load_checkpoint` has done it."""
 
+    def teardown(self) -> None:
+        """Ends; where sharding failed there are tables without memory yet, which cannot be moved to the host."""
+        if any(weight.device.type == "meta" for weight in self.lightning_module.parameters()):
+            self._lightning_module = None
+        super().teardown()
+
     def remove_checkpoint(self, filepath: Any) -> None:
         """Removes a checkpoint's folder."""
         if self.is_global_zero:

@@ -86,7 +86,7 @@ def make_plan(
         if topology.world_size > 1 and dist.is_initialized():
             return planner.collective_plan(module, sharders(), dist.group.WORLD)
         return planner.plan(module, sharders())
-    except PlannerError as error:
+    except (PlannerError, RuntimeError) as error:  # the latter where a device offers no such sharding at all
         weights = sum(config.num_embeddings * config.embedding_dim * 4 for config in tables)
         device = topology.devices[0].storage
         raise InputError(
@@ -119,7 +119,9 @@ def free_memory() -> int:
     free = int(facts["MemAvailable"].split()[0]) * 1024
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        free = min(free, max(0, int(limit.read_text()) - int(used.read_text())))
+        statistics = dict(line.split() for line in Path("/sys/fs/cgroup/memory.stat").read_text().splitlines())
+        kept = int(used.read_text()) - int(statistics.get("inactive_file", 0))  # a cache of files gives way
+        free = min(free, max(0, int(limit.read_text()) - kept))
     return free
 
 

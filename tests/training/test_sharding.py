@@ -55,6 +55,7 @@ def test_the_pipeline_trains_every_batch_once(folder: Path, world: int) -> None:
 def test_a_ranker_is_as_good_on_two_processes(folder: Path) -> None:
     one, two = _found(folder, "ranker", 1), _found(folder, "ranker", 2)
     assert two["steps"] == one["steps"]
+    torch.testing.assert_close(torch.tensor(two["losses"]), torch.tensor(one["losses"]), rtol=1e-4, atol=0)
     assert two["auc"] == pytest.approx(one["auc"], abs=1e-5)
 
 

@@ -54,7 +54,7 @@ def test_seeds_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
         (["--from", "x"], "--from is for retrievers"),
         (["--set", "optimiser.pipeline=true"], "optimiser.pipeline needs fused tables"),
         (["--set", "labels.column=stars"], "labels.column 'stars' is none of the columns"),
-        (["--set", "data.settings.seed=1", "--into"], "has other values of"),
+        (["--set", "data.settings.seed=1", "--into"], "was made from other data"),
         (["--set", "split.settings.seed=1", "--into"], "under another split"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -58,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains once a seed and prints the figures."""
     if arguments.seeds < 1:
         raise InputError(f"--seeds is at least 1, got {arguments.seeds}")
+    if arguments.seeds > 1 and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("--seeds is for one process, which trains them in turn; of several, each seed is a run")
     if arguments.no_mlflow and arguments.register:
         raise InputError("--register needs MLflow; leave out --no-mlflow")
     if arguments.resume and arguments.run_dir is not None and arguments.config is None:

@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
 
     from training import processes
+    from training.data import prepare
     from training.ranking_run import prepare_labelled
 
     def say(line: str) -> None:
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr, flush=True)
 
     say(f"reading {first.data.name}")
-    prepared = prepare_labelled(first)
+    # for a bundle the split must be the bundle's, whose data holds what is no example, too
+    prepared = prepare(first) if arguments.into else prepare_labelled(first)
     source = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
     place = arguments.run_dir or Path("runs") / f"ranker-{source}-{first.split.name}-{first.model.embeddings.kind}"
     results = []
@@ -76,7 +78,7 @@ def _once(
     from training.config import flat
     from training.data import describe
     from training.ranking_run import check_usable, train_ranker
-    from training.run_folder import open_folder
+    from training.run_folder import open_folder, save_state
     from training.tracking import TrackedRun, git_sha
 
     if not processes.is_first():
@@ -84,12 +86,14 @@ def _once(
     base = _base(arguments, prepared) if arguments.into else None  # before anything is written
     check_usable(config, prepared)
     facts = describe(prepared.dataset, prepared.split)
-    open_folder(folder, config, facts, arguments.resume)
+    resume = arguments.resume and (arguments.seeds == 1 or folder.exists())  # of several seeds, some have not begun
+    state = open_folder(folder, config, facts, resume)
     experiment = arguments.experiment or "ranker"
     tracked = None
     if not arguments.no_mlflow:
         name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
-        tracked = TrackedRun(experiment, name, None, arguments.tracking_uri)
+        tracked = TrackedRun(experiment, name, state["run_id"], arguments.tracking_uri)
+        save_state(folder, {**state, "run_id": tracked.id})
         tracked.parameters(flat(config))
         tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
     with tracked or contextlib.nullcontext():
@@ -98,7 +102,7 @@ def _once(
             if tracked is not None:
                 tracked.metrics(figures, step=epoch)
 
-        result = train_ranker(config, prepared, folder / "checkpoints", resume=arguments.resume, report=report, say=say)
+        result = train_ranker(config, prepared, folder / "checkpoints", resume=resume, report=report, say=say)
         figures = dict(result.figures)
         if base is not None:
             say("adding the ranker to the bundle and measuring the lists that it re-ranks")
@@ -120,28 +124,37 @@ def _once(
 
 
 def _base(arguments: argparse.Namespace, prepared: Prepared) -> Path:
-    """The folder of the bundle that gets the ranker, which must have been trained on the same data.
+    """The folder of the bundle that gets the ranker, which must have been trained on the same data and split.
 
     Raises:
-        InputError: No such bundle, or one whose ids, values or split are others.
+        InputError: No such bundle, or one of other data, another split, or whose features are seen otherwise.
     """
-    from serving.manifest import Manifest
+    from serving.bundle import Bundle
     from serving.resolve import resolve
 
     folder = resolve(arguments.into, arguments.tracking_uri).folder
-    manifest = Manifest.read(folder)
-    same_data = manifest.data.get("sha256") == prepared.dataset.sha256
-    if same_data and manifest.split.get("sha256") != prepared.split.sha256 and not manifest.refitted:
+    bundle = Bundle.load(folder)
+    manifest = bundle.manifest
+    if manifest.data.get("sha256") != prepared.dataset.sha256:
+        raise InputError(
+            f"the bundle {arguments.into} was made from other data ({manifest.data.get('name')}); train the ranker on "
+            "the data that the bundle was trained with"
+        )
+    if manifest.split.get("sha256") != prepared.split.sha256:
         raise InputError(
             f"the bundle {arguments.into} was trained under another split of this data, so what is for test here "
             "may have been for training there; give the ranker the same --split, and settings"
         )
-    mine = {prepared.items.name: prepared.items, **prepared.vocabularies}
     for name, digest in manifest.vocabularies.items():
-        if name in mine and mine[name].sha256 != digest:
+        if name in prepared.vocabularies and prepared.vocabularies[name].sha256 != digest:
+            raise InputError(f"the bundle {arguments.into} knows other values of {name!r} than its training part has")
+    mine = {**prepared.user_encoder.statistics, **prepared.item_encoder.statistics}
+    theirs = {**bundle.known.encoder.statistics, **bundle.item_encoder.statistics}
+    for name, scale in mine.items():
+        if tuple(theirs[name]) != tuple(scale):
             raise InputError(
-                f"the bundle {arguments.into} has other values of {name!r} than this data; train the ranker on the "
-                "data that the bundle was trained with"
+                f"the bundle {arguments.into} scales {name!r} by the mean and deviation {tuple(theirs[name])}, and "
+                f"this training part by {tuple(scale)}"
             )
     return folder
 

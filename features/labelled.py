@@ -43,6 +43,8 @@ class LabelRule:
     def __post_init__(self) -> None:
         if self.column and not self.at_most < self.at_least:
             raise InputError(f"labels.at_most {self.at_most} is not below labels.at_least {self.at_least}")
+        if not self.column and (self.at_least, self.at_most) != (1.0, 0.0):
+            raise InputError("labels.at_least and labels.at_most are for a label column; set labels.column, too")
         if self.negatives < 1:
             raise InputError(f"labels.negatives is at least 1, got {self.negatives}")
 

@@ -182,6 +182,7 @@ def _told(message: str) -> str:
     if wrong:
         name, kind, value = wrong.groups()
         kind = re.sub(r"<class '(\w+)'>|typing\.", r"\1", kind)
+        kind = re.sub(r"Literal\[(.*)\]", lambda found: f"one of {found[1]}".replace("'", ""), kind)
         return f"the setting {name!r} is {kind}, got {value!r}"
     return f"configuration: {message}"
 

@@ -58,17 +58,30 @@ class Layout:
         for feature, width in plan.widths.items():
             identity = identity_of.get(feature, feature)
             if identity not in sizes:
-                raise InputError(f"embeddings.widths names {feature!r}, which is no embedded feature of this model")
+                raise InputError(
+                    f"model.embeddings.widths names {feature!r}, which is no embedded feature of this model"
+                )
             if plan.width_of(identity) != width:
                 raise InputError(
-                    f"embeddings.widths.{feature} is {width}, but {feature!r} has the vectors of {identity!r}, whose "
-                    f"width is {plan.width_of(identity)}"
+                    f"model.embeddings.widths.{feature} is {width}, but {feature!r} has the vectors of {identity!r}, "
+                    f"whose width is {plan.width_of(identity)}"
                 )
         weights = {identity: (size + 1) * plan.width_of(identity) for identity, size in sizes.items()}
         collisionless = sum(weights.values())
         share = plan.parameters(collisionless) / max(1, collisionless)
         if plan.kind == "multiplexed":
-            rows = max(1, round(plan.parameters(collisionless) / plan.row_width / plan.tables))
+            asked = sum(plan.lookups_of(one) for one in sizes)
+            if plan.tables > asked:
+                raise InputError(
+                    f"model.embeddings.tables is {plan.tables}, and this model has only {asked} look-ups to divide "
+                    "over them"
+                )
+            rows = round(plan.parameters(collisionless) / plan.row_width / plan.tables)
+            if not 0 < rows < 1 << 31:
+                raise InputError(
+                    f"model.embeddings.budget {plan.budget!r} makes {rows:,} rows of {4 * plan.row_width} bytes a "
+                    "table; there must be one, and at most 2,147,483,647"
+                )
             turn = itertools.cycle(range(plan.tables))
             table_of = {one: tuple(itertools.islice(turn, plan.lookups_of(one))) for one in sizes}
             names = ["unified"] if plan.tables == 1 else [f"unified_{n}" for n in range(plan.tables)]

@@ -61,22 +61,24 @@ class EmbeddingPlan:
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
-            raise InputError(f"embeddings.kind is {self.kind!r}, not one of {', '.join(KINDS)}")
+            raise InputError(f"model.embeddings.kind is {self.kind!r}, not one of {', '.join(KINDS)}")
         for name in ("width", "lookups", "tables"):
             if getattr(self, name) < 1:
-                raise InputError(f"embeddings.{name} is at least 1, got {getattr(self, name)}")
+                raise InputError(f"model.embeddings.{name} is at least 1, got {getattr(self, name)}")
         if self.kind != "collisionless" and self.width % self.lookups:
-            raise InputError(f"embeddings.width {self.width} is not a multiple of embeddings.lookups {self.lookups}")
+            raise InputError(
+                f"model.embeddings.width {self.width} is not a multiple of model.embeddings.lookups {self.lookups}"
+            )
         for feature, width in self.widths.items():
             if width < 1 or width % self.row_width:
                 raise InputError(
-                    f"embeddings.widths.{feature} is {width}, not a multiple of the rows' width {self.row_width} "
-                    "(embeddings.width / embeddings.lookups)"
+                    f"model.embeddings.widths.{feature} is {width}, not a multiple of the rows' width {self.row_width} "
+                    "(model.embeddings.width / model.embeddings.lookups)"
                 )
         if not 0 <= self.unknown_rate < 1:
-            raise InputError(f"embeddings.unknown_rate is in [0, 1), got {self.unknown_rate}")
+            raise InputError(f"model.embeddings.unknown_rate is in [0, 1), got {self.unknown_rate}")
         if not self.initial_range > 0:
-            raise InputError(f"embeddings.initial_range is a positive number, got {self.initial_range}")
+            raise InputError(f"model.embeddings.initial_range is a positive number, got {self.initial_range}")
         self.parameters(1)
 
     @property
@@ -106,7 +108,10 @@ class EmbeddingPlan:
         else:
             weights = self.budget * collisionless
         if not 0 < weights < float("inf"):
-            raise InputError(f'embeddings.budget is a positive number or a size such as "1.6MB", got {self.budget!r}')
+            raise InputError(
+                f'model.embeddings.budget is a positive number, or a size such as "1.6MB" (B, kB, MB, GB or TB), '
+                f"got {self.budget!r}"
+            )
         return weights
 
 

@@ -53,6 +53,7 @@ def test_seeds_are_averaged(tmp_path: Path, capsys: pytest.CaptureFixture) -> No
         (["--refit"], "--refit is for retrievers"),
         (["--from", "x"], "--from is for retrievers"),
         (["--set", "optimiser.pipeline=true"], "optimiser.pipeline needs fused tables"),
+        (["--set", "labels.at_least=4"], "set labels.column, too"),
         (["--set", "labels.column=stars"], "labels.column 'stars' is none of the columns"),
         (["--set", "data.settings.seed=1", "--into"], "was made from other data"),
         (["--set", "split.settings.seed=1", "--into"], "under another split"),
@@ -66,6 +67,14 @@ def test_wrong_input_is_one_line_and_leaves_nothing(
     errors = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(errors) == 1 and message in errors[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_the_bundle_of_the_run_folder_itself_is_not_lost(bundle: Path, capsys: pytest.CaptureFixture) -> None:
+    assert _train("--into", str(bundle), "--run-dir", str(bundle.parent)) == 2
+    assert "holds the bundle that is to carry the ranker" in capsys.readouterr().err
+    assert Manifest.read(bundle).kind == "retriever"
+    assert _train("--resume", "--run-dir", str(bundle.parent)) == 2
+    assert "trains a two-tower, not a ranker" in capsys.readouterr().err
 
 
 def test_what_is_for_rankers_alone_is_refused_elsewhere(capsys: pytest.CaptureFixture) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -68,3 +72,37 @@ def configuration(arguments: argparse.Namespace, kind: type | None = None, **giv
         split__name=arguments.split,
         **given,
     )
+
+
+def print_configuration(config: Any) -> int:
+    """All settings as YAML, and the exit status."""
+    import yaml
+
+    from training.config import as_dict
+
+    print(yaml.safe_dump(as_dict(config), sort_keys=False), end="")
+    return 0
+
+
+def say(line: str) -> None:
+    """Tells people what is going on; of several processes, the first talks."""
+    from training import processes
+
+    if processes.is_first():
+        print(line, file=sys.stderr, flush=True)
+
+
+def runs_of(arguments: argparse.Namespace, first: Any, name: str) -> Iterator[tuple[Any, Path, bool]]:
+    """Each seed's run: its configuration, its folder, and whether it goes on; of several seeds, some have not begun.
+
+    Args:
+        arguments: Of `recsys train`.
+        first: The configuration with the first seed.
+        name: Of the default folder, with "{data}" for the data's name.
+    """
+    data = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
+    place = arguments.run_dir or Path("runs") / name.format(data=data)
+    for seed in range(first.seed, first.seed + arguments.seeds):
+        folder = place / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else place
+        resume = arguments.resume and (arguments.seeds == 1 or folder.exists())
+        yield dataclasses.replace(first, seed=seed), folder, resume

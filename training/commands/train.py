@@ -7,12 +7,19 @@ import dataclasses
 import json
 import os
 import statistics
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import InputError
-from training.commands.options import configuration, data_arguments, json_argument, tracking_argument
+from training.commands.options import (
+    configuration,
+    data_arguments,
+    json_argument,
+    print_configuration,
+    runs_of,
+    say,
+    tracking_argument,
+)
 
 if TYPE_CHECKING:
     from training.runs import RunResult
@@ -66,6 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.run_dir is not None and arguments.config is None:
         saved = arguments.run_dir / "config.yaml"
         arguments.config = saved if saved.is_file() else None
+        trained = "ranker" if saved.is_file() and "\nlabels:" in saved.read_text(encoding="utf-8") else "two-tower"
+        if saved.is_file() and trained != arguments.model:
+            raise InputError(f"the run in {arguments.run_dir} trains a {trained}, not a {arguments.model}")
     if arguments.model == "ranker":
         from training.commands import train_ranker
 
@@ -77,12 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     if start is not None:
         first = dataclasses.replace(first, model=start.agreed(first.model))
     if arguments.print_config:
-        import yaml
-
-        from training.config import as_dict
-
-        print(yaml.safe_dump(as_dict(first), sort_keys=False), end="")
-        return 0
+        return print_configuration(first)
 
     from training import processes
     from training.data import prepare
@@ -90,23 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
     from training.runs import RunOptions
     from training.runs import run as train
 
-    def say(line: str) -> None:
-        if processes.is_first():
-            print(line, file=sys.stderr, flush=True)
-
     say(f"reading {first.data.name}")
     prepared = prepare(first)
-    source = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
     kind = first.model.embeddings.kind if start is None else f"{first.model.embeddings.kind}-continued"
-    place = arguments.run_dir or Path("runs") / f"{source}-{first.split.name}-{kind}"
     results = []
-    for seed in range(first.seed, first.seed + arguments.seeds):
-        config = dataclasses.replace(first, seed=seed)
-        folder = place / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else place
+    for config, folder, resume in runs_of(arguments, first, f"{{data}}-{first.split.name}-{kind}"):
         options = RunOptions(
             folder=folder,
-            # of several seeds, some may not have begun
-            resume=arguments.resume and (arguments.seeds == 1 or folder.exists()),
+            resume=resume,
             refit=arguments.refit,
             register=arguments.register,
             experiment=arguments.experiment or "two-tower",
@@ -172,6 +168,7 @@ def _told(results: list[RunResult]) -> str:
         lines.append(
             f"seed {figures['seed']}: HR@10 {figures['hr@10']:.4f}  NDCG@10 {figures['ndcg@10']:.4f}  "
             f"best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s  bundle {result.bundle}"
+            + (f"  registered as version {result.version}" if result.version is not None else "")
         )
         if "from" in figures:
             lines.append(f"seed {figures['seed']}: {retention.told(figures)}")

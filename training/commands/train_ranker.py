@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import shutil
 import statistics
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
-from training.commands.options import configuration
+from training.commands.options import configuration, print_configuration, runs_of, say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from features.prepared import Prepared
     from recsys.ranking import Ranker
     from training.ranking import RankingConfig
@@ -40,30 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--into takes one ranker, so --seeds is 1, got {arguments.seeds}")
     first = configuration(arguments, RankingConfig, seed=arguments.seed)
     if arguments.print_config:
-        import yaml
-
-        from training.config import as_dict
-
-        print(yaml.safe_dump(as_dict(first), sort_keys=False), end="")
-        return 0
+        return print_configuration(first)
 
     from training import processes
     from training.data import prepare
     from training.ranking_run import prepare_labelled
 
-    def say(line: str) -> None:
-        if processes.is_first():
-            print(line, file=sys.stderr, flush=True)
-
     say(f"reading {first.data.name}")
     # for a bundle the split must be the bundle's, whose data holds what is no example, too
     prepared = prepare(first) if arguments.into else prepare_labelled(first)
-    source = "-".join(dict.fromkeys(filter(None, (first.data.name, Path(first.data.root).stem))))
-    place = arguments.run_dir or Path("runs") / f"ranker-{source}-{first.split.name}-{first.model.embeddings.kind}"
-    results = []
-    for seed in range(first.seed, first.seed + arguments.seeds):
-        folder = place / f"s{seed}" if arguments.seeds > 1 or arguments.run_dir is None else place
-        results.append(_once(dataclasses.replace(first, seed=seed), folder, prepared, arguments, say))
+    name = f"ranker-{{data}}-{first.split.name}-{first.model.embeddings.kind}"
+    runs = runs_of(arguments, first, name)
+    results = [_once(config, folder, resume, prepared, arguments) for config, folder, resume in runs]
     processes.leave()
     if processes.is_first():
         print(json.dumps(_summary(results)) if arguments.json else "\n".join(_told(one) for one in results))
@@ -71,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _once(
-    config: RankingConfig, folder: Path, prepared: Prepared, arguments: argparse.Namespace, say: Callable[[str], None]
+    config: RankingConfig, folder: Path, resume: bool, prepared: Prepared, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """One seed: the folder, the fit, the bundle, MLflow."""
     from training import processes
@@ -82,11 +66,12 @@ def _once(
     from training.tracking import TrackedRun, git_sha
 
     if not processes.is_first():
-        return train_ranker(config, prepared, folder / "checkpoints", resume=arguments.resume, progress=False).figures
+        return train_ranker(config, prepared, folder / "checkpoints", resume=resume, progress=False).figures
     base = _base(arguments, prepared) if arguments.into else None  # before anything is written
+    if base is not None and base.resolve().is_relative_to(folder.resolve()):
+        raise InputError(f"the run folder {folder} holds the bundle that is to carry the ranker; name another")
     check_usable(config, prepared)
     facts = describe(prepared.dataset, prepared.split)
-    resume = arguments.resume and (arguments.seeds == 1 or folder.exists())  # of several seeds, some have not begun
     state = open_folder(folder, config, facts, resume)
     experiment = arguments.experiment or "ranker"
     tracked = None
@@ -192,4 +177,5 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 def _told(figures: dict[str, Any]) -> str:
     shown = "  ".join(f"{name} {figures[name]:.4f}" for name in FIGURES if name in figures)
     bundle = f"  bundle {figures['bundle']}" if "bundle" in figures else ""
+    bundle += f"  registered as version {figures['version']}" if "version" in figures else ""
     return f"seed {figures['seed']}: {shown}  best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s{bundle}"

@@ -133,7 +133,7 @@ def test_the_budget_is_kept() -> None:
 
 @pytest.mark.parametrize("budget", ["lots", "1.6 Mb", "-3MB", "0MB", 0.0, -1.0, float("nan")])
 def test_a_budget_that_is_none_is_refused(budget: float | str) -> None:
-    with pytest.raises(InputError, match=r"embeddings\.budget is a positive number or a size"):
+    with pytest.raises(InputError, match=r"model\.embeddings\.budget is a positive number, or a size"):
         EmbeddingPlan(budget=budget)
 
 
@@ -187,8 +187,11 @@ def test_look_ups_go_round_robin_over_the_back_end_tables() -> None:
         ({"widths": {"colour": 12}}, "widths names 'colour', which is no embedded feature"),
         ({"widths": {"history": 12}}, "widths.history is 12, but 'history' has the vectors of 'item_id'"),
         ({"kind": "hash"}, "embeddings.kind is 'hash', not one of collisionless, hashed, multiplexed"),
-        ({"lookups": 3}, "width 8 is not a multiple of embeddings.lookups 3"),
+        ({"lookups": 3}, "width 8 is not a multiple of model.embeddings.lookups 3"),
         ({"tables": 0}, "embeddings.tables is at least 1, got 0"),
+        ({"tables": 7}, "model.embeddings.tables is 7, and this model has only 4 look-ups"),
+        ({"budget": "1B"}, "model.embeddings.budget '1B' makes 0 rows of 16 bytes a table"),
+        ({"budget": "900TB"}, "at most 2,147,483,647"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(settings: dict, message: str) -> None:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -37,6 +37,13 @@ class Outcome:
     best_epoch: int
     value: float
 
+    def of(self, plain: M) -> Fitted[M]:
+        """Puts the weights into a model for plain torch, which may have no memory yet."""
+        if processes.rank():
+            return Fitted(None, self.best_epoch, self.value)
+        plain.load_state_dict(self.weights, assign=True)
+        return Fitted(plain.eval(), self.best_epoch, self.value)
+
 
 class _AtomicCheckpoints(TorchCheckpointIO):
     """Writes a checkpoint beside the one it replaces, then renames: a kill leaves the old one or the new one."""
@@ -45,6 +52,36 @@ class _AtomicCheckpoints(TorchCheckpointIO):
         part = Path(f"{path}.part")
         super().save_checkpoint(checkpoint, part, storage_options)
         part.replace(path)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[M]):
+    """A fitted model.
+
+    Args:
+        model: With the weights of the best epoch, for plain torch, in evaluation mode; None on processes other than
+            the first.
+        best_epoch: Counted from 1.
+        validation: The best epoch's validation figure; NaN where there was no validation.
+    """
+
+    model: M | None
+    best_epoch: int
+    validation: float
+
+
+class FitOptions(TypedDict, total=False):
+    """What every fit can be asked for; `fit_module` says what each means."""
+
+    initial: Mapping[str, Tensor] | None
+    resume: bool
+    report: Callable[[dict[str, float], int], None]
+    say: Callable[[str], None]
+    callbacks: Sequence[Callback]
+    progress: bool
 
 
 def fit_module(

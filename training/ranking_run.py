@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import polars as pl
 import torch
-from pytorch_lightning.callbacks import Callback
-from torch import Tensor
 
 from features.dataset import Dataset
 from features.errors import InputError
@@ -22,9 +19,8 @@ from features.prepared import Prepared
 from features.splits import TEST, TRAIN, VALIDATION
 from recsys.auc import log_loss, roc_auc
 from recsys.ranking import Ranker
-from training import processes
 from training.data import load, split
-from training.fit import fit_module
+from training.fit import FitOptions, Fitted, fit_module
 from training.ranking import MONITOR, PartBatches, RankerTraining, RankingConfig, RankingData
 
 
@@ -42,48 +38,22 @@ class RankerResult:
     model: Ranker | None
 
 
-@dataclass(frozen=True)
-class FittedRanker:
-    """A fitted ranker.
-
-    Args:
-        model: With the weights of the best epoch, for plain torch, in evaluation mode; None on processes other than
-            the first.
-        best_epoch: Counted from 1.
-        validation: The best epoch's validation AUC; NaN where there was no validation.
-    """
-
-    model: Ranker | None
-    best_epoch: int
-    validation: float
-
-
 def fit_ranker(
     config: RankingConfig,
     examples: LabelledExamples,
     folder: Path,
     *,
-    initial: Mapping[str, Tensor] | None = None,
-    resume: bool = False,
     epochs: int | None = None,
-    report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
-    say: Callable[[str], None] = lambda line: None,
-    callbacks: Sequence[Callback] = (),
-    progress: bool = True,
-) -> FittedRanker:
+    **options: Unpack[FitOptions],
+) -> Fitted[Ranker]:
     """Fits a ranker; the test part is not read.
 
     Args:
         config: The run's configuration.
         examples: What it learns from.
         folder: Where checkpoints go.
-        initial: Weights to begin with; None for random ones.
-        resume: Go on from the folder's last checkpoint where there is one. The result is that of an undisturbed run.
         epochs: Fit exactly so many epochs and validate nothing: how a model is refitted on all data.
-        report: Called after each epoch with its metrics and its number, from 1.
-        say: Called with a line about the sharding plan.
-        callbacks: Lightning's, of one's own.
-        progress: Show a progress bar where standard error is a terminal.
+        options: initial, resume, report, say, callbacks and progress, as `training.fit.fit_module` takes them.
 
     Raises:
         InputError: A part without both labels, or settings that cannot be used.
@@ -98,7 +68,7 @@ def fit_ranker(
 
         kinds, hashing = (PipelinedRankerTraining, PipelinedRankingData), {"ranker": plain.train()}
     torch.manual_seed(config.seed)
-    outcome = fit_module(
+    return fit_module(
         kinds[0](config, examples, config.optimiser.lookups_by(parameters)),
         kinds[1](examples, config, **hashing),
         config.optimiser,
@@ -107,29 +77,16 @@ def fit_ranker(
         monitor=MONITOR if epochs is None else None,
         batch_size=config.batch_size,
         seed=config.seed,
-        initial=initial,
-        resume=resume,
         epochs=epochs,
-        report=report,
-        say=say,
-        callbacks=callbacks,
-        progress=progress,
-    )
-    if processes.rank():
-        return FittedRanker(None, outcome.best_epoch, outcome.value)
-    plain.load_state_dict(outcome.weights, assign=True)
-    return FittedRanker(plain.eval(), outcome.best_epoch, outcome.value)
+        **options,
+    ).of(plain)
 
 
 def train_ranker(
     config: RankingConfig,
     data: Prepared | LabelledExamples | None,
     folder: Path,
-    *,
-    resume: bool = False,
-    report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None,
-    say: Callable[[str], None] = lambda line: None,
-    progress: bool = True,
+    **options: Unpack[FitOptions],
 ) -> RankerResult:
     """Fits a ranker and measures it: the epoch is chosen on validation, and test is read once.
 
@@ -137,10 +94,7 @@ def train_ranker(
         config: All that figures depend on.
         data: What to train on; the configured data where not given.
         folder: Where checkpoints go.
-        resume: Go on from the folder's last checkpoint where there is one.
-        report: Called after each epoch with its metrics and its number, from 1.
-        say: Called with a line about the sharding plan.
-        progress: Show a progress bar where standard error is a terminal.
+        options: As `fit_ranker`.
 
     Raises:
         InputError: Data or settings that cannot be used.
@@ -149,7 +103,7 @@ def train_ranker(
     data = prepare_labelled(config) if data is None else data
     examples = data if isinstance(data, LabelledExamples) else LabelledExamples.of_prepared(data, config.labels)
     check_both_labels(examples)
-    fitted = fit_ranker(config, examples, folder, resume=resume, report=report, say=say, progress=progress)
+    fitted = fit_ranker(config, examples, folder, **options)
     model, figures = fitted.model, {"model": "ranker", "seed": config.seed, "examples": len(examples)}
     if isinstance(data, Prepared):
         dataset, split = data.dataset, data.split

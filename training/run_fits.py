@@ -15,7 +15,8 @@ from features.splits import TRAIN
 from recsys.two_tower import TwoTower
 from training import processes
 from training.config import TrainConfig
-from training.two_tower_fit import Fitted, check_usable, fit
+from training.fit import Fitted
+from training.two_tower_fit import check_usable, fit
 
 if TYPE_CHECKING:
     from training.runs import RunOptions

@@ -18,12 +18,12 @@ from training import processes
 from training.config import TrainConfig, flat
 from training.data import describe, prepare
 from training.evaluation import METRICS, evaluate_baselines
+from training.fit import Fitted
 from training.release import load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
 from training.run_folder import open_folder, save_state
 from training.tracking import TrackedRun, git_sha, library_versions
-from training.two_tower_fit import Fitted
 
 if TYPE_CHECKING:
     from training.warm_start import WarmStart

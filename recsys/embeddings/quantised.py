@@ -10,13 +10,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from features.batches import Jagged
 from features.errors import InputError
 from recsys.embeddings.layout import TableShape
 from recsys.embeddings.lookups import Embeddings
@@ -80,34 +79,13 @@ class QuantisedTables(PlainTables):
         for shape in shapes:
             self._tables_like(shape)[shape.name] = QuantisedTable(shape.rows, shape.width, precision)
 
-    def _tables_like(self, shape: TableShape) -> nn.ModuleDict:
-        return self.sequence.embeddings if shape.sequence else self.pooled.embedding_bags
+    def _rows(self, table: QuantisedTable, values: Tensor) -> Tensor:
+        return table(values)
 
-    def forward(self, bags: Mapping[str, Jagged]) -> dict[str, Tensor]:
-        """Looks up bags of table rows: see `PlainTables.forward`."""
-        found: dict[str, Tensor] = {}
-        for shape in self.shapes:
-            names = [name for name in shape.bags if name in bags]
-            if not names:
-                continue
-            table = self._tables_like(shape)[shape.name]
-            values = torch.cat([bags[name].values for name in names])
-            if shape.sequence:
-                out, sizes = table(values), [len(bags[name].values) for name in names]
-            else:
-                ends = torch.cat([bags[name].lengths for name in names]).cumsum(0)
-                # more look-ups than rows: then it is less to restore the whole table
-                few = len(values) < len(table)
-                out = nn.functional.embedding_bag(
-                    torch.arange(len(values), device=values.device) if few else values,
-                    table(values) if few else table(),
-                    torch.cat([ends.new_zeros(1), ends]),
-                    mode="sum",
-                    include_last_offset=True,
-                )  # (len(names) * B, width)
-                sizes = [len(bags[name]) for name in names]
-            found.update(zip(names, out.split(sizes), strict=True))
-        return found
+    def _to_sum(self, table: QuantisedTable, values: Tensor) -> tuple[Tensor, Tensor]:
+        # more look-ups than rows: then it is less to restore the whole table
+        few = len(values) < len(table)
+        return (torch.arange(len(values), device=values.device), table(values)) if few else (values, table())
 
 
 def make_room(model: nn.Module, precision: Precision) -> None:

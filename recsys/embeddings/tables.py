@@ -64,14 +64,14 @@ class PlainTables(nn.Module):
                 continue
             # one kernel call a table: the bags of all its look-ups, end to end
             values = torch.cat([bags[name].values for name in names])
+            table = self._tables_like(shape)[shape.name]
             if shape.sequence:
-                out = nn.functional.embedding(values, self.sequence.embeddings[shape.name].weight)  # (sum of T, width)
+                out = self._rows(table, values)  # (sum of T, width)
                 sizes = [len(bags[name].values) for name in names]
             else:
                 ends = torch.cat([bags[name].lengths for name in names]).cumsum(0)
                 out = nn.functional.embedding_bag(
-                    values,
-                    self.pooled.embedding_bags[shape.name].weight,
+                    *self._to_sum(table, values),
                     torch.cat([ends.new_zeros(1), ends]),
                     mode="sum",
                     include_last_offset=True,
@@ -79,6 +79,17 @@ class PlainTables(nn.Module):
                 sizes = [len(bags[name]) for name in names]
             found.update(zip(names, out.split(sizes), strict=True))
         return found
+
+    def _tables_like(self, shape: TableShape) -> nn.ModuleDict:
+        return self.sequence.embeddings if shape.sequence else self.pooled.embedding_bags
+
+    def _rows(self, table: nn.Module, values: Tensor) -> Tensor:
+        """The rows of a table. (T,) -> (T, width)"""
+        return nn.functional.embedding(values, table.weight)
+
+    def _to_sum(self, table: nn.Module, values: Tensor) -> tuple[Tensor, Tensor]:
+        """What to sum: places, and the vectors at those places. (T,) -> (T,), (any, width)"""
+        return values, table.weight
 
     def matrix(self, bags: Mapping[str, Jagged]) -> Tensor:
         """Pooled look-ups side by side, in the order given. (B rows each) -> (B, sum of widths)"""

@@ -117,13 +117,12 @@ def train_ranker(
     return RankerResult(figures | {"seconds": time.perf_counter() - began}, model)
 
 
-def check_usable(config: RankingConfig, data: Prepared | LabelledExamples) -> None:
+def check_usable(config: RankingConfig, examples: LabelledExamples) -> None:
     """Finds out, before anything is written, what training would stumble over.
 
     Raises:
         InputError: A part without both labels, or a model that cannot be made or not be trained so.
     """
-    examples = data if isinstance(data, LabelledExamples) else LabelledExamples.of_prepared(data, config.labels)
     check_both_labels(examples)
     _without_memory(config, examples)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: what a table shows of a run, and a summary of several averages
 FIGURES = ("auc", "logloss", "validation_auc", "retrieved_ndcg@10", "reranked_ndcg@10", "reranked_hr@10")
 
+#: facts of the data that go with every figure
+_OF_THE_DATA = ("dataset", "dataset_hash", "split", "split_hash")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains once a seed and prints the figures."""
@@ -58,6 +61,7 @@ def _once(
     config: RankingConfig, folder: Path, resume: bool, prepared: Prepared, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """One seed: the folder, the fit, the bundle, MLflow."""
+    from features.labelled import LabelledExamples
     from training import processes
     from training.config import flat
     from training.data import describe
@@ -65,12 +69,13 @@ def _once(
     from training.run_folder import open_folder, save_state
     from training.tracking import TrackedRun, git_sha
 
+    examples = LabelledExamples.of_prepared(prepared, config.labels)
     if not processes.is_first():
-        return train_ranker(config, prepared, folder / "checkpoints", resume=resume, progress=False).figures
+        return train_ranker(config, examples, folder / "checkpoints", resume=resume, progress=False).figures
     base = _base(arguments, prepared) if arguments.into else None  # before anything is written
     if base is not None and base.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"the run folder {folder} holds the bundle that is to carry the ranker; name another")
-    check_usable(config, prepared)
+    check_usable(config, examples)
     facts = describe(prepared.dataset, prepared.split)
     state = open_folder(folder, config, facts, resume)
     experiment = arguments.experiment or "ranker"
@@ -87,8 +92,8 @@ def _once(
             if tracked is not None:
                 tracked.metrics(figures, step=epoch)
 
-        result = train_ranker(config, prepared, folder / "checkpoints", resume=resume, report=report, say=say)
-        figures = dict(result.figures)
+        result = train_ranker(config, examples, folder / "checkpoints", resume=resume, report=report, say=say)
+        figures = {**result.figures, **{name: facts[name] for name in _OF_THE_DATA}}
         if base is not None:
             say("adding the ranker to the bundle and measuring the lists that it re-ranks")
             figures |= _into(base, folder / "bundle", result.model, prepared)

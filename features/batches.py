@@ -97,6 +97,19 @@ class TrainingBatch(_Movable):
 
 
 @dataclass
+class NextItemBatch(_Movable):
+    """Windows of histories: after each item of a window, the one that came next is to be found.
+
+    Args:
+        users: The B users' features. Their history is the window: B rows, T values, oldest first.
+        targets: The item row that came after each of them. (T,)
+    """
+
+    users: FeatureBatch
+    targets: Tensor
+
+
+@dataclass
 class RankingBatch(_Movable):
     """Examples that were taken or not.
 

@@ -103,7 +103,7 @@ class ItemIndex:
         index.add(vectors)
         built = cls(index, config, 1.0, 0.0, precision)
         built.max_norm = max(
-            float(np.linalg.norm(built._stored(start), axis=1).max()) for start in range(0, len(built), _DECODED)
+            float(np.linalg.norm(built.stored(start), axis=1).max()) for start in range(0, len(built), _DECODED)
         )
         built.recall = built._measured_recall(vectors, queries)
         return built
@@ -149,7 +149,7 @@ class ItemIndex:
         settings = search_settings(self._index, self.config, fetch, everywhere)
         found = self._index.search(queries, fetch, params=settings)[1]
         candidates = without(found, skip)[:, : width + _MARGIN]
-        settled = inner_products(self._vectors_of, queries, candidates)
+        settled = inner_products(self.vectors_of, queries, candidates)
         scores, rows = best_of(settled, candidates, width)
         if self.config.kind == "exact":
             # FAISS sums in float32, so that an item which is no candidate may score this much more than the last one
@@ -175,25 +175,25 @@ class ItemIndex:
 
     def _scan(self, query: np.ndarray, width: int, skip: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """One query against every item: for ties across the margin, or where too few were found. (1, D) -> (K,)."""
-        scores = np.concatenate([self._stored(start) @ query[0] for start in range(0, len(self), _DECODED)])  # (N,)
+        scores = np.concatenate([self.stored(start) @ query[0] for start in range(0, len(self), _DECODED)])  # (N,)
         if skip is not None:
             scores[skip] = -np.inf
         last = np.partition(scores, len(scores) - width)[len(scores) - width]
         rows = np.flatnonzero((scores >= last - 2 * self._slack(query)) & (scores > -np.inf))[None]
-        scores, rows = best_of(inner_products(self._vectors_of, query, rows), rows, width)
+        scores, rows = best_of(inner_products(self.vectors_of, query, rows), rows, width)
         return scores[0], rows[0]
 
-    def _vectors_of(self, rows: np.ndarray) -> np.ndarray:
-        """The vectors of item rows. (M,) -> (M, D)."""
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """The stored vectors of item rows. (M,) -> (M, D)"""
         if self._vectors is not None:
             return self._vectors[rows]
         return self._index.reconstruct_batch(np.ascontiguousarray(rows))
 
-    def _stored(self, start: int) -> np.ndarray:
-        """The vectors from one row on, some at a time. (M, D)"""
+    def stored(self, start: int, count: int = _DECODED) -> np.ndarray:
+        """The stored vectors from one row on, some at a time; not for writing. (M, D)"""
         if self._vectors is not None:
-            return self._vectors[start : start + _DECODED]
-        return self._index.reconstruct_n(start, min(_DECODED, len(self) - start))
+            return self._vectors[start : start + count]
+        return self._index.reconstruct_n(start, min(count, len(self) - start))
 
     def _measured_recall(self, vectors: np.ndarray, queries: np.ndarray | None) -> float:
         """Share of the exact top K that the index finds."""

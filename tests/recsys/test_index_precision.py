@@ -41,7 +41,7 @@ def test_the_exact_index_is_exact_over_the_quantised_vectors(seed, n_items, k, p
     if coarse:  # ties everywhere
         vectors = np.round(vectors / 2)
     index = ItemIndex.build(vectors, precision=precision)
-    stored = index._stored(0)
+    stored = index.stored(0)
     step = np.ptp(vectors, axis=0) / 255 if precision == "int8" else np.abs(vectors) * 2.0**-10
     assert (np.abs(stored - decoded(vectors, precision)) <= step + 1e-6).all()  # a number on a border may go either way
     assert (np.abs(stored - vectors) <= step / 2 + 1e-6).all()
@@ -64,7 +64,7 @@ def test_near_ties_beyond_the_margin_are_still_ranked_exactly(precision):
     vectors = np.repeat(random.standard_normal((1, 64)).astype(np.float32) * 10, 400, axis=0)
     vectors[:, 0] += random.standard_normal(400).astype(np.float32) * 1e-6
     index = ItemIndex.build(vectors, precision=precision)
-    expected = (query.astype(np.float64) @ index._stored(0).astype(np.float64).T).astype(np.float32)
+    expected = (query.astype(np.float64) @ index.stored(0).astype(np.float64).T).astype(np.float32)
     assert index.search(query, 10)[1][0].tolist() == np.argsort(-expected[0], kind="stable")[:10].tolist()
 
 

@@ -66,7 +66,7 @@ def test_its_ranking_is_the_brute_force_one_of_what_is_stored(folders, strings, 
     histories = bundle.known.histories(users)
     batch = strings.user_features(users, histories)
     vectors = bundle.model.encode_users(batch).double().numpy()
-    scores = (vectors @ bundle.index._stored(0).astype(np.float64).T).astype(np.float32)
+    scores = (vectors @ bundle.index.stored(0).astype(np.float64).T).astype(np.float32)
     answer = generator.recommend(strings.users.ids_of(users), k=12)
     for n in range(len(users)):
         scores[n, histories.row(n)] = -np.inf

@@ -9,7 +9,9 @@ U      users
 D      width of a user or item vector
 E      width of one feature's embedding
 L      length of a history or list of values
-T      targets of a batch
+T      targets of a batch; places of its histories, each of which has one
+M      items of a batch
+H      heads of an attention
 K      how many candidates are asked for
 V      entries of a vocabulary
 R      rows of an embedding table

@@ -13,13 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from features.batches import FeatureBatch
 from features.errors import InputError
-from features.feature_table import FeatureTable
 from features.schema import Feature, FeatureSchema, Id, Numeric, Sequence
 from features.vocabulary import Vocabulary
 from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
@@ -183,22 +181,3 @@ class TwoTower(nn.Module):
             dim = self.config.dim
             vectors = torch.cat([nn.functional.normalize(vectors[:, :dim], dim=1), vectors[:, dim:]], dim=1)
         return vectors
-
-
-@torch.no_grad()
-def encode_catalogue(model: TwoTower, items: FeatureTable, chunk: int = 16_384) -> Tensor:
-    """The vectors of all items, in row order, where the model is. (N, D) float32
-
-    Args:
-        model: In evaluation mode.
-        items: The catalogue's features. (N rows)
-        chunk: How many are encoded at a time.
-    """
-    device = next(model.parameters()).device
-    rows = np.arange(items.size)
-    return torch.cat(
-        [
-            model.encode_items(items.take(rows[start : start + chunk]).to(device=device)).float()
-            for start in range(0, len(rows), chunk)
-        ]
-    )

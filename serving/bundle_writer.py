@@ -26,7 +26,8 @@ from features.splits import TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
 from recsys.precision import Precision, check_precision
-from recsys.two_tower import TwoTower, encode_catalogue
+from recsys.retrievers import encode_catalogue
+from recsys.two_tower import TwoTower
 from serving.manifest import MANIFEST, BundleError, Manifest
 from serving.weights import load_weights, save_weights
 

@@ -21,7 +21,8 @@ from recsys.baselines import ItemKNN, Popularity
 from recsys.confidence import bootstrap_intervals
 from recsys.metrics import MetricSums, RankedTargets, UserSums
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
-from recsys.two_tower import TwoTower, encode_catalogue
+from recsys.retrievers import encode_catalogue
+from recsys.two_tower import TwoTower
 
 if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from features.errors import InputError
 from recsys.embeddings import EmbeddingPlan
 from recsys.index import IndexConfig
-from recsys.two_tower import encode_catalogue
+from recsys.retrievers import encode_catalogue
 from serving.app import create_app
 from serving.bundle import Bundle
 from serving.bundle_writer import BundleConfig, write_bundle

@@ -17,7 +17,8 @@ from features.schema import FeatureSchema, Id
 from features.sources import load
 from features.sources.tables import write_tables
 from features.splits import TEST, by_time, random_ratio
-from recsys.two_tower import TwoTower, encode_catalogue
+from recsys.retrievers import encode_catalogue
+from recsys.two_tower import TwoTower
 from serving.bundle import Bundle
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator

@@ -1,0 +1,58 @@
+"""From an item's declared features to one vector: their embeddings, summed or side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from features.batches import FeatureBatch
+from features.schema import Feature, Numeric
+from recsys.embeddings import Embeddings
+
+
+class ItemEncoder(nn.Module):
+    """The item side of a sequence model. A single embedding of width D is the vector as it is: a plain table of items.
+
+    Args:
+        features: Which declared features an item is made of.
+        widths: Width E of each embedded feature.
+        dim: D
+        combine: "sum" of the embeddings, which must have one width; or "concat": side by side, then projected.
+        names: What the look-ups call a feature, where that is not its name.
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Feature],
+        widths: Mapping[str, int],
+        dim: int,
+        combine: Literal["sum", "concat"],
+        names: Mapping[str, str],
+    ) -> None:
+        super().__init__()
+        self.names = {feature.name: names[feature.name] for feature in features if feature.embedded}
+        self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
+        self.combine = combine
+        each = [widths[name] for name in self.names]
+        inputs = sum(each)
+        if combine == "sum":
+            inputs = each[0] if each else dim
+            self.numbers = nn.Linear(len(self.dense), inputs) if self.dense else None
+        else:
+            inputs += len(self.dense)
+        alone = inputs == dim and (combine == "sum" or len(each) + len(self.dense) == 1)
+        self.project = nn.Identity() if alone else nn.Linear(inputs, dim)
+
+    def forward(self, embeddings: Embeddings, items: FeatureBatch) -> Tensor:
+        """M items -> (M, D)"""
+        sparse = {own: items.sparse[name] for name, own in self.names.items()}
+        parts = list(embeddings(sparse).values()) if sparse else []
+        numbers = torch.stack([items.dense[name] for name in self.dense], dim=1) if self.dense else None
+        if self.combine == "concat":
+            parts += [] if numbers is None else [numbers]
+            return self.project(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
+        parts += [] if numbers is None else [self.numbers(numbers)]
+        return self.project(sum(parts[1:], parts[0]))

@@ -36,24 +36,23 @@ def similar_items(
         >>> similar_items(index, np.array([0]), k=2)[1].tolist()
         [[3, 2]]
     """
-    asked = _directions(index.vectors_of(rows)[:, :width])  # (B, D)
+    queries, sizes = _wide(index.vectors_of(rows)[:, :width])  # (B, D), (B,)
+    queries /= torch.where(sizes > 0, sizes, torch.nan)[:, None]
 
-    def cosines(queries: slice, items: slice) -> Tensor:
-        candidates = _directions(index.stored(items.start, items.stop - items.start)[:, :width])  # (n, D)
-        block = asked[queries] @ candidates.T  # (b, n)
-        block[:, ~candidates.any(dim=1)] = -torch.inf
-        block[~asked[queries].any(dim=1)] = -torch.inf
-        itself = torch.from_numpy(rows[queries]) - items.start  # (b,)
-        here = ((itself >= 0) & (itself < len(candidates))).nonzero()[:, 0]
+    def cosines(asked: slice, items: slice) -> Tensor:
+        vectors, sizes = _wide(index.stored(items.start, items.stop - items.start)[:, :width])  # (n, D), (n,)
+        block = queries[asked] @ vectors.T  # (b, n)
+        block /= sizes
+        itself = torch.from_numpy(rows[asked]) - items.start  # (b,)
+        here = ((itself >= 0) & (itself < len(vectors))).nonzero()[:, 0]
         block[here, itself[here]] = -torch.inf
-        return block.float()
+        return block.float().nan_to_num_(nan=-torch.inf, neginf=-torch.inf)  # where either points nowhere
 
     ranking = full_ranking(cosines, len(rows), len(index), k, chunks=_CHUNKS)
     return ranking.scores.numpy(), ranking.rows.numpy()
 
 
-def _directions(vectors: np.ndarray) -> Tensor:
-    """Vectors of unit length; zeros stay zeros. (M, D) -> (M, D) float64"""
-    wide = vectors.astype(np.float64)
-    lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-    return torch.from_numpy(wide / np.where(lengths > 0, lengths, 1.0))
+def _wide(vectors: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Vectors in float64, and their lengths. (M, D) -> (M, D), (M,)"""
+    wide = torch.from_numpy(vectors.astype(np.float64))
+    return wide, torch.linalg.vector_norm(wide, dim=1)

@@ -12,7 +12,7 @@ DATA_ROOT ?= data
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test lint format bench doctor clean
+.PHONY: help setup demo test lint format bench peers doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,6 +41,16 @@ bench: setup  ## run every benchmark on DATA_ROOT (default data; ARGS=--quick fo
 	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do \
 	    echo "== $$script"; $(PYTHON_ENV) "$$script" --data-root "$(DATA_ROOT)" $(ARGS); \
 	done
+
+# Peers need other versions of the same packages, so each has an environment of its own.
+PEERS := $(patsubst %/requirements.txt,%/.venv/.ready,$(wildcard benchmarks/peers/*/requirements.txt))
+
+peers: $(PEERS)  ## install what some benchmarks compare with (RecTools), each in its own environment
+
+benchmarks/peers/%/.venv/.ready: benchmarks/peers/%/requirements.txt
+	$(or $(PYTHON),python3) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet -r $<
+	touch $@
 
 # Without setup on purpose: a doctor looks at what is there.
 doctor:  ## say what is installed, what is wrong, and what mends it

@@ -1,0 +1,195 @@
+"""Next-item recommenders: what a place knows, what an item is made of, and the configuration."""
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from features.batches import FeatureBatch, Jagged, JaggedArray
+from features.errors import InputError
+from features.feature_table import FeatureTable
+from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
+from features.vocabulary import Vocabulary
+from recsys.embeddings import EmbeddingPlan
+from recsys.retrievers import FAMILIES, config_from_json, encode_catalogue, family_of, make_retriever
+from recsys.sequential import BACKBONES, ITEMS, SequentialConfig, SequentialRecommender
+from recsys.two_tower import TwoTowerConfig
+
+SCHEMA = FeatureSchema(
+    user=(Sequence("history"),),
+    item=(Id("item_id"), Categorical("brand"), MultiValued("tags"), Numeric("price"), Text("title")),
+)
+N = 30
+VOCABULARIES = {
+    name: Vocabulary.fit(name, pl.Series(name, values))
+    for name, values in {"item_id": list(range(N)), "brand": ["a", "b", "c"], "tags": ["x", "y"]}.items()
+}
+
+
+def _items(seed: int = 0) -> FeatureTable:
+    random = np.random.default_rng(seed)
+    tags = random.integers(0, 3, N)
+    return FeatureTable(
+        {
+            "item_id": JaggedArray(np.arange(N), np.arange(N + 1)),
+            "brand": JaggedArray(random.integers(-1, 3, N), np.arange(N + 1)),
+            "tags": JaggedArray(random.integers(0, 2, tags.sum()), np.concatenate([[0], np.cumsum(tags)])),
+        },
+        {"price": random.normal(size=N).astype(np.float32)},
+        N,
+    )
+
+
+def _model(table: FeatureTable | None = None, **settings) -> SequentialRecommender:
+    torch.manual_seed(0)
+    defaults = {"dim": 16, "max_length": 12, "embeddings": EmbeddingPlan("collisionless", width=16)}
+    config = SequentialConfig(**{**defaults, **settings})
+    return SequentialRecommender(config, SCHEMA, VOCABULARIES, table or _items()).eval()
+
+
+def _jagged(*rows: list[int]) -> Jagged:
+    flat = [value for row in rows for value in row]
+    return Jagged(torch.tensor(flat, dtype=torch.int64), torch.tensor([len(row) for row in rows]))
+
+
+def _users(*rows: list[int]) -> FeatureBatch:
+    return FeatureBatch({"history": _jagged(*rows)}, {}, len(rows))
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_place_knows_what_came_before_it_and_nothing_after(backbone: str) -> None:
+    model = _model(backbone=backbone, positions=False)
+    first, second = model.hidden(_jagged([1, 2, 3, 4, 5])), model.hidden(_jagged([1, 2, 3, 9, 9]))
+    torch.testing.assert_close(first[:3], second[:3])
+    assert not torch.allclose(first[3], second[3], atol=1e-4)
+    third = model.hidden(_jagged([7, 2, 3, 4, 5]))
+    assert not torch.allclose(first[4], third[4], atol=1e-7)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("items", ITEMS)
+def test_a_user_has_one_vector_in_whatever_company(backbone: str, items: str) -> None:
+    model = _model(backbone=backbone, items=items)
+    random = np.random.default_rng(0)
+    rows = [random.integers(0, N, size).tolist() for size in (1, 12, 3, 0, 7, 12, 5, 40)]
+    together = model.encode_users(_users(*rows))
+    alone = torch.cat([model.encode_users(_users(row)) for row in rows])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    assert (together[3] == 0).all() and together[0].abs().sum() > 0
+
+
+def test_only_the_end_of_a_long_history_is_read() -> None:
+    model = _model()
+    long = list(range(N)) * 100
+    torch.testing.assert_close(model.encode_users(_users(long, [3])), model.encode_users(_users(long[-12:], [3])))
+
+
+def test_order_counts() -> None:
+    model = _model(positions=False)
+    first, second = model.encode_users(_users([1, 2, 3], [2, 1, 3]))
+    assert not torch.allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("tie", [True, False])
+@pytest.mark.parametrize("combine", ["sum", "concat"])
+@pytest.mark.parametrize("items", ITEMS)
+@pytest.mark.parametrize("kind", ["collisionless", "multiplexed"])
+def test_gradients_reach_all_weights(items: str, combine: str, tie: bool, kind: str) -> None:
+    plan = EmbeddingPlan(kind, width=8, unknown_rate=0)
+    model = _model(items=items, combine=combine, tie=tie, embeddings=plan).train()
+    vectors = model.encode_items(_items().take(np.arange(N)))
+    (model.encode_users(_users(list(range(12)), [15, 16])) @ vectors.T).logsumexp(dim=1).sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.parameters())
+
+
+def test_ids_alone_in_one_table_are_the_vectors_themselves() -> None:
+    model = _model()
+    (table,) = model.embeddings.parameters()
+    assert torch.equal(encode_catalogue(model, _items()), table[:N])
+
+
+def test_an_item_without_id_is_found_by_its_attributes() -> None:
+    """Two items with the same attributes are one to a model that reads attributes alone, whatever their ids."""
+    items = _items()
+    for jagged in (items.sparse["brand"],):
+        jagged.values[4] = jagged.values[5] = 1
+    items.dense["price"][4] = items.dense["price"][5] = 0.3
+    items.sparse["tags"] = JaggedArray(np.empty(0, np.int64), np.zeros(N + 1, np.int64))
+    by_attributes, by_all = (encode_catalogue(_model(items, items=what), items) for what in ("attributes", "all"))
+    assert torch.equal(by_attributes[4], by_attributes[5]) and not torch.equal(by_all[4], by_all[5])
+
+
+def test_attributes_of_the_next_item_are_learned() -> None:
+    model = _model(also_predict=("brand", "tags"))
+    hidden, targets = torch.randn(50, 16), torch.randint(0, N, (50,))
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    losses = []
+    for _ in range(60):
+        loss = model.attribute_loss(hidden, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_attribute_loss_is_the_cross_entropy_over_what_is_known() -> None:
+    items = _items()
+    model = _model(items, also_predict=("brand", "tags"))
+    hidden = torch.randn(N, 16)
+    brand, tags = (head(hidden).log_softmax(dim=1) for head in model.attribute_heads.heads)
+    brands = [-brand[n, items.sparse["brand"].row(n)[0]] for n in range(N) if items.sparse["brand"].row(n)[0] >= 0]
+    rows = [(n, items.sparse["tags"].row(n)) for n in range(N)]
+    several = [-tags[n, torch.from_numpy(row)].mean() for n, row in rows if len(row)]
+    expected = torch.stack(brands).mean() + torch.stack(several).mean()
+    torch.testing.assert_close(model.attribute_loss(hidden, torch.arange(N)), expected)
+
+
+def test_the_catalogue_is_no_weight() -> None:
+    model = _model(items="all")
+    assert not any("catalogue" in name for name in model.state_dict())
+    with torch.device("meta"):
+        empty = SequentialRecommender(model.config, SCHEMA, VOCABULARIES, _items())
+    empty.load_state_dict(model.state_dict(), assign=True)
+    torch.testing.assert_close(empty.eval().encode_users(_users([1, 2])), model.encode_users(_users([1, 2])))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"heads": 3}, "model.dim 16 is not a multiple of model.heads 3"),
+        ({"backbone": "gru"}, "model.backbone is 'gru', not one of sasrec, ligr, hstu"),
+        ({"dropout": 1.0}, "model.dropout is in"),
+        ({"max_length": 0}, "model.max_length is at least 1"),
+        ({"items": "text"}, "model.items is 'text', not one of id, attributes, all"),
+        ({"also_predict": ("price",)}, "'price', which is no categorical or multi-valued item feature"),
+        ({"also_predict_weight": -1.0}, "model.also_predict_weight is 0 or more"),
+        ({"embeddings": EmbeddingPlan(widths={"brand": 32})}, "model.combine is 'sum'"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        _model(**settings)
+
+
+@pytest.mark.parametrize(
+    ("schema", "items", "told"),
+    [
+        (FeatureSchema(user=(Id("user_id"),)), "id", "kind 'sequence'"),
+        (FeatureSchema(item=(Id("item_id"), Text("title"))), "attributes", "neither id nor text"),
+        (FeatureSchema(item=(Categorical("brand"),)), "id", "an item feature of kind 'id' is not declared"),
+    ],
+)
+def test_what_the_data_lacks_is_named(schema: FeatureSchema, items: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        SequentialRecommender(SequentialConfig(items=items), schema, VOCABULARIES, _items())
+
+
+def test_families_are_found_by_their_configuration_and_by_name() -> None:
+    for config in (SequentialConfig(also_predict=("brand",), layers=3), TwoTowerConfig(user_hidden=(8,))):
+        family = family_of(config)
+        assert config_from_json(family, config.to_json()) == config and FAMILIES[family] is type(config)
+        if family == "sequential":
+            assert make_retriever(config, SCHEMA, VOCABULARIES, _items()).config is config
+    with pytest.raises(InputError, match="no family of models 'gru'"):
+        config_from_json("gru", {})

@@ -48,10 +48,12 @@ class Jagged(_Movable):
     Args:
         values: All values, first row first. (sum of L,)
         lengths: How many of them belong to each row. (B,) int64
+        times: When each value happened, where that is told. (sum of L,) int64
     """
 
     values: Tensor
     lengths: Tensor
+    times: Tensor | None = None
 
     def __len__(self) -> int:
         return self.lengths.numel()
@@ -71,11 +73,13 @@ class FeatureBatch(_Movable):
             categorical values have rows of length 1 (0 where the value is missing).
         dense: Feature name to standardised numbers. (B,) float32
         size: B, because a side may declare no feature of one kind.
+        asked_at: When each user asks, in the unit of the histories' times, where that is told. (B,) int64
     """
 
     sparse: dict[str, Jagged] = field(default_factory=dict)
     dense: dict[str, Tensor] = field(default_factory=dict)
     size: int = 0
+    asked_at: Tensor | None = None
 
 
 @dataclass
@@ -129,6 +133,7 @@ class JaggedArray:
     Args:
         values: All values, first row first. (nnz,) int64
         offsets: Where each row starts, and the end of the last. (n + 1,) int64
+        times: When each value happened, where that is told. (nnz,) int64
 
     Example:
         >>> rows = JaggedArray(np.array([7, 8, 9]), np.array([0, 2, 2, 3]))
@@ -138,6 +143,7 @@ class JaggedArray:
 
     values: np.ndarray
     offsets: np.ndarray
+    times: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -170,21 +176,25 @@ class JaggedArray:
             return self
         from_end = np.repeat(self.offsets[1:], self.lengths) - np.arange(len(self.values))
         lengths = np.minimum(self.lengths, most)
-        return JaggedArray(self.values[from_end <= most], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        return self._picked(from_end <= most, lengths)
 
     def rows(self, rows: np.ndarray) -> JaggedArray:
         """The given rows, in the given order, as an array of their own."""
-        positions, lengths = self.positions(rows)
-        return JaggedArray(self.values[positions], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+        return self._picked(*self.positions(rows))
 
     def take(self, rows: np.ndarray) -> Jagged:
         """The given rows, in the given order, as tensors."""
-        positions, lengths = self.positions(rows)
-        return Jagged(torch.from_numpy(self.values[positions]), torch.from_numpy(lengths))
+        return self.rows(rows).tensors()
 
     def tensors(self) -> Jagged:
         """All rows, as tensors."""
-        return Jagged(torch.from_numpy(self.values), torch.from_numpy(self.lengths))
+        times = None if self.times is None else torch.from_numpy(self.times)
+        return Jagged(torch.from_numpy(self.values), torch.from_numpy(self.lengths), times)
+
+    def _picked(self, which: np.ndarray, lengths: np.ndarray) -> JaggedArray:
+        """Some of the values, which make rows of the given lengths."""
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return JaggedArray(self.values[which], offsets, None if self.times is None else self.times[which])
 
     @classmethod
     def from_pairs(cls, rows: np.ndarray, values: np.ndarray, n_rows: int) -> JaggedArray:

@@ -15,7 +15,8 @@ from features.feature_table import FeatureTable
 from features.schema import FeatureSchema
 from features.vocabulary import Vocabulary
 from recsys.embeddings import Embeddings
-from recsys.sequential import SequentialConfig, SequentialRecommender
+from recsys.sequential import SequentialRecommender
+from recsys.sequential_config import SequentialConfig
 from recsys.two_tower import TwoTower, TwoTowerConfig
 
 RetrieverConfig = TwoTowerConfig | SequentialConfig

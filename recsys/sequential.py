@@ -7,108 +7,25 @@ history is an example.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from features.batches import FeatureBatch, Jagged
-from features.errors import InputError
 from features.feature_table import FeatureTable
-from features.schema import Categorical, Feature, FeatureSchema, Id, MultiValued, Numeric
+from features.schema import FeatureSchema
 from features.vocabulary import Vocabulary
 from recsys.attribute_heads import AttributeHeads
 from recsys.catalogue import Catalogue
-from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
+from recsys.embeddings import Embeddings, FeatureLookup
 from recsys.item_encoder import ItemEncoder
 from recsys.layers.blocks import HSTULayer, LiGRLayer, SASRecLayer
 from recsys.layers.padded import PaddedGroups
-
-BACKBONES = ("sasrec", "ligr", "hstu")
-ITEMS = ("id", "attributes", "all")
-
-
-@dataclass(frozen=True)
-class SequentialConfig:
-    """What a sequential model looks like.
-
-    Args:
-        backbone: "sasrec", "ligr" or "hstu": see `recsys.layers.blocks`.
-        dim: Width D of the vectors.
-        layers: How many the backbone has.
-        heads: Of each layer's attention; divides `dim`.
-        hidden: Width of the feed-forward layers, as a multiple of D; "hstu" has none.
-        dropout: Share that training zeroes, of the inputs and of what each layer adds.
-        max_length: A history's last so many items are read.
-        positions: Adds a learned vector for how far from the end of the history an item stands. "hstu" also learns the
-            distance between two items.
-        items: What an item is made of: its "id", its declared "attributes" (so that a new item with known attributes
-            has a vector at once, and ids never seen in training cost nothing), or "all" of them.
-        combine: Several embeddings of an item are added ("sum") or stand side by side and are projected ("concat").
-        tie: An item has the same vector in a history as where it is searched for. Apart, they are twice the parameters.
-        also_predict: Categorical or multi-valued item features that the model learns to predict of the next item
-            besides (M2TRec, Shalaby et al., RecSys 2022).
-        also_predict_weight: Weight of each such loss, the next item's being 1.
-        embeddings: How features are embedded. Two look-ups at least where ids are hashed: with one, items that collide
-            are the same to a sequence model.
-    """
-
-    backbone: Literal["sasrec", "ligr", "hstu"] = "hstu"
-    dim: int = 64
-    layers: int = 2
-    heads: int = 2
-    hidden: int = 4
-    dropout: float = 0.2
-    max_length: int = 200
-    positions: bool = True
-    items: Literal["id", "attributes", "all"] = "id"
-    combine: Literal["sum", "concat"] = "sum"
-    tie: bool = True
-    also_predict: tuple[str, ...] = ()
-    also_predict_weight: float = 0.1
-    embeddings: EmbeddingPlan = field(default_factory=lambda: EmbeddingPlan(kind="collisionless"))
-
-    #: how vectors are compared
-    similarity: ClassVar[str] = "dot"
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "layers", "heads", "hidden", "max_length"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is at least 1, got {getattr(self, name)}")
-        if self.dim % self.heads:
-            raise InputError(f"model.dim {self.dim} is not a multiple of model.heads {self.heads}")
-        for name, allowed in (("backbone", BACKBONES), ("items", ITEMS), ("combine", ("sum", "concat"))):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"model.{name} is {getattr(self, name)!r}, not one of {', '.join(allowed)}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
-        if not 0 <= self.also_predict_weight < float("inf"):
-            raise InputError(f"model.also_predict_weight is 0 or more, got {self.also_predict_weight}")
-        if self.combine == "sum" and len({self.embeddings.width, *self.embeddings.widths.values()}) > 1:
-            raise InputError(
-                "model.combine is 'sum', so all embeddings have one width, and model.embeddings.widths says others; "
-                "leave it out, or combine by 'concat'"
-            )
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain dictionaries and lists; see `from_json`."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> SequentialConfig:
-        """The inverse of `to_json`."""
-        return cls(
-            **{
-                **data,
-                "embeddings": EmbeddingPlan(**data["embeddings"]),
-                "also_predict": tuple(data["also_predict"]),
-            }
-        )
+from recsys.sequential_config import SequentialConfig, item_features
 
 
 class SequentialRecommender(nn.Module):
@@ -174,15 +91,18 @@ class SequentialRecommender(nn.Module):
         if not history.values.numel():
             return self.norm.weight.new_zeros(len(lengths), self.dim)
         last = (lengths.cumsum(0) - 1).clamp(min=0)
-        return self.hidden(history)[last] * (lengths > 0)[:, None]
+        return self.hidden(history, users.asked_at)[last] * (lengths > 0)[:, None]
 
-    def hidden(self, history: Jagged) -> Tensor:
+    def hidden(self, history: Jagged, asked_at: Tensor | None = None) -> Tensor:
         """The vector of each place, from which the item after it is found. (B rows, T values) -> (T, D)
 
         Args:
             history: Item rows of the catalogue, oldest first, at most `max_length` a row.
+            asked_at: When the item after each row's last is asked for; at once, where that is not told. (B,) int64
         """
         groups = PaddedGroups.of(history.lengths)
+        if self.config.times != "none" and history.times is not None:
+            groups = groups.with_gaps(history.times, self._asked(history, asked_at))
         vectors = self._inputs(history.values)
         if self.positions is not None:
             vectors = vectors + self.positions(_from_end(history))
@@ -203,37 +123,29 @@ class SequentialRecommender(nn.Module):
         encoder = self.item_encoder if self.config.tie else self.input_encoder
         return embedding(place, encoder(self.embeddings, self.catalogue.take(different)))
 
+    def _asked(self, history: Jagged, asked_at: Tensor | None) -> Tensor:
+        """When the item after each place is asked for. (T,)"""
+        times = history.times
+        if self.config.times == "events" or not len(times):
+            return times
+        asked = times.roll(-1)
+        last = history.lengths.cumsum(0)[history.lengths > 0] - 1
+        asked[last] = times[last] if asked_at is None else asked_at[history.lengths > 0]
+        return asked
+
     def _recent(self, history: Jagged) -> Jagged:
         """The end of each history, as long as the model reads."""
         most = self.config.max_length
         if not history.values.numel() or int(history.lengths.max()) <= most:
             return history
-        return Jagged(history.values[_from_end(history) < most], history.lengths.clamp(max=most))
-
-
-def item_features(config: SequentialConfig, schema: FeatureSchema) -> list[Feature]:
-    """The declared features that an item is made of.
-
-    Raises:
-        InputError: No history is declared, or nothing of what `config.items` names.
-    """
-    if schema.history is None:
-        raise InputError("a sequential model needs a user feature of kind 'sequence'; none is declared")
-    usable = [feature for feature in schema.item if isinstance(feature, Id | Categorical | MultiValued | Numeric)]
-    chosen = [
-        feature for feature in usable if config.items == "all" or (config.items == "id") == isinstance(feature, Id)
-    ]
-    if not chosen:
-        wanted = {"id": "an item feature of kind 'id'", "attributes": "an item feature that is neither id nor text"}
-        raise InputError(
-            f"model.items is {config.items!r}, and {wanted.get(config.items, 'an item feature')} is not declared"
-        )
-    return chosen
+        kept = _from_end(history) < most
+        times = None if history.times is None else history.times[kept]
+        return Jagged(history.values[kept], history.lengths.clamp(max=most), times)
 
 
 def _layer(config: SequentialConfig) -> nn.Module:
     if config.backbone == "hstu":
-        return HSTULayer(config.dim, config.heads, config.max_length, config.dropout)
+        return HSTULayer(config.dim, config.heads, config.max_length, config.dropout, config.times != "none")
     kind = {"sasrec": SASRecLayer, "ligr": LiGRLayer}[config.backbone]
     return kind(config.dim, config.heads, config.hidden, config.dropout)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import embedding, scaled_dot_product_attention, silu
 
-from recsys.layers.padded import PaddedGroups
+from recsys.layers.padded import TIME_CLASSES, PaddedGroups
 
 #: what silu makes exactly 0, with a gradient of 0, in every floating-point type
 _HIDDEN = -1e4
@@ -39,22 +39,25 @@ class CausalAttention(nn.Module):
 class PointwiseAttention(nn.Module):
     """HSTU's attention: silu in the place of softmax, so that how much there is of something is not normalised away.
 
-    A place's weights are silu(query . key + bias) / max_length, with a learned bias for each distance; what they sum up
-    is normalised, gated and projected (Zhai et al., 'Actions Speak Louder than Words: Trillion-Parameter Sequential
-    Transducers for Generative Recommendations', ICML 2024, section 3). (T, D) -> (T, D)
+    A place's weights are silu(query . key + bias) / max_length, with a learned bias for each distance, and if wanted
+    for each class of the time that has passed. What they sum up is normalised, gated and projected (Zhai et al.,
+    'Actions Speak Louder than Words: Trillion-Parameter Sequential Transducers for Generative Recommendations', ICML
+    2024, section 3). (T, D) -> (T, D)
 
     Args:
         dim: D
         heads: How many heads share the D columns.
         max_length: The longest row.
+        timed: Whether there is a bias for the time that has passed. Rows without times do without it.
     """
 
-    def __init__(self, dim: int, heads: int, max_length: int) -> None:
+    def __init__(self, dim: int, heads: int, max_length: int, timed: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.max_length = max_length
         self.gate_queries_keys_values = nn.Linear(dim, 4 * dim, bias=False)
         self.distance_bias = nn.Parameter(torch.zeros(heads, max_length))
+        self.time_bias = nn.Parameter(torch.zeros(TIME_CLASSES, heads)) if timed else None
         self.norm = nn.LayerNorm(dim)
         self.out = nn.Linear(dim, dim)
 
@@ -63,10 +66,13 @@ class PointwiseAttention(nn.Module):
         dim = inputs.shape[1]
         gate, *projected = silu(self.gate_queries_keys_values(inputs)).split([dim, 3 * dim], dim=1)
         mixed = []
-        for padded in groups.padded(projected[0]):
+        for n, padded in enumerate(groups.padded(projected[0])):
             queries, keys, values = _heads(padded, 3, self.heads)  # (b, H, l, D / H)
             scores = queries @ keys.transpose(2, 3)  # (b, H, l, l)
-            weights = silu(scores.add_(self._bias(padded.shape[1])))
+            scores = scores.add_(self._bias(padded.shape[1]))
+            if self.time_bias is not None and groups.gaps is not None:
+                scores = scores.add_(embedding(groups.gaps[n], self.time_bias).permute(0, 3, 1, 2))
+            weights = silu(scores)
             mixed.append((weights @ (values / self.max_length)).transpose(1, 2).flatten(2))
         return self.out(self.norm(groups.flat(mixed)) * gate)
 

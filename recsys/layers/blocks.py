@@ -77,12 +77,13 @@ class HSTULayer(nn.Module):
         heads: Of the attention.
         max_length: The longest row.
         dropout: Share of what it adds that training zeroes.
+        timed: Whether the attention has a bias for the time that has passed.
     """
 
-    def __init__(self, dim: int, heads: int, max_length: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int, max_length: int, dropout: float, timed: bool = False) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.attention = PointwiseAttention(dim, heads, max_length)
+        self.attention = PointwiseAttention(dim, heads, max_length, timed)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor, groups: PaddedGroups) -> Tensor:

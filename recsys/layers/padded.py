@@ -7,6 +7,7 @@ longest row would be two thirds padding, and groups of similar length are a tent
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -16,6 +17,9 @@ from torch import Tensor
 
 #: a row joins a group whose longest row is no more than this many times as long, or this many places longer
 _RATIO, _PLACES = 4 / 3, 16
+
+#: see `PaddedGroups.with_gaps`
+TIME_CLASSES = 128
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class PaddedGroups:
         shapes: Rows and places of each group, (b, l).
         gather: For each padded place the value that stands there; value 0 in the padding. (P,), P the sum of b * l
         place: For each value the padded place where it stands. (T,)
+        gaps: For each place and each before it how much time lies between, in classes; see `with_gaps`. (b, l, l) each
 
     Example:
         >>> groups = PaddedGroups.of(torch.tensor([1, 40, 2]))
@@ -44,6 +49,7 @@ class PaddedGroups:
     shapes: list[tuple[int, int]]
     gather: Tensor
     place: Tensor
+    gaps: list[Tensor] | None = None
 
     @classmethod
     def of(cls, lengths: Tensor) -> PaddedGroups:
@@ -76,6 +82,21 @@ class PaddedGroups:
         sizes = [rows * places for rows, places in self.shapes]
         parts = values.index_select(0, self.gather).split(sizes)
         return [part.view(*shape, -1) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def with_gaps(self, times: Tensor, asked: Tensor) -> PaddedGroups:
+        """The same groups with the time that has passed at each place since each other, as `TIME_CLASSES` classes.
+
+        Class c begins at e^(0.301 c) units of time, as HSTU has it: seconds and microseconds both fit.
+
+        Args:
+            times: When each value happened. (T,) int64
+            asked: When what comes after it is asked for. (T,) int64
+        """
+        gaps = []
+        for happened, now in zip(self.padded(times[:, None]), self.padded(asked[:, None]), strict=True):
+            passed = (now - happened.transpose(1, 2)).clamp(min=1)  # (b, l, l)
+            gaps.append((passed.double().log() / 0.301).long().clamp(max=TIME_CLASSES - 1))
+        return dataclasses.replace(self, gaps=gaps)
 
     def flat(self, groups: list[Tensor]) -> Tensor:
         """Padded groups as values; the inverse of `padded`. (b, l, E) each -> (T, E)"""

@@ -12,7 +12,8 @@ from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric
 from features.vocabulary import Vocabulary
 from recsys.embeddings import EmbeddingPlan
 from recsys.retrievers import FAMILIES, config_from_json, encode_catalogue, family_of, make_retriever
-from recsys.sequential import BACKBONES, ITEMS, SequentialConfig, SequentialRecommender
+from recsys.sequential import SequentialRecommender
+from recsys.sequential_config import BACKBONES, ITEMS, SequentialConfig
 from recsys.two_tower import TwoTowerConfig
 
 SCHEMA = FeatureSchema(
@@ -193,3 +194,36 @@ def test_families_are_found_by_their_configuration_and_by_name() -> None:
             assert make_retriever(config, SCHEMA, VOCABULARIES, _items()).config is config
     with pytest.raises(InputError, match="no family of models 'gru'"):
         config_from_json("gru", {})
+
+
+def _timed(values: list[int], times: list[int], asked_at: int | None = None) -> FeatureBatch:
+    history = Jagged(torch.tensor(values), torch.tensor([len(values)]), torch.tensor(times))
+    return FeatureBatch({"history": history}, {}, 1, None if asked_at is None else torch.tensor([asked_at]))
+
+
+@pytest.mark.parametrize("times", ["none", "events", "request"])
+def test_time_is_known_as_far_as_it_is_declared(times: str) -> None:
+    model = _model(times=times)
+    for layer in model.layers:
+        if times != "none":
+            torch.nn.init.normal_(layer.attention.time_bias)
+    early, late, other = (
+        model.encode_users(_timed([1, 2, 3], *told))
+        for told in (([0, 50, 60], 61), ([0, 50, 60], 9_000), ([0, 5, 60], 61))
+    )
+    assert torch.equal(early, late) == (times != "request")
+    assert torch.equal(early, other) == (times == "none")
+    # asked at once where nothing is said, and untimed histories are read, too
+    assert torch.equal(
+        model.encode_users(_timed([1, 2, 3], [0, 50, 60])), model.encode_users(_timed([1, 2, 3], [0, 50, 60], 60))
+    )
+    assert torch.isfinite(model.encode_users(_users([1, 2, 3]))).all()
+
+
+def test_a_place_asks_when_the_next_item_came() -> None:
+    model = _model(times="request", positions=False)
+    torch.nn.init.normal_(model.layers[0].attention.time_bias)
+    full = _timed([1, 2, 3, 4], [0, 50, 60, 900]).sparse["history"]
+    part = _timed([1, 2, 3], [0, 50, 60])
+    known = model.encode_users(FeatureBatch(part.sparse, {}, 1, torch.tensor([900])))
+    torch.testing.assert_close(model.hidden(full)[2:3], known)

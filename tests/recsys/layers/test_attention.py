@@ -67,3 +67,13 @@ def test_gradients_of_padding_reach_nothing(attention: torch.nn.Module) -> None:
     (gradient,) = torch.autograd.grad(together.square().sum(), values)
     alone = [attention(row, PaddedGroups.of(torch.tensor([len(row)]))).square().sum() for row in values.split([2, 5])]
     torch.testing.assert_close(gradient, torch.autograd.grad(sum(alone), values)[0])
+
+
+def test_the_time_that_has_passed_is_in_classes_of_its_logarithm() -> None:
+    attention = PointwiseAttention(DIM, 1, max_length=50, timed=True).double()
+    times = torch.tensor([0, 100, 10_000, 7])
+    groups = PaddedGroups.of(torch.tensor([3, 1])).with_gaps(times, torch.tensor([100, 10_000, 10_001, 7]))
+    assert groups.gaps[0][0].tril().tolist() == [[15, 0, 0], [30, 30, 0], [30, 30, 0]]
+    torch.nn.init.zeros_(attention.gate_queries_keys_values.weight)
+    values = torch.zeros(4, DIM, dtype=torch.float64)
+    assert torch.equal(attention(values, groups), attention(values, PaddedGroups.of(torch.tensor([3, 1]))))

@@ -16,7 +16,7 @@ from features.feature_table import FeatureEncoder, FeatureTable
 from features.negatives import Negatives
 from features.prepared import Prepared
 from features.schema import Feature, Id, Sequence, Text
-from features.splits import TEST, TRAIN, VALIDATION
+from features.splits import CONTEXT, TEST, TRAIN, VALIDATION
 from features.vocabulary import Vocabulary
 
 
@@ -80,7 +80,7 @@ class ExampleHistories:
 
     Args:
         feature: The declared sequence.
-        items: The training items of each user, oldest first. (U rows)
+        items: The training items of each user, oldest first, and the split's context. (U rows)
         users: The user of each example. (n,)
         targets: The item that is left out for each example. (n,)
     """
@@ -207,13 +207,14 @@ class LabelledExamples:
             seed: Of the draws for validation and test.
         """
         users, items, parts = prepared.user_rows, prepared.item_rows, prepared.split.parts
-        negatives, left_out = None, items
+        there = parts != CONTEXT  # which is history, and no example
         if rule.column:
             labels = rule.labels(prepared.dataset.interactions)
-            there = ~np.isnan(labels)
-            users, items, labels, parts = users[there], items[there], labels[there], parts[there]
-            left_out = items
-        else:
+            there &= ~np.isnan(labels)
+            labels = labels[there]
+        users, items, parts = users[there], items[there], parts[there]
+        negatives, left_out = None, items
+        if not rule.column:
             labels = np.repeat(np.array([1, 0], np.float32), [len(users), len(users) * rule.negatives])
             asked, part_of = np.tile(users, rule.negatives), np.tile(parts, rule.negatives)
             negatives, drawn = _first_draw(prepared, asked, part_of, seed)
@@ -224,7 +225,7 @@ class LabelledExamples:
         vocabularies = dict(prepared.vocabularies)
         histories = None
         if schema.history is not None:
-            histories = ExampleHistories(schema.history, prepared.train, users, left_out)
+            histories = ExampleHistories(schema.history, prepared.validation_histories, users, left_out)
             vocabularies[schema.history.name] = prepared.items
         features = tuple(feature for feature in schema if not isinstance(feature, Text))
         tables = (prepared.user_table, prepared.item_table)
@@ -235,7 +236,7 @@ def _first_draw(prepared: Prepared, users: np.ndarray, parts: np.ndarray, seed: 
     """How training draws, and a first item for each negative of every part. (n,)"""
     known = np.flatnonzero(prepared.item_counts) if prepared.split.withholds_items else None
     of_training = Negatives.of(prepared.train, len(prepared.items), known)
-    of_all = Negatives.of(prepared.part(TRAIN, VALIDATION, TEST), len(prepared.items))
+    of_all = Negatives.of(prepared.part(TRAIN, VALIDATION, TEST, CONTEXT), len(prepared.items))
     random = np.random.default_rng(seed)
     items = np.empty(len(users), np.int64)
     training = parts == TRAIN

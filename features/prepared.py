@@ -15,7 +15,7 @@ from features.dataset import Dataset
 from features.feature_table import FeatureEncoder, FeatureTable
 from features.histories import histories
 from features.schema import Feature
-from features.splits import TEST, TRAIN, VALIDATION, Split
+from features.splits import CONTEXT, TEST, TRAIN, VALIDATION, Split
 from features.vocabulary import Vocabulary
 
 
@@ -90,17 +90,24 @@ class Prepared:
         return self.part(TEST)
 
     @cached_property
+    def validation_histories(self) -> JaggedArray:
+        """What a user's history is when the validation items are asked for. (U rows)"""
+        return self.part(TRAIN, CONTEXT) if self.split.counts["context"] else self.train
+
+    @cached_property
     def test_histories(self) -> JaggedArray:
-        """What a user's history is when the test items are asked for; the split says whether validation is in it."""
-        return self.part(TRAIN, VALIDATION) if self.split.test_history == "train+validation" else self.train
+        """What it is when the test items are asked for; the split says whether validation is in it. (U rows)"""
+        if self.split.test_history == "train+validation":
+            return self.part(TRAIN, VALIDATION, CONTEXT)
+        return self.validation_histories
 
     def seen(self, part: str) -> JaggedArray | None:
         """What is removed from each user's ranking of `part`, as the split says. (U rows)"""
         if self.split.seen == "none":
             return None
         if part == "test" and self.split.seen == "train+validation":
-            return self.part(TRAIN, VALIDATION)
-        return self.train
+            return self.part(TRAIN, VALIDATION, CONTEXT)
+        return self.validation_histories
 
     @cached_property
     def item_counts(self) -> np.ndarray:

@@ -33,10 +33,23 @@ def check_settings(function: Callable, settings: Mapping[str, Any], what: str) -
         if name not in known:
             raise InputError(f"{what} has no setting {name!r}; it has {', '.join(known) or 'none'}")
         if not _fits(value, hints[name]):
-            kind = hints[name].__name__ if isinstance(hints[name], type) else str(hints[name]).replace("typing.", "")
-            raise InputError(f"the setting {name!r} of {what} is {kind}, got {value!r}")
-        if name == "seed" and value < 0:
+            raise InputError(f"the setting {name!r} of {what} is {_told(hints[name])}, got {value!r}")
+        if name == "seed" and not isinstance(value, str) and value < 0:
             raise InputError(f"the setting 'seed' of {what} is 0 or more, got {value}")
+
+
+def _told(hint: Any) -> str:
+    """A type in words.
+
+    Example:
+        >>> _told(int | Literal["latest"])
+        "int or 'latest'"
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_told(one) for one in get_args(hint))
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(one) for one in get_args(hint))
+    return "empty" if hint is type(None) else getattr(get_origin(hint) or hint, "__name__", str(hint))
 
 
 def _fits(value: Any, hint: Any) -> bool:

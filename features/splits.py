@@ -1,70 +1,39 @@
-"""Which interactions are for training, validation and test, and what an evaluation on them may and must know.
+"""Which interactions are for training, validation and test: splits of single interactions, and of items.
 
-What counts as seen, and what a test history holds, changes figures as much as a model does; so both are part of the
-split, and the split's hash goes with every figure.
+What a split is stands in `features.parts`, splits of whole sessions in `features.session_splits`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import polars as pl
 
 from features.dataset import Dataset
-from features.digest import sha256_of
 from features.errors import InputError
 from features.histories import chronological
+from features.parts import CONTEXT, PARTS, TEST, TRAIN, VALIDATION, Split, check_shares, split_of
+from features.session_splits import given, sessions
 from features.settings import check_settings
 from features.vocabulary import Vocabulary
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A part for every interaction.
-
-    Args:
-        name: How it was made, see `make_split`.
-        settings: With which settings.
-        parts: TRAIN, VALIDATION or TEST. (n,) uint8
-        interactions: What was split: columns user_id, item_id and timestamp. (n rows)
-        seen: What is removed from a user's ranking of test items; in a ranking of validation items it is the training
-            items, unless this is "none".
-        test_history: What a user's history holds when test items are asked for.
-    """
-
-    name: str
-    settings: dict[str, Any]
-    parts: np.ndarray
-    interactions: pl.DataFrame = field(repr=False)
-    seen: Literal["none", "train", "train+validation"] = "train"
-    test_history: Literal["train", "train+validation"] = "train"
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of the parts, the interactions and all settings: equal hashes mean comparable figures."""
-        settings = sorted(self.settings.items())
-        return sha256_of(self.name, settings, self.seen, self.test_history, self.parts, self.interactions)
-
-    @property
-    def withholds_items(self) -> bool:
-        """Whether whole items are kept from training, which then must not know that they exist."""
-        return self.name == "cold-items"
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many interactions each part has."""
-        sizes = np.bincount(self.parts, minlength=3).tolist()
-        return dict(zip(("train", "validation", "test"), sizes, strict=True))
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{size:,} {part}" for part, size in self.counts.items() if size)
-        return f"Split({self.name!r}: {counts}; seen: {self.seen}, test history: {self.test_history})"
+__all__ = [
+    "CONTEXT",
+    "PARTS",
+    "SPLITS",
+    "TEST",
+    "TRAIN",
+    "VALIDATION",
+    "Split",
+    "by_time",
+    "cold_items",
+    "given",
+    "leave_one_out",
+    "make_split",
+    "random_ratio",
+    "sessions",
+]
 
 
 def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, seed: int = 0) -> Split:
@@ -83,7 +52,7 @@ def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, 
         >>> random_ratio(load("generated", interactions=1000))
         Split('random': 800 train, 100 validation, 100 test; seen: train, test history: train)
     """
-    _check_shares(train=train, validation=validation)
+    check_shares(train=train, validation=validation)
     n = dataset.interactions.height
     until_train = round(n * train)
     until_validation = max(until_train, round(n * (train + validation)))
@@ -91,14 +60,18 @@ def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, 
     parts[:until_train] = TRAIN
     parts[until_train:until_validation] = VALIDATION
     np.random.default_rng(seed).shuffle(parts)  # shuffles labels of one byte, not positions of eight
-    return _split("random", {"train": train, "validation": validation, "seed": seed}, parts, dataset)
+    return split_of("random", {"train": train, "validation": validation, "seed": seed}, parts, dataset)
 
 
-def leave_one_out(dataset: Dataset) -> Split:
+def leave_one_out(dataset: Dataset, seen: Literal["train+validation", "none"] = "train+validation") -> Split:
     """Each user's last interaction is for test, the one before for validation; users with fewer than three only train.
 
     Interactions of the same time count in the order of the file. Test histories hold the validation item, and both
     parts before the test are seen: the protocol of SASRec and BERT4Rec, with the whole catalogue ranked.
+
+    Args:
+        dataset: What to split.
+        seen: "none" leaves items in the ranking that the user had before: what the next item is, again or not.
     """
     interactions = dataset.interactions
     users = Vocabulary.fit("user_id", dataset.users["user_id"])
@@ -111,7 +84,9 @@ def leave_one_out(dataset: Dataset) -> Split:
     parts[order[ends - 2]] = VALIDATION
     if not len(ends):
         raise InputError(f"no user of {dataset.name!r} has three interactions, as the split leave-one-out needs")
-    return _split("leave-one-out", {}, parts, dataset, "train+validation", "train+validation")
+    # the default is not named, so that the split has the hash that it had before there was a choice
+    settings = {} if seen == "train+validation" else {"seen": seen}
+    return split_of("leave-one-out", settings, parts, dataset, seen, "train+validation")
 
 
 def by_time(
@@ -136,7 +111,7 @@ def by_time(
     Raises:
         InputError: Cut-offs that leave a part empty.
     """
-    _check_shares(validation=validation, test=test)
+    check_shares(validation=validation, test=test)
     times = dataset.interactions["timestamp"].to_numpy()
     n = len(times)
     places = [min(n - 1, round(n * share)) for share in (1 - validation - test, 1 - test)]
@@ -148,7 +123,7 @@ def by_time(
     parts = (times >= validation_from).astype(np.uint8)  # TRAIN is 0, VALIDATION is 1
     parts[times >= test_from] = TEST
     settings = {"validation_from": validation_from, "test_from": test_from}
-    made = _split("time", settings, parts, dataset, "train+validation", "train+validation")
+    made = split_of("time", settings, parts, dataset, "train+validation", "train+validation")
     for part in ("train", "test", *(("validation",) if validation else ())):
         if not made.counts[part]:
             raise InputError(
@@ -169,7 +144,7 @@ def cold_items(dataset: Dataset, validation: float = 0.05, test: float = 0.05, s
         test: Share of the items for test.
         seed: Another seed withholds other items.
     """
-    _check_shares(validation=validation, test=test)
+    check_shares(validation=validation, test=test)
     items = Vocabulary.fit("item_id", dataset.interactions["item_id"])
     n = len(items)
     sizes = [max(1, round(n * share)) if share else 0 for share in (validation, test)]
@@ -180,7 +155,7 @@ def cold_items(dataset: Dataset, validation: float = 0.05, test: float = 0.05, s
     part_of_item[sizes[0] : sum(sizes)] = TEST
     np.random.default_rng(seed).shuffle(part_of_item)
     parts = part_of_item[items.rows(dataset.interactions["item_id"])]
-    return _split("cold-items", {"validation": validation, "test": test, "seed": seed}, parts, dataset)
+    return split_of("cold-items", {"validation": validation, "test": test, "seed": seed}, parts, dataset)
 
 
 SPLITS: dict[str, Callable[..., Split]] = {
@@ -188,11 +163,13 @@ SPLITS: dict[str, Callable[..., Split]] = {
     "leave-one-out": leave_one_out,
     "time": by_time,
     "cold-items": cold_items,
+    "sessions": sessions,
+    "given": given,
 }
 
 
 def make_split(name: str, dataset: Dataset, **settings: Any) -> Split:
-    """A split by name: "random", "leave-one-out", "time" or "cold-items".
+    """A split by name: "random", "leave-one-out", "time", "cold-items", "sessions" or "given".
 
     Raises:
         InputError: An unknown name, an unknown setting, or one with a value that it cannot take.
@@ -201,16 +178,3 @@ def make_split(name: str, dataset: Dataset, **settings: Any) -> Split:
         raise InputError(f"there is no split {name!r}; the splits are {', '.join(SPLITS)}")
     check_settings(SPLITS[name], settings, f"the split {name!r}")
     return SPLITS[name](dataset, **settings)
-
-
-def _split(name: str, settings: dict[str, Any], parts: np.ndarray, dataset: Dataset, *knows: str) -> Split:
-    interactions = dataset.interactions.select("user_id", "item_id", "timestamp")
-    return Split(name, settings, parts, interactions, *knows)
-
-
-def _check_shares(**shares: float) -> None:
-    for name, share in shares.items():
-        if not 0 <= share < 1:
-            raise InputError(f"{name} is a share in [0, 1), got {share}")
-    if sum(shares.values()) >= 1:
-        raise InputError(f"{' and '.join(shares)} together leave nothing: {sum(shares.values()):g} of 1")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from features.dataset import Dataset
 from features.errors import InputError
-from features.splits import SPLITS, TEST, TRAIN, VALIDATION, make_split
+from features.prepared import Prepared
+from features.splits import CONTEXT, PARTS, SPLITS, TEST, TRAIN, VALIDATION, make_split
 
 
 def _dataset(rows: list[tuple[int, int, int]], **more) -> Dataset:
@@ -19,7 +20,9 @@ def _dataset(rows: list[tuple[int, int, int]], **more) -> Dataset:
 def _random(n: int = 1000) -> Dataset:
     random = np.random.default_rng(1)
     columns = (random.integers(0, 50, n), random.integers(0, 100, n), random.integers(0, 10_000, n))
-    return _dataset(list(zip(*(column.tolist() for column in columns), strict=True)))
+    dataset = _dataset(list(zip(*(column.tolist() for column in columns), strict=True)))
+    part = pl.Series("part", np.where(columns[0] < 10, "test", "train"))
+    return Dataset.construct("x", dataset.interactions.with_columns(part))
 
 
 @pytest.mark.parametrize("name", SPLITS)
@@ -36,7 +39,7 @@ def test_a_split_is_a_part_for_each_interaction_and_repeats(name: str) -> None:
 def test_random_proportions_are_exact_and_seeded() -> None:
     dataset = _random()
     split = make_split("random", dataset)
-    assert split.counts == {"train": 800, "validation": 100, "test": 100}
+    assert split.counts == {"train": 800, "validation": 100, "test": 100, "context": 0}
     assert (split.seen, split.test_history) == ("train", "train")
     other = make_split("random", dataset, seed=1)
     assert 100 < (other.parts != split.parts).sum() < 500  # a third differs by chance
@@ -67,6 +70,8 @@ def test_leave_one_out_takes_the_last_two_of_each_user(rows: list[tuple[int, int
         expected = [TRAIN] * (len(parts) - 2) + [VALIDATION, TEST] if len(parts) >= 3 else [TRAIN] * len(parts)
         assert parts == expected
     assert (split.seen, split.test_history) == ("train+validation", "train+validation")
+    kept = make_split("leave-one-out", _dataset(rows), seen="none")
+    assert kept.seen == "none" and kept.sha256 != split.sha256 and (kept.parts == split.parts).all()
 
 
 def test_time_parts_do_not_overlap_and_ties_stay_together() -> None:
@@ -106,14 +111,114 @@ def test_cold_items_are_withheld_whole() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("ratio", {}, "no split 'ratio'; the splits are random, leave-one-out, time, cold-items"),
+        ("ratio", {}, "no split 'ratio'; the splits are random, leave-one-out, time, cold-items, sessions, given"),
         ("random", {"sed": 1}, "the split 'random' has no setting 'sed'; it has train, validation, seed"),
         ("random", {"train": "most"}, "'train' of the split 'random' is float, got 'most'"),
         ("random", {"train": 1.2}, "train is a share in .0, 1., got 1.2"),
         ("random", {"train": 0.8, "validation": 0.2}, "leave nothing"),
-        ("leave-one-out", {"seed": 1}, "has no setting 'seed'; it has none"),
+        ("leave-one-out", {"seed": 1}, "has no setting 'seed'; it has seen"),
+        (
+            "leave-one-out",
+            {"seen": "train"},
+            "the setting 'seen' of the split 'leave-one-out' is 'train.validation' or 'none', got 'train'",
+        ),
+        ("sessions", {"seed": "last"}, "'seed' of the split 'sessions' is int or 'latest', got 'last'"),
+        ("sessions", {"seed": -1}, "'seed' of the split 'sessions' is 0 or more, got -1"),
+        ("sessions", {"test": 1.5}, "test is a share in .0, 1., got 1.5"),
     ],
 )
 def test_bad_settings_are_named(name: str, settings: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         make_split(name, _random(), **settings)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9), st.integers(0, 4)), min_size=12, max_size=60),
+    st.sampled_from([0, 1, "latest"]),
+)
+def test_sessions_are_withheld_whole_but_for_their_last_items(
+    rows: list[tuple[int, int, int]], seed: int | str
+) -> None:
+    dataset = _dataset(rows)
+    sessions = {user: sorted((when, at) for at, (one, _, when) in enumerate(rows) if one == user) for user in range(10)}
+    long_enough = [user for user, places in sessions.items() if len(places) >= 2]
+    if len(long_enough) < 2 or dataset.users.height < 3:
+        with pytest.raises(InputError, match=r"withheld|has two interactions"):
+            make_split("sessions", dataset, seed=seed)
+        return
+    split = make_split("sessions", dataset, seed=seed)
+    withheld = []
+    for user, places in sessions.items():
+        parts = [int(split.parts[at]) for _, at in places]
+        if parts and parts[-1] != TRAIN:
+            assert parts[-1] in (VALIDATION, TEST) and set(parts[:-1]) == {CONTEXT}
+            withheld.append(user)
+        else:
+            assert set(parts) <= {TRAIN}
+    assert len(withheld) == 2 and set(withheld) <= set(long_enough)
+    assert (split.seen, split.counts["validation"], split.counts["test"]) == ("none", 1, 1)
+    if seed == "latest":
+        ends = {part: rows[int(np.flatnonzero(split.parts == part)[0])][2] for part in (VALIDATION, TEST)}
+        others = [places[-1][0] for user, places in sessions.items() if user in long_enough and user not in withheld]
+        assert ends[TEST] >= ends[VALIDATION] >= max(others, default=0)
+    prepared = Prepared.of(dataset, split)
+    for part, histories in ((VALIDATION, prepared.validation_histories), (TEST, prepared.test_histories)):
+        (user,) = (user for user in withheld if split.parts[sessions[user][-1][1]] == part)
+        assert histories.row(user_row(prepared, user)).tolist() == [
+            prepared.item_rows[at] for _, at in sessions[user][:-1]
+        ]
+        assert not len(prepared.train.row(user_row(prepared, user)))
+    assert prepared.item_counts.sum() == split.counts["train"] and prepared.seen("test") is None
+
+
+def user_row(prepared: Prepared, user: int) -> int:
+    return int(prepared.users.rows(pl.Series([user]))[0])
+
+
+def _said(*parts: str | None, users: list[int] | None = None) -> Dataset:
+    n = len(parts)
+    columns = {"user_id": users or [0] * n, "item_id": list(range(n)), "timestamp": [0] * n, "part": parts}
+    return Dataset.construct("x", pl.DataFrame(columns, schema_overrides={"part": pl.String}))
+
+
+def test_given_parts_are_those_of_the_column() -> None:
+    said = ["train", "context", "validation", "test", "train"]
+    dataset = _said(*said)
+    split = make_split("given", dataset)
+    assert [PARTS[part] for part in split.parts] == said and split.seen == "none"
+    prepared = Prepared.of(dataset, split)  # all at the same time: the order of the file counts
+    assert prepared.train.row(0).tolist() == [0, 4]
+    assert prepared.validation_histories.row(0).tolist() == [0, 1, 4]
+    assert prepared.test_histories.row(0).tolist() == [0, 1, 2, 4]
+    seen = Prepared.of(dataset, make_split("given", dataset, seen="train+validation"))
+    assert seen.seen("validation").row(0).tolist() == [0, 1, 4]
+    assert seen.seen("test").row(0).tolist() == [0, 1, 2, 4]
+
+
+@pytest.mark.parametrize("seed", [0, "latest"])
+def test_validation_is_taken_from_whole_training_sessions_where_none_is_given(seed: int | str) -> None:
+    users = np.repeat(np.arange(30), 3).tolist()
+    parts = ["train", "train", "train"] * 20 + ["context", "context", "test"] * 5 + ["train", "context", "test"] * 5
+    dataset = _said(*parts, users=users)
+    split = make_split("given", dataset, validation=0.2, seed=seed)
+    assert split.counts == {"train": 48 + 5, "validation": 4, "test": 10, "context": 8 + 15}
+    validated = [users[at] for at in np.flatnonzero(split.parts == VALIDATION)]
+    assert len(set(validated)) == 4 and max(validated) < 20
+    assert all(split.parts[3 * user : 3 * user + 3].tolist() == [CONTEXT, CONTEXT, VALIDATION] for user in validated)
+    assert (split.parts[60:] == [PARTS.index(part) for part in parts[60:]]).all()
+    assert make_split("given", dataset, validation=0).counts["validation"] == 0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (_dataset([(0, 0, 0)]), "reads a column 'part' of the interactions, and those of 'x' have only user_id"),
+        (_said("train", "dev", None), "holds something else in 2 of 3 rows, such as 'dev'"),
+        (_said("train", "train"), "says 'test' nowhere"),
+        (_said("context", "test"), "says 'train' nowhere"),
+        (_said("train", "train", "test"), "says 'validation' nowhere, and 0 sessions of two training items"),
+    ],
+)
+def test_a_column_of_parts_that_cannot_be_used_is_told(dataset: Dataset, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_split("given", dataset)

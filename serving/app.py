@@ -25,6 +25,8 @@ from serving.requests import (
     InvocationRequest,
     Parameters,
     Problems,
+    SimilarAnswer,
+    SimilarRequest,
 )
 from serving.resolve import resolve_aside
 
@@ -89,6 +91,13 @@ def _router() -> APIRouter:
         )
         found = await _computed(request, ask)
         return JSONResponse({"model": generator.identity, "candidates": found.to_json()})
+
+    @router.post("/similar", response_model=SimilarAnswer, responses=_REFUSALS)
+    async def similar(request: Request, body: SimilarRequest) -> Response:
+        """The items most like each of some items."""
+        generator: CandidateGenerator = request.app.state.generator
+        found = await _computed(request, partial(generator.similar, body.item_ids, body.k))
+        return JSONResponse({"model": generator.identity, "similar": found.to_json()})
 
     @router.post("/invocations", response_model=InvocationAnswer, responses=_REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:

@@ -26,6 +26,7 @@ class Asked:
         trained: Whether training has seen the user. (B,)
         histories: Item rows that each user is ranked by, oldest first. (B rows)
         seen: Item rows that each user knows. (B rows)
+        given: Whether that history came with the request; else it is the bundle's. (B,)
         unknown: How many given history items are unknown. (B,)
     """
 
@@ -34,6 +35,7 @@ class Asked:
     trained: np.ndarray
     histories: JaggedArray
     seen: JaggedArray
+    given: np.ndarray
     unknown: np.ndarray
 
     def __len__(self) -> int:
@@ -50,6 +52,7 @@ class Asked:
             self.trained[users],
             _slice(self.histories, start, stop),
             _slice(self.seen, start, stop),
+            self.given[users],
             self.unknown[users],
         )
 
@@ -75,15 +78,15 @@ def read_asked(
     """
     if user_ids is None and histories is None:
         raise FieldError("give user_ids, histories or both", "user_ids")
-    ids = _as_list(user_ids, "user_ids") if user_ids is not None else [None] * len(_as_list(histories, "histories"))
-    given = _as_list(histories, "histories") if histories is not None else [None] * len(ids)
+    ids = as_list(user_ids, "user_ids") if user_ids is not None else [None] * len(as_list(histories, "histories"))
+    given = as_list(histories, "histories") if histories is not None else [None] * len(ids)
     if len(given) != len(ids):
         raise FieldError(f"there are {len(ids)} user_ids and {len(given)} histories", "histories")
     rows = users.rows(ids, "user_ids")
     trained = np.where(rows >= 0, bundle.known.trained[np.maximum(rows, 0)] if len(bundle.users) else False, False)
     stored = bundle.known.histories(rows)
     if all(one is None for one in given):
-        return Asked(ids, rows, trained, stored, stored, np.zeros(len(ids), np.int64))
+        return Asked(ids, rows, trained, stored, stored, np.zeros(len(ids), bool), np.zeros(len(ids), np.int64))
     recent, unknown = _known_items(items, given)
     is_given = recent.lengths > 0
     owner = [np.repeat(np.arange(len(ids)), one.lengths) for one in (stored, recent)]
@@ -91,12 +94,12 @@ def read_asked(
     owners, values = np.concatenate(owner), np.concatenate([stored.values, recent.values])
     ranked_by = JaggedArray.from_pairs(owners[used], values[used], len(ids))
     seen = JaggedArray.from_pairs(owners, values, len(ids))
-    return Asked(ids, rows, trained, ranked_by, seen, unknown)
+    return Asked(ids, rows, trained, ranked_by, seen, is_given, unknown)
 
 
 def _known_items(items: RawIds, histories: list[Any]) -> tuple[JaggedArray, np.ndarray]:
     """The rows of given histories without unknown items, and how many of these each had."""
-    lists = [[] if one is None else _as_list(one, "histories", n) for n, one in enumerate(histories)]
+    lists = [[] if one is None else as_list(one, "histories", n) for n, one in enumerate(histories)]
     lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
     try:
         rows = items.rows(list(chain.from_iterable(lists)), "histories")
@@ -128,7 +131,7 @@ def attribute_frame(
     }
     if isinstance(attributes, pl.DataFrame):
         attributes = attributes.to_dicts()
-    attributes = _as_list(attributes, "attributes")
+    attributes = as_list(attributes, "attributes")
     if len(attributes) != n:
         raise FieldError(f"there are {n} users and {len(attributes)} rows of attributes", "attributes")
     names: dict[str, None] = {}
@@ -158,7 +161,12 @@ def _column(bundle: Bundle, name: str, values: list[Any]) -> pl.Series:
     return column
 
 
-def _as_list(given: Any, *field: str | int) -> list[Any]:
+def as_list(given: Any, *field: str | int) -> list[Any]:
+    """An argument that is a list of some kind.
+
+    Raises:
+        FieldError: It is none.
+    """
     if isinstance(given, list):
         return given
     if isinstance(given, pl.Series):

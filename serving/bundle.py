@@ -23,11 +23,13 @@ from features.vocabulary import Vocabulary, load_vocabularies
 from recsys.index import ItemIndex
 from recsys.precision import check_precision
 from recsys.ranking import Ranker, RankerConfig
-from recsys.two_tower import TwoTower, TwoTowerConfig
+from recsys.retrievers import Retriever, config_from_json, make_retriever
 from serving.known_users import KnownUsers
-from serving.manifest import MANIFEST, BundleError, Manifest
+from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.reranking import ranker_inputs
 from serving.weights import load_weights
+
+_NOTHING = FeatureTable({}, {}, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Bundle:
     Args:
         manifest: What it says about itself.
         schema: The declared features.
-        model: Both towers, in evaluation mode.
+        model: In evaluation mode.
         users: The vocabulary of user ids. (U)
         items: The vocabulary of item ids. (N)
         known: The users' attributes and histories at build time.
@@ -50,7 +52,7 @@ class Bundle:
 
     manifest: Manifest
     schema: FeatureSchema
-    model: TwoTower
+    model: Retriever
     users: Vocabulary
     items: Vocabulary
     known: KnownUsers
@@ -59,6 +61,11 @@ class Bundle:
     item_counts: np.ndarray
     index: ItemIndex
     ranker: Ranker | None = None
+
+    @property
+    def by_history_alone(self) -> bool:
+        """Whether what is recommended follows from histories and nothing else: neither users' ids nor attributes."""
+        return self.manifest.kind == "sequential"
 
     @property
     def title_column(self) -> str | None:
@@ -127,7 +134,10 @@ class Bundle:
         if index.precision != manifest.precision:
             raise BundleError(f"items.faiss is of precision {index.precision}, and the bundle of {manifest.precision}")
         vocabularies = {**user_encoder.vocabularies, **item_encoder.vocabularies}
-        model = _model(folder, schema, vocabularies, manifest)
+        counts = counts["count"].to_numpy()
+        # only what reads items out of histories keeps the catalogue's features
+        encoded = item_encoder.encode(tables["items"], known=counts > 0) if manifest.kind == "sequential" else _NOTHING
+        model = _model(folder, schema, vocabularies, encoded, manifest)
         _require("model.json", "columns a vector", model.dim, manifest.dim)
 
         histories = tables["histories"]
@@ -141,19 +151,28 @@ class Bundle:
             known,
             item_encoder,
             tables["items"],
-            counts["count"].to_numpy(),
+            counts,
             index,
             load_ranker(folder, schema, vocabularies, items) if manifest.has_ranker else None,
         )
 
 
-def _model(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Vocabulary], manifest: Manifest) -> TwoTower:
+def _model(
+    folder: Path,
+    schema: FeatureSchema,
+    vocabularies: dict[str, Vocabulary],
+    items: FeatureTable,
+    manifest: Manifest,
+) -> Retriever:
     """The model of model.json with the weights beside it."""
     described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    if described.get("family") != "two-tower":
-        raise BundleError(f"model.json describes a model of the family {described.get('family')!r}, not 'two-tower'")
+    family = described.get("family")
+    if KIND_OF.get(family) != manifest.kind:
+        raise BundleError(
+            f"model.json describes a model of the family {family!r}, and bundles of kind {manifest.kind!r} hold others"
+        )
     with torch.device("meta"):  # no memory is taken, and no time to fill it, for weights that are read anyway
-        model = TwoTower(TwoTowerConfig.from_json(described["config"]), schema, vocabularies)
+        model = make_retriever(config_from_json(family, described["config"]), schema, vocabularies, items)
     return load_weights(folder / "weights.safetensors", model, manifest.precision, "model.json")
 
 

@@ -26,10 +26,12 @@ from features.splits import TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
 from recsys.precision import Precision, check_precision
-from recsys.retrievers import encode_catalogue
-from recsys.two_tower import TwoTower
-from serving.manifest import MANIFEST, BundleError, Manifest
+from recsys.retrievers import Retriever, encode_catalogue, family_of, make_retriever
+from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.weights import load_weights, save_weights
+
+#: users that are encoded at a time
+_USERS = 128
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ class BundleConfig:
 
 def write_bundle(
     folder: Path | str,
-    model: TwoTower,
+    model: Retriever,
     prepared: Prepared,
     index: IndexConfig | None = None,
     precision: Precision = "fp32",
     **facts: Any,
 ) -> Path:
-    """Writes a retriever bundle; a bundle that lies there is replaced.
+    """Writes a bundle; one that lies there is replaced.
 
     Histories are the split's test histories, and the users and items that count as trained are those with a training
     interaction: what the bundle serves is what the test part is evaluated with.
@@ -110,8 +112,9 @@ def replaced(folder: Path | str) -> Iterator[Path]:
 
 
 def _write_parts(
-    folder: Path, model: TwoTower, prepared: Prepared, config: IndexConfig, precision: Precision
+    folder: Path, model: Retriever, prepared: Prepared, config: IndexConfig, precision: Precision
 ) -> Manifest:
+    family = family_of(model.config)
     schema, users, items = prepared.dataset.schema, prepared.users, prepared.items
     vocabularies = {users.name: users, items.name: items}
     for feature in schema:
@@ -122,7 +125,7 @@ def _write_parts(
     save_vocabularies(folder / "vocabulary.parquet", list(vocabularies.values()))
     statistics = {**prepared.user_encoder.statistics, **prepared.item_encoder.statistics}
     _write_json(folder / "features.json", {"schema": schema.to_json(), "statistics": statistics})
-    _write_json(folder / "model.json", {"family": "two-tower", "config": model.config.to_json()})
+    _write_json(folder / "model.json", {"family": family, "config": model.config.to_json()})
     save_weights(folder / "weights.safetensors", model, precision)
 
     histories = prepared.test_histories
@@ -134,14 +137,15 @@ def _write_parts(
     counts = pl.Series("count", prepared.item_counts, dtype=pl.Int64)
     pl.DataFrame({"item_id": items.ids, "count": counts}).write_parquet(folder / "popularity.parquet")
 
-    plain = TwoTower(model.config, schema, prepared.vocabularies)  # what is served, whatever it was trained with
+    parts = (model.config, schema, prepared.vocabularies, prepared.item_table)
+    plain = make_retriever(*parts)  # what is served, whatever it was trained with
     plain.load_state_dict({name: weight.detach().cpu() for name, weight in model.state_dict().items()})
     # of the weights before they are quantised: these vectors are quantised themselves, and once is enough
     vectors = encode_catalogue(plain.eval(), prepared.item_table).numpy()
     queries = None
     if config.kind != "exact" or precision != "fp32":
         with torch.device("meta"):
-            served = TwoTower(model.config, schema, prepared.vocabularies)
+            served = make_retriever(*parts)
         load_weights(folder / "weights.safetensors", served, precision, "model.json")
         queries = _user_vectors(served, prepared, config.recall_queries)
     index = ItemIndex.build(vectors, config, queries, precision)
@@ -150,7 +154,7 @@ def _write_parts(
     stamps = prepared.dataset.interactions["timestamp"].to_numpy()[prepared.split.parts == TRAIN]
     split = prepared.split
     return Manifest(
-        kind="retriever",
+        kind=KIND_OF[family],
         n_users=len(users),
         n_items=len(items),
         dim=index.dim,
@@ -175,14 +179,18 @@ def _write_parts(
     )
 
 
-def _user_vectors(model: TwoTower, prepared: Prepared, at_most: int) -> np.ndarray:
+def _user_vectors(model: Retriever, prepared: Prepared, at_most: int) -> np.ndarray:
     """Vectors of a sample of the users who have a history: the queries that the index will see. (B, D) float32."""
     users = np.flatnonzero(prepared.test_histories.lengths)
     if len(users) > at_most:
         users = np.sort(np.random.default_rng(0).choice(users, at_most, replace=False))
-    batch = prepared.user_features(users, prepared.test_histories.rows(users))
+    vectors = [np.empty((0, model.dim), np.float32)]
     with torch.inference_mode():
-        return model.encode_users(batch).numpy()
+        for start in range(0, len(users), _USERS):  # long histories take memory
+            some = users[start : start + _USERS]
+            batch = prepared.user_features(some, prepared.test_histories.rows(some))
+            vectors.append(model.encode_users(batch).numpy())
+    return np.concatenate(vectors)
 
 
 def _table(frame: pl.DataFrame, ids: pl.Series, features: Sequence[Feature]) -> pl.DataFrame:

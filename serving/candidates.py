@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
-from features.batches import FeatureBatch, Jagged, JaggedArray
-from serving.asked import Asked, attribute_frame, read_asked
+from recsys.similar import similar_items
+from serving.asked import Asked, as_list, attribute_frame, read_asked
 from serving.bundle import Bundle
 from serving.raw_ids import FieldError, RawIds
-from serving.recommendations import Recommendations
+from serving.recommendations import Recommendations, SimilarItems
 from serving.reranking import Reranker
 from serving.resolve import Resolved, resolve
+from serving.user_vectors import user_features, user_vectors
 
 #: users that are encoded and searched for at a time
 _CHUNK = 4096
@@ -29,6 +29,9 @@ class CandidateGenerator:
     - A user whom training has seen is ranked for by id, attributes and history (source "user").
     - Any other user with at least one known item in the history is ranked for by that ("history").
     - Everyone else gets what is most popular, and the answer says so ("popularity").
+
+    A sequential model knows no users, only histories: "history" is a given one, and "user" the one that the bundle has
+    stored of a user. A user without either gets what is most popular, even if training has seen the user.
 
     A given history replaces the stored one, unless it has no known item; then it is as if it had not been given.
     Unknown items are dropped from histories and counted. What a user has seen is the stored and the given history.
@@ -45,7 +48,6 @@ class CandidateGenerator:
         self.item_ids = RawIds(bundle.items)
         # most interactions first; of equals, the smaller row
         self._by_popularity = np.argsort(-bundle.item_counts, kind="stable")
-        self._history = None if bundle.schema.history is None else bundle.schema.history.name
         ranker = bundle.ranker
         self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
         self._titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
@@ -117,24 +119,28 @@ class CandidateGenerator:
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
         """
-        for name, number in (("k", k), ("rerank_depth", rerank_depth)):
-            if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-                raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
+        k, depth = self._number("k", k), self._number("rerank_depth", rerank_depth)
         if rerank and self._reranker is None:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
         asked = read_asked(self.bundle, self.user_ids, self.item_ids, user_ids, histories)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
-        depth = max(int(k), int(rerank_depth)) if rerank else 0
+        if described.any() and self.bundle.by_history_alone and not rerank:
+            raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
         parts = [
-            self._ranked(asked.part(start, start + _CHUNK), frame, described, start, int(k), bool(exclude_seen), depth)
+            self._ranked(
+                asked.part(start, start + _CHUNK),
+                None if frame is None else frame[start : start + _CHUNK],
+                described[start : start + _CHUNK],
+                k,
+                bool(exclude_seen),
+                max(k, depth) if rerank else 0,
+            )
             for start in range(0, len(asked), _CHUNK)
         ]
         lists = [one for _, rows, _ in parts for one in rows]
-        flat = np.concatenate([*lists, np.empty(0, np.int64)])
-        ids, ends = self.item_ids.ids(flat), np.cumsum([0, *map(len, lists)]).tolist()
         return Recommendations(
             user_ids=asked.user_ids,
-            item_ids=[ids[start:end] for start, end in pairwise(ends)],
+            item_ids=self._ids_of(lists),
             scores=[one.tolist() for _, _, scores in parts for one in scores],
             sources=[one for sources, _, _ in parts for one in sources],
             unknown_history_items=asked.unknown.tolist(),
@@ -142,31 +148,72 @@ class CandidateGenerator:
             rows=lists,
         )
 
+    def similar(self, item_ids: Sequence[str | int] | pl.Series | np.ndarray, k: int = 10) -> SimilarItems:
+        """The k items most like each of B items: those whose vectors have the highest cosine with the item's own.
+
+        Every vector of the index is compared, so that the answer is exact over what the bundle stores. How popular an
+        item is, where the model says so by a bias, does not count.
+
+        Args:
+            item_ids: Raw ids. (B,)
+            k: How many.
+
+        Raises:
+            FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
+        """
+        k, asked = self._number("k", k), as_list(item_ids, "item_ids")
+        rows = self.item_ids.rows(asked, "item_ids")
+        known = np.flatnonzero(rows >= 0)
+        lists: list[np.ndarray] = [np.empty(0, np.int64)] * len(rows)
+        scores: list[list[float]] = [[] for _ in rows]
+        found = similar_items(self.bundle.index, rows[known], k, self.bundle.model.config.dim)
+        for place, mine, others in zip(known.tolist(), *found, strict=True):
+            lists[place], scores[place] = others[others >= 0], mine[others >= 0].tolist()
+        return SimilarItems(
+            asked=asked,
+            item_ids=self._ids_of(lists),
+            scores=scores,
+            sources=["item" if row >= 0 else "unknown" for row in rows.tolist()],
+            titles=self._titles,
+            rows=lists,
+        )
+
+    def _number(self, name: str, number: object) -> int:
+        """How many are asked for; all items at most, so that a huge number costs nothing."""
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+            raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
+        return min(int(number), len(self.bundle.items))
+
+    def _ids_of(self, lists: list[np.ndarray]) -> list[list[str]] | list[list[int]]:
+        """Raw ids of lists of item rows."""
+        ids = self.item_ids.ids(np.concatenate([*lists, np.empty(0, np.int64)]))
+        return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
+
+    def _sources(self, asked: Asked) -> np.ndarray:
+        """What each user's list can follow from. (B,) objects"""
+        has_history = (asked.histories.lengths > 0) & (self.bundle.schema.history is not None)
+        known = has_history & ~asked.given if self.bundle.by_history_alone else asked.trained
+        return np.where(known, "user", np.where(has_history, "history", "popularity")).astype(object)
+
     def _ranked(
         self,
         asked: Asked,
         frame: pl.DataFrame | None,
         described: np.ndarray,
-        start: int,
         k: int,
         exclude_seen: bool,
         depth: int,
     ) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
         """Sources, item rows and scores of some of the users; re-ranked from `depth` candidates unless that is 0."""
-        trained = asked.trained
-        by_history = ~trained & (asked.histories.lengths > 0) & (self._history is not None)
-        personal = np.flatnonzero(trained | by_history)
-        features = self._features(asked, personal, frame, described, start)
-        vectors = np.zeros((len(personal), self.bundle.model.dim), dtype=np.float32)
-        with torch.inference_mode():
-            for members, batch in features:
-                vectors[members] = self.bundle.model.encode_users(batch).numpy()
+        sources = self._sources(asked)
+        personal = np.flatnonzero(sources != "popularity")
+        features = user_features(self.bundle, asked, personal, frame, described)
+        vectors = user_vectors(self.bundle, features, len(personal))
         # a vector without direction would rank by row number, and one that is too long by nothing at all
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
         usable = (lengths > 0) & (lengths * max(self.bundle.index.max_norm, 1.0) < np.finfo(np.float32).max)
         users = personal[usable]
-        sources = np.full(len(asked), "popularity", dtype=object)
-        sources[users] = np.where(trained[users], "user", "history")
+        sources[personal[~usable]] = "popularity"
         exclude = asked.seen if exclude_seen else None
 
         rows: list[np.ndarray] = [np.empty(0, np.int64)] * len(asked)
@@ -184,43 +231,6 @@ class CandidateGenerator:
             rows[user] = self._popular(k, None if exclude is None else exclude.row(user))
             scores[user] = self.bundle.item_counts[rows[user]].astype(np.float32)
         return sources.tolist(), rows, scores
-
-    def _features(
-        self, asked: Asked, users: np.ndarray, frame: pl.DataFrame | None, described: np.ndarray, start: int
-    ) -> list[tuple[np.ndarray, FeatureBatch]]:
-        """Features of the given places of `asked`, in two batches at most, with the places in `users` of their rows."""
-        stored = (asked.rows[users] >= 0) & ~described[start + users]
-        batches = []
-        for members, known in ((np.flatnonzero(stored), True), (np.flatnonzero(~stored), False)):
-            if not len(members):
-                continue
-            chosen = users[members]
-            if known:
-                batch = self.bundle.known.features(asked.rows[chosen])
-            else:
-                said = pl.DataFrame({"": np.zeros(len(chosen), np.int8)}) if frame is None else frame[start + chosen]
-                batch = self._described(asked, chosen, said)
-            if self._history is not None:
-                history = self._recent(asked.histories).rows(chosen)
-                batch.sparse[self._history] = Jagged(
-                    torch.from_numpy(history.values), torch.from_numpy(history.lengths)
-                )
-            batches.append((members, batch))
-        return batches
-
-    def _described(self, asked: Asked, users: np.ndarray, frame: pl.DataFrame) -> FeatureBatch:
-        """Features of users from what the request says of them, or of users of whom nothing is said."""
-        table = self.bundle.known.encoder.encode(frame)
-        batch = table.take(np.arange(len(users)))
-        rows = torch.from_numpy(np.where(asked.trained[users], asked.rows[users], -1))
-        for feature in self.bundle.schema.user:
-            if feature.kind == "id":
-                batch.sparse[feature.name] = Jagged(rows, torch.ones(len(users), dtype=torch.int64))
-        return batch
-
-    def _recent(self, histories: JaggedArray) -> JaggedArray:
-        """The end of each history, as long as the declared feature takes."""
-        return histories.last(self.bundle.schema.history.max_length) if self.bundle.schema.history else histories
 
     def _popular(self, k: int, seen: np.ndarray | None) -> np.ndarray:
         """The k most popular item rows that are not among the seen ones. (k,)."""

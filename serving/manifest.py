@@ -19,24 +19,28 @@ from recsys.precision import PRECISIONS
 FORMAT = 2
 MANIFEST = "manifest.json"
 
+#: what kind of bundle a family of models makes
+KIND_OF = {"two-tower": "retriever", "sequential": "sequential"}
+
+_FILES = (
+    "features.json",
+    "histories.parquet",
+    "items.faiss",
+    "items.faiss.json",
+    "items.parquet",
+    "model.json",
+    "popularity.parquet",
+    "users.parquet",
+    "vocabulary.parquet",
+    "weights.safetensors",
+)
+_RANKER = (("ranker.json", "ranker.safetensors"),)
+
 #: the files that a bundle of each kind has, besides the manifest
-FILES_OF: dict[str, tuple[str, ...]] = {
-    "retriever": (
-        "features.json",
-        "histories.parquet",
-        "items.faiss",
-        "items.faiss.json",
-        "items.parquet",
-        "model.json",
-        "popularity.parquet",
-        "users.parquet",
-        "vocabulary.parquet",
-        "weights.safetensors",
-    ),
-}
+FILES_OF: dict[str, tuple[str, ...]] = {"retriever": _FILES, "sequential": _FILES}
 
 #: groups of files that it may have besides; of each, all or none
-OPTIONAL_FILES_OF: dict[str, tuple[tuple[str, ...], ...]] = {"retriever": (("ranker.json", "ranker.safetensors"),)}
+OPTIONAL_FILES_OF: dict[str, tuple[tuple[str, ...], ...]] = {"retriever": _RANKER, "sequential": _RANKER}
 
 
 class BundleError(InputError):
@@ -48,7 +52,7 @@ class Manifest:
     """What a bundle says about itself.
 
     Args:
-        kind: Which files it has and what it can answer: "retriever".
+        kind: Which files it has and what it can answer: "retriever" knows users, "sequential" histories.
         n_users: Users of the vocabulary.
         n_items: Items of the vocabulary and of the index.
         dim: Width of user and item vectors.

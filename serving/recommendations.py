@@ -9,8 +9,60 @@ from typing import Any
 import polars as pl
 
 
+class _Lists:
+    """Ranked lists of items, one for each of B users or items that were asked for."""
+
+    item_ids: list[list[str]] | list[list[int]]
+    scores: list[list[float]]
+    sources: list[str]
+    titles: pl.Series | None
+    rows: list[Sequence[int]]
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def titles_of(self, n: int) -> list[str | None]:
+        """The titles of the n-th list; the ids where items have no text."""
+        if self.titles is None:
+            return [str(one) for one in self.item_ids[n]]
+        return self.titles.gather(pl.Series(self.rows[n], dtype=pl.UInt32)).to_list()
+
+    def _frame(self, name: str, asked: Sequence[str | int | None]) -> pl.DataFrame:
+        """One row an item of a list; the column `name` says for whom or what it is."""
+        lengths = [len(one) for one in self.item_ids]
+        frame = pl.DataFrame(
+            {
+                name: _id_column(asked),
+                "item_id": self.item_ids,
+                "score": pl.Series(self.scores, dtype=pl.List(pl.Float32)),
+                "source": pl.Series(self.sources, dtype=pl.String),
+                "rank": pl.Series([list(range(1, n + 1)) for n in lengths], dtype=pl.List(pl.Int64)),
+            }
+        )
+        if self.titles is not None:
+            titles = [self.titles_of(n) for n in range(len(self))]
+            frame = frame.with_columns(pl.Series(self.titles.name, titles, dtype=pl.List(pl.String)))
+        lists = [one for one, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+        frame = frame.filter(pl.Series(lengths, dtype=pl.Int64) > 0).explode(lists)
+        return frame.select(name, "rank", "item_id", "score", "source", *lists[3:])
+
+    def _picture(self, asked: Sequence[str | int | None], what: str) -> str:
+        """The first ten of the first five lists, for people."""
+        lines = []
+        for n in range(min(len(self), 5)):
+            lines.append(f"{'(no id)' if asked[n] is None else asked[n]} ({self.sources[n]})")
+            titles = self.titles_of(n)
+            for item, title, score in list(zip(self.item_ids[n], titles, self.scores[n], strict=True))[:10]:
+                lines.append(f"    {score:.4f}  {item}" + ("" if self.titles is None else f"  {title}"))
+            if len(self.item_ids[n]) > 10:
+                lines.append(f"    ... {len(self.item_ids[n]) - 10} more")
+        if len(self) > 5:
+            lines.append(f"... {len(self) - 5} more {what}")
+        return "\n".join(lines)
+
+
 @dataclass(frozen=True)
-class Recommendations:
+class Recommendations(_Lists):
     """Ranked candidates of B users, best first.
 
     Args:
@@ -18,7 +70,8 @@ class Recommendations:
         item_ids: In the catalogue's own id type; fewer than asked for only where the catalogue has no more. (B lists)
         scores: Inner products; probabilities where re-ranked; for popularity, how often training saw the item.
             (B lists)
-        sources: What each list follows from: "user", "history" or "popularity". (B,)
+        sources: What each list follows from: "user", "history" or "popularity"; see
+            `serving.candidates.CandidateGenerator`. (B,)
         unknown_history_items: How many given history items the catalogue lacks; they were left out. (B,)
         titles: The items' texts, column and values, where the items have one.
         rows: Item rows of each list. (B lists)
@@ -38,33 +91,9 @@ class Recommendations:
     titles: pl.Series | None = field(default=None, repr=False)
     rows: list[Sequence[int]] = field(default_factory=list, repr=False)
 
-    def __len__(self) -> int:
-        return len(self.item_ids)
-
-    def titles_of(self, n: int) -> list[str | None]:
-        """The titles of the n-th list; the ids where items have no text."""
-        if self.titles is None:
-            return [str(one) for one in self.item_ids[n]]
-        return self.titles.gather(pl.Series(self.rows[n], dtype=pl.UInt32)).to_list()
-
     def to_frame(self) -> pl.DataFrame:
         """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one."""
-        lengths = [len(one) for one in self.item_ids]
-        frame = pl.DataFrame(
-            {
-                "user_id": _id_column(self.user_ids),
-                "item_id": self.item_ids,
-                "score": pl.Series(self.scores, dtype=pl.List(pl.Float32)),
-                "source": pl.Series(self.sources, dtype=pl.String),
-                "rank": pl.Series([list(range(1, n + 1)) for n in lengths], dtype=pl.List(pl.Int64)),
-            }
-        )
-        if self.titles is not None:
-            titles = [self.titles_of(n) for n in range(len(self))]
-            frame = frame.with_columns(pl.Series(self.titles.name, titles, dtype=pl.List(pl.String)))
-        lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
-        frame = frame.filter(pl.Series(lengths, dtype=pl.Int64) > 0).explode(lists)
-        return frame.select("user_id", "rank", "item_id", "score", "source", *lists[3:])
+        return self._frame("user_id", self.user_ids)
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a user, ids as strings: the `candidates` of an HTTP answer."""
@@ -82,18 +111,54 @@ class Recommendations:
         ]
 
     def __repr__(self) -> str:
-        lines = []
-        for n in range(min(len(self), 5)):
-            user = self.user_ids[n]
-            lines.append(f"{'(no id)' if user is None else user} ({self.sources[n]})")
-            titles = self.titles_of(n)
-            for item, title, score in list(zip(self.item_ids[n], titles, self.scores[n], strict=True))[:10]:
-                lines.append(f"    {score:.4f}  {item}" + ("" if self.titles is None else f"  {title}"))
-            if len(self.item_ids[n]) > 10:
-                lines.append(f"    ... {len(self.item_ids[n]) - 10} more")
-        if len(self) > 5:
-            lines.append(f"... {len(self) - 5} more users")
-        return "\n".join(lines) or "Recommendations for nobody"
+        return self._picture(self.user_ids, "users") or "Recommendations for nobody"
+
+
+@dataclass(frozen=True)
+class SimilarItems(_Lists):
+    """Items most like each of B items, best first.
+
+    Args:
+        asked: Which items, as asked. (B,)
+        item_ids: In the catalogue's own id type; none for an item that the catalogue lacks. (B lists)
+        scores: Cosines of the items' vectors. (B lists)
+        sources: "item", or "unknown" where the catalogue lacks it. (B,)
+        titles: The items' texts, column and values, where the items have one.
+        rows: Item rows of each list. (B lists)
+
+    Example:
+        >>> SimilarItems(["tea", "?"], [["ink", "oil"], []], [[0.5, 0.25], []], ["item", "unknown"])
+        tea (item)
+            0.5000  ink
+            0.2500  oil
+        ? (unknown)
+    """
+
+    asked: list[str | int | None]
+    item_ids: list[list[str]] | list[list[int]]
+    scores: list[list[float]]
+    sources: list[str]
+    titles: pl.Series | None = field(default=None, repr=False)
+    rows: list[Sequence[int]] = field(default_factory=list, repr=False)
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row a similar item: asked, rank from 1, item_id, score, source, and the title where items have one."""
+        return self._frame("asked", self.asked)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One object an asked item, ids as strings: the `similar` of an HTTP answer."""
+        return [
+            {
+                "item_id": None if item is None else str(item),
+                "source": source,
+                "item_ids": [str(one) for one in items],
+                "scores": scores,
+            }
+            for item, source, items, scores in zip(self.asked, self.sources, self.item_ids, self.scores, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return self._picture(self.asked, "items") or "Similar items of nothing"
 
 
 def _id_column(ids: Sequence[str | int | None]) -> pl.Series:

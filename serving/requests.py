@@ -78,6 +78,24 @@ class CandidateRequest(_Strict):
         return self
 
 
+class SimilarRequest(_Strict):
+    """Items to find similar ones of."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"item_ids": ["2858", "260"], "k": 5}, {"item_ids": ["2858"]}]}
+    )
+
+    item_ids: Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_USERS)] = Field(
+        description="Raw ids. Integers are taken where the catalogue's are integers."
+    )
+    k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many similar items of each.")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SimilarRequest:
+        check_size(len(self.item_ids), self.k, of="items")
+        return self
+
+
 class Parameters(_Strict):
     """The parameters of an invocation."""
 
@@ -161,7 +179,7 @@ class Candidates(BaseModel):
 
     user_id: str | None
     source: Literal["user", "history", "popularity"] = Field(
-        description="What the list follows from: a user that training has seen, the given history, or neither."
+        description="What the list follows from: what the model knows of the user, the given history, or neither."
     )
     item_ids: list[str]
     scores: list[float] = Field(
@@ -175,6 +193,22 @@ class CandidateAnswer(BaseModel):
 
     model: ModelIdentity
     candidates: list[Candidates]
+
+
+class Similar(BaseModel):
+    """One item's list, best first."""
+
+    item_id: str
+    source: Literal["item", "unknown"] = Field(description="Unknown: the catalogue lacks the item; the list is empty.")
+    item_ids: list[str]
+    scores: list[float] = Field(description="Cosines of the items' vectors.")
+
+
+class SimilarAnswer(BaseModel):
+    """The items' lists, in the order of the request."""
+
+    model: ModelIdentity
+    similar: list[Similar]
 
 
 class InvocationAnswer(BaseModel):
@@ -198,14 +232,14 @@ class Problems(BaseModel):
     detail: list[Problem] | str
 
 
-def check_size(users: int, k: int, rerank_depth: int = 0) -> None:
+def check_size(asked: int, k: int, rerank_depth: int = 0, of: str = "users") -> None:
     """Refuses answers without end, and re-ranking without end.
 
     Raises:
         ValueError: More candidates than one answer holds, or than are re-ranked for one.
     """
     for name, number in (("k", k), ("rerank_depth", rerank_depth)):
-        if users * number > MAX_CANDIDATES:
+        if asked * number > MAX_CANDIDATES:
             raise ValueError(
-                f"{users} users x {name}={number} are more than the {MAX_CANDIDATES} candidates of one answer"
+                f"{asked} {of} x {name}={number} are more than the {MAX_CANDIDATES} candidates of one answer"
             )

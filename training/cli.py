@@ -20,6 +20,7 @@ COMMANDS = {
     "rollback": ("rollback", "make the previous champion the champion again"),
     "serve": ("serve", "answer candidate requests over HTTP"),
     "recommend": ("recommend", "print candidates for users or histories"),
+    "similar": ("similar", "print the items most like some items"),
     "demo": ("demo", "the whole way on generated data, from interactions to served candidates"),
 }
 

@@ -1,0 +1,99 @@
+"""The users of a request as a model sees them: their declared features, and the vectors that follow from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import torch
+
+from features.batches import FeatureBatch, Jagged
+from serving.asked import Asked
+from serving.bundle import Bundle
+
+#: of a sequence model, what is encoded at a time: about the numbers of one head's attention and of the layers around it
+_MOST = 1 << 25
+_AROUND = 512
+
+
+def user_features(
+    bundle: Bundle, asked: Asked, users: np.ndarray, frame: pl.DataFrame | None, described: np.ndarray
+) -> list[tuple[np.ndarray, FeatureBatch]]:
+    """Features of some of the asked users, in two batches at most.
+
+    Args:
+        bundle: Which knows users.
+        asked: B users.
+        users: Which of them. (n,)
+        frame: What the request says of them, if anything. (B rows)
+        described: Of which of them it says something. (B,)
+
+    Returns:
+        Batches, histories included, and which of the n users their rows are.
+    """
+    stored = (asked.rows[users] >= 0) & ~described[users]
+    history = bundle.schema.history
+    batches = []
+    for members, known in ((np.flatnonzero(stored), True), (np.flatnonzero(~stored), False)):
+        if not len(members):
+            continue
+        chosen = users[members]
+        if known:
+            batch = bundle.known.features(asked.rows[chosen])
+        else:
+            said = pl.DataFrame({"": np.zeros(len(chosen), np.int8)}) if frame is None else frame[chosen]
+            batch = _described(bundle, asked, chosen, said)
+        if history is not None:
+            # only the end, as long as the declared feature takes
+            batch.sparse[history.name] = asked.histories.last(history.max_length).take(chosen)
+        batches.append((members, batch))
+    return batches
+
+
+def _described(bundle: Bundle, asked: Asked, users: np.ndarray, frame: pl.DataFrame) -> FeatureBatch:
+    """Features of users from what the request says of them, or of users of whom nothing is said."""
+    table = bundle.known.encoder.encode(frame)
+    batch = table.take(np.arange(len(users)))
+    rows = torch.from_numpy(np.where(asked.trained[users], asked.rows[users], -1))
+    for feature in bundle.schema.user:
+        if feature.kind == "id":
+            batch.sparse[feature.name] = Jagged(rows, torch.ones(len(users), dtype=torch.int64))
+    return batch
+
+
+def user_vectors(bundle: Bundle, features: list[tuple[np.ndarray, FeatureBatch]], n: int) -> np.ndarray:
+    """The vectors of users. (n, D) float32
+
+    Args:
+        bundle: Whose model encodes them.
+        features: As `user_features` gives them.
+        n: How many users they are.
+    """
+    vectors = np.zeros((n, bundle.model.dim), dtype=np.float32)
+    with torch.inference_mode():
+        for members, batch in features:
+            if not bundle.by_history_alone:
+                vectors[members] = bundle.model.encode_users(batch).numpy()
+                continue
+            for part, some in _in_parts(bundle, batch):
+                vectors[members[part]] = bundle.model.encode_users(some).numpy()
+    return vectors
+
+
+def _in_parts(bundle: Bundle, batch: FeatureBatch) -> list[tuple[slice, FeatureBatch]]:
+    """Histories some at a time, because attention takes memory for each pair of their items."""
+    name = bundle.schema.history.name
+    histories = batch.sparse[name]
+    read = histories.lengths.numpy().clip(max=bundle.model.config.max_length)  # (B,)
+    parts = np.cumsum(read * (read + _AROUND)) // _MOST
+    starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
+    ends = np.cumsum([0, *histories.lengths.tolist()])
+    return [
+        (
+            slice(start, stop),
+            FeatureBatch(
+                {name: Jagged(histories.values[ends[start] : ends[stop]], histories.lengths[start:stop])},
+                size=stop - start,
+            ),
+        )
+        for start, stop in zip(starts, [*starts[1:], len(read)], strict=True)
+    ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features import sources
 from features.dataset import Dataset
 from features.prepared import Prepared
-from features.splits import TEST, TRAIN, VALIDATION, Split, make_split
-from training.config import DataConfig, SplitConfig, TrainConfig
+from features.splits import Split, make_split
+from training.config import DataConfig, SplitConfig
+
+if TYPE_CHECKING:
+    from training.families import RunConfig
 
 
 def load(config: DataConfig) -> Dataset:
@@ -30,7 +33,7 @@ def split(config: SplitConfig, dataset: Dataset) -> Split:
     return make_split(config.name, dataset, **config.settings)
 
 
-def prepare(config: TrainConfig) -> Prepared:
+def prepare(config: RunConfig) -> Prepared:
     """Loads, splits and maps the configured data."""
     dataset = load(config.data)
     return Prepared.of(dataset, split(config.split, dataset))
@@ -53,7 +56,5 @@ def describe(dataset: Dataset, parts: Split) -> dict[str, Any]:
         "split": parts.name,
         "split_hash": parts.sha256,
         "seen": parts.seen,
-        "train": int((parts.parts == TRAIN).sum()),
-        "validation": int((parts.parts == VALIDATION).sum()),
-        "test": int((parts.parts == TEST).sum()),
+        **parts.counts,
     }

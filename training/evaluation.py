@@ -20,9 +20,8 @@ from features.prepared import Prepared
 from recsys.baselines import ItemKNN, Popularity
 from recsys.confidence import bootstrap_intervals
 from recsys.metrics import MetricSums, RankedTargets, UserSums
+from recsys.retrievers import Retriever, encode_catalogue
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
-from recsys.retrievers import encode_catalogue
-from recsys.two_tower import TwoTower
 
 if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
@@ -50,7 +49,7 @@ class Evaluation:
     def __init__(self, prepared: Prepared, part: str = "test") -> None:
         self.prepared = prepared
         self.targets: JaggedArray = prepared.test if part == "test" else prepared.validation
-        self.histories: JaggedArray = prepared.test_histories if part == "test" else prepared.train
+        self.histories: JaggedArray = prepared.test_histories if part == "test" else prepared.validation_histories
         self.seen: JaggedArray | None = prepared.seen(part)
         self.users = np.flatnonzero(self.targets.lengths)
         counts = prepared.item_counts
@@ -90,14 +89,14 @@ class Evaluation:
 
 
 class ModelScores:
-    """A two-tower model's scores, and popularity for users without a history.
+    """A retriever's scores, and popularity for users without a history.
 
     Args:
         model: The model, in evaluation mode.
         evaluation: What is asked.
     """
 
-    def __init__(self, model: TwoTower, evaluation: Evaluation) -> None:
+    def __init__(self, model: Retriever, evaluation: Evaluation) -> None:
         self._model = model
         self._evaluation = evaluation
         self._items = encode_catalogue(model, evaluation.prepared.item_table)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 from features.prepared import Prepared
-from recsys.two_tower import TwoTower
+from recsys.retrievers import Retriever
 from serving.bundle import Bundle, with_metrics
 from serving.bundle_writer import write_bundle
 from serving.manifest import Manifest
-from training.config import TrainConfig
 from training.evaluation import METRICS, evaluate_bundle
 from training.tracking import git_sha, library_versions
+
+if TYPE_CHECKING:
+    from training.families import RunConfig
 
 #: the figures whose loss by quantisation the manifest states
 _COMPARED = ("hr@10", "ndcg@10")
 
 
-def release(folder: Path, config: TrainConfig, prepared: Prepared, model: TwoTower) -> tuple[Path, dict[str, float]]:
+def release(folder: Path, config: RunConfig, prepared: Prepared, model: Retriever) -> tuple[Path, dict[str, float]]:
     """Writes a bundle, loads it, measures it on the test part, and writes the figures into its manifest.
 
     A quantised bundle is measured as it is; the same model is measured in fp32 as well, so that its manifest says what
@@ -58,9 +60,9 @@ def relative_loss(figures: dict[str, float], whole: dict[str, float]) -> dict[st
 
 def release_refitted(
     folder: Path,
-    config: TrainConfig,
+    config: RunConfig,
     everything: Prepared,
-    model: TwoTower,
+    model: Retriever,
     measured: Prepared,
     figures: dict[str, float],
 ) -> Path:
@@ -95,7 +97,7 @@ def _origin(prepared: Prepared) -> dict[str, Any]:
     return {"name": prepared.dataset.name, "libraries": library_versions(), "git_sha": git_sha()}
 
 
-def load_model(folder: Path) -> TwoTower:
+def load_model(folder: Path) -> Retriever:
     """The model inside a bundle, in evaluation mode."""
     return Bundle.load(folder).model
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from features.prepared import Prepared
+from recsys.retrievers import Retriever
 from recsys.top_k import Scorer
-from recsys.two_tower import TwoTower
 from serving.bundle import Bundle
 from training.as_bundle import AsBundle, only
 from training.evaluation import Evaluation, ModelScores, evaluate
@@ -65,7 +65,7 @@ def measured(evaluation: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) 
     return evaluate(evaluation, scorer_of) if len(evaluation.users) else {}
 
 
-def compare(prepared: Prepared, bundle: Bundle, model: TwoTower) -> dict[str, float]:
+def compare(prepared: Prepared, bundle: Bundle, model: Retriever) -> dict[str, float]:
     """What became of old and new items.
 
     Args:

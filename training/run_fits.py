@@ -12,13 +12,13 @@ import numpy as np
 
 from features.prepared import Prepared
 from features.splits import TRAIN
-from recsys.two_tower import TwoTower
+from recsys.retrievers import Retriever
 from training import processes
-from training.config import TrainConfig
+from training.families import Family, family_of
 from training.fit import Fitted
-from training.two_tower_fit import check_usable, fit
 
 if TYPE_CHECKING:
+    from training.families import RunConfig
     from training.runs import RunOptions
     from training.warm_start import WarmStart
 
@@ -34,10 +34,15 @@ class RunFits:
         start: What the run begins from, if not from random weights.
     """
 
-    config: TrainConfig
+    config: RunConfig
     options: RunOptions
     prepared: Prepared
     start: WarmStart | None = None
+
+    @property
+    def family(self) -> Family:
+        """Whose models the run fits."""
+        return family_of(self.config)
 
     @property
     def everything(self) -> Prepared:
@@ -54,7 +59,7 @@ class RunFits:
         if self.start is not None:
             for data in (self.prepared, *([self.everything] if self.options.refit else [])):
                 self.start.weights(data)
-        check_usable(self.config, self.prepared)
+        self.family.check_usable(self.config, self.prepared)
 
     def measured(self, report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None) -> Fitted:
         """The fit on the training part.
@@ -63,7 +68,7 @@ class RunFits:
             report: Called after each epoch with its metrics and its number, from 1.
         """
         self._say(f"training on {len(self.prepared.train.values):,} interactions")
-        return fit(
+        return self.family.fit(
             self.config,
             self.prepared,
             self.options.folder / "checkpoints",
@@ -74,13 +79,13 @@ class RunFits:
             progress=self.options.progress and processes.is_first(),
         )
 
-    def released(self, measured: Fitted) -> TwoTower | None:
+    def released(self, measured: Fitted) -> Retriever | None:
         """The model to release: as many epochs as validation chose, on train, validation and test together."""
         self._say(f"refitting on all interactions for {measured.best_epoch} epochs")
         folder, everything = self.options.folder / "refit", self.everything
         if processes.is_first():
             shutil.rmtree(folder, ignore_errors=True)
-        return fit(
+        return self.family.fit(
             self.config,
             everything,
             folder,

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from features.errors import InputError
 from features.prepared import Prepared
 from training import processes
-from training.config import TrainConfig, flat
+from training.config import flat
 from training.data import describe, prepare
 from training.evaluation import METRICS, evaluate_baselines
+from training.families import family_of
 from training.fit import Fitted
 from training.release import load_model, release, release_refitted
 from training.retention import compare
@@ -26,6 +27,7 @@ from training.run_folder import open_folder, save_state
 from training.tracking import TrackedRun, git_sha, library_versions
 
 if TYPE_CHECKING:
+    from training.families import RunConfig
     from training.warm_start import WarmStart
 
 
@@ -38,7 +40,7 @@ class RunOptions:
         resume: Go on with the run in `folder`.
         refit: After evaluation, fit the released model on all the data.
         register: Registered model that the bundle becomes a version of.
-        experiment: MLflow's experiment.
+        experiment: MLflow's experiment; the name of the model's family where not given.
         tracking_uri: MLflow's store.
         track: Log to MLflow at all.
         progress: Show progress bars where standard error is a terminal.
@@ -49,7 +51,7 @@ class RunOptions:
     resume: bool = False
     refit: bool = False
     register: str | None = None
-    experiment: str = "two-tower"
+    experiment: str | None = None
     tracking_uri: str | None = None
     track: bool = True
     progress: bool = True
@@ -76,9 +78,9 @@ class RunResult:
 
 
 def run(
-    config: TrainConfig, options: RunOptions, prepared: Prepared | None = None, start: WarmStart | None = None
+    config: RunConfig, options: RunOptions, prepared: Prepared | None = None, start: WarmStart | None = None
 ) -> RunResult | None:
-    """Trains, evaluates and logs a two-tower model.
+    """Trains, evaluates and logs a retriever.
 
     Of several processes that torchrun started all train, and the first does the rest.
 
@@ -126,7 +128,8 @@ def run(
         refitted = fits.released(fitted) if options.refit else None
         options.say("writing the bundle and measuring it on the test part")
         bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
-        comparison = {"two-tower": official, **evaluate_baselines(prepared)}
+        family = family_of(config).name
+        comparison = {family: official, **evaluate_baselines(prepared)}
         better = [name for name, row in comparison.items() if row["ndcg@10"] > official["ndcg@10"]]
         if better:
             options.say(f"note: {' and '.join(better)} rank the test items better than this model (NDCG@10)")
@@ -134,7 +137,7 @@ def run(
         if refitted is not None:
             bundle = release_refitted(bundle, config, fits.everything, refitted, prepared, official)
         figures = {
-            "model": "two-tower",
+            "model": family,
             "dataset": prepared.dataset.name,
             "dataset_hash": prepared.dataset.sha256,
             "split": prepared.split.name,
@@ -161,13 +164,11 @@ def run(
     return RunResult(figures, comparison, bundle, version, tracked.id if tracked else None)
 
 
-def _tracked(
-    config: TrainConfig, options: RunOptions, state: dict[str, Any], facts: dict[str, Any]
-) -> TrackedRun | None:
+def _tracked(config: RunConfig, options: RunOptions, state: dict[str, Any], facts: dict[str, Any]) -> TrackedRun | None:
     if not options.track:
         return None
     name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
-    tracked = TrackedRun(options.experiment, name, state["run_id"], options.tracking_uri)
+    tracked = TrackedRun(options.experiment or family_of(config).name, name, state["run_id"], options.tracking_uri)
     tracked.parameters(flat(config))
     tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
     tracked.tags({f"version.{name}": one for name, one in library_versions().items()})
@@ -210,7 +211,7 @@ def _logged(
     if tracked is None:
         return None
     for name, row in comparison.items():
-        prefix = "test" if name == "two-tower" else f"baseline/{name}"
+        prefix = "test" if name == figures["model"] else f"baseline/{name}"
         tracked.metrics({f"{prefix}/{metric}": value for metric, value in row.items()})
     tracked.metrics({key: figures[key] for key in ("seconds", "seconds_to_fit", "best_epoch")})
     for picture in pictures:

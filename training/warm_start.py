@@ -16,20 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Earlier, Prepared
-from features.schema import Id
 from features.splits import TEST
-from recsys.embeddings.quantised import QuantisedTable, is_table
-from recsys.two_tower import TwoTower, TwoTowerConfig
+from recsys.retrievers import RetrieverConfig, family_of
 from serving.bundle import Bundle, with_metrics
 from serving.manifest import Manifest
 from serving.resolve import resolve
+from training.carried_weights import carried_weights
 from training.config import flat
 
 
@@ -66,6 +64,11 @@ class WarmStart:
         return cls(str(source), found.folder.resolve(), found.name, found.version, Bundle.load(found.folder))
 
     @property
+    def family(self) -> str:
+        """What family of models it is of."""
+        return family_of(self.bundle.model.config)
+
+    @property
     def origin(self) -> dict[str, Any]:
         """What a run says of where it began: name, version and build id."""
         return {"name": self.name, "version": self.version, "build_id": self.bundle.manifest.build_id}
@@ -81,7 +84,7 @@ class WarmStart:
         return str(self.folder) if self.version is None else f"models:/{self.name}/{self.version}"
 
     @property
-    def config(self) -> TwoTowerConfig:
+    def config(self) -> RetrieverConfig:
         """The model's configuration, with the size of multiplexed tables in bytes: a share would grow with the ids."""
         config = self.bundle.model.config
         if config.embeddings.kind != "multiplexed":
@@ -108,7 +111,7 @@ class WarmStart:
             if key not in _mapping(model.get("embeddings"))
         ]
 
-    def agreed(self, model: TwoTowerConfig) -> TwoTowerConfig:
+    def agreed(self, model: RetrieverConfig) -> RetrieverConfig:
         """The configuration to go on with.
 
         Args:
@@ -148,7 +151,7 @@ class WarmStart:
         return dataclasses.replace(prepared, earlier=Earlier(trained, statistics))
 
     def weights(self, prepared: Prepared) -> dict[str, Tensor]:
-        """The weights to begin with, on the CPU, by their names in a model over the newer data's vocabularies.
+        """The weights to begin with: see `training.carried_weights`.
 
         Args:
             prepared: What `continued` gave.
@@ -156,20 +159,7 @@ class WarmStart:
         Raises:
             InputError: New ids, and tables that cannot take them; or ids of another type than the model's.
         """
-        with torch.device("meta"):  # for its shapes
-            model = TwoTower(self.config, prepared.dataset.schema, prepared.vocabularies)
-        weights = _plain_weights(self.bundle.model)
-        for name, rows in self._rows(model, prepared).items():
-            weights[name] = weights[name].index_select(0, rows)
-        for name, expected in model.state_dict().items():
-            if name not in weights or weights[name].shape != expected.shape:
-                had = tuple(weights[name].shape) if name in weights else "none"
-                raise InputError(
-                    f"the {self.config.embeddings.kind} tables of {self.source} cannot take this data's ids: "
-                    f"{name.split('.')[-2]!r} has the shape {had}, and these ids need "
-                    f"{tuple(expected.shape)}; a multiplexed table takes any ids"
-                )
-        return weights
+        return carried_weights(self.source, self.bundle, self.config, prepared)
 
     def notes(self, prepared: Prepared) -> list[str]:
         """What is to be known before going on, a sentence each.
@@ -198,44 +188,6 @@ class WarmStart:
         """
         manifest = Manifest.read(folder)
         with_metrics(folder, {**manifest.metrics, **figures}, data={**manifest.data, "from": self.origin})
-
-    def _rows(self, model: TwoTower, prepared: Prepared) -> dict[str, Tensor]:
-        """For each table of one identity, by the name of its weight, the old row of each new row.
-
-        Ids are compared on the way: strings and integers have no hash in common, whatever kind of table.
-        """
-        before = {**self.bundle.known.encoder.vocabularies, **self.bundle.item_encoder.vocabularies}
-        item_id = next((one.name for one in self.bundle.schema.item if isinstance(one, Id)), "")
-        history = self.bundle.schema.history
-        names = {name.split(".")[-2]: name for name in model.state_dict() if is_table(model, name)}
-        rows: dict[str, Tensor] = {}
-        for lookup in model.embeddings.lookups.values():
-            feature = item_id if history is not None and lookup.feature == history.name else lookup.feature
-            now = prepared.vocabularies[feature]
-            found = torch.from_numpy(before[feature].rows(now.ids))
-            if self.config.embeddings.kind != "collisionless":
-                continue
-            new = now.ids.filter(pl.Series((found < 0).numpy()))
-            if len(new):
-                raise InputError(
-                    f"the collisionless tables of {self.source} have no row for a new id, and the feature {feature!r} "
-                    f"has {len(new):,} of them, such as {new[0]!r}; train anew, or go on from multiplexed tables"
-                )
-            table = model.embeddings.layout.tables[model.embeddings.layout.table_of[lookup.identity][0]].name
-            # the row after the last id is that of unknown ones
-            rows[names[table]] = torch.cat([found, torch.tensor([len(before[feature])])])
-        return rows
-
-
-def _plain_weights(model: nn.Module) -> dict[str, Tensor]:
-    """A model's weights as float32, those of quantised tables restored."""
-    weights = {name: weight.detach() for name, weight in model.state_dict().items()}
-    for name, module in model.named_modules():
-        if isinstance(module, QuantisedTable):
-            for part in module.state_dict():
-                del weights[f"{name}.{part}"]
-            weights[f"{name}.weight"] = module().detach()
-    return weights
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -19,16 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures a bundle on the test part, beside the baselines."""
+    from serving.manifest import Manifest
     from serving.resolve import resolve
     from training.data import prepare
     from training.evaluation import METRICS, evaluate_baselines, evaluate_bundle
+    from training.families import family_of_kind
     from training.release import note_on_comparing
     from training.report import table
 
     if arguments.data is None and arguments.config is None:
         raise InputError("name the data to measure on with --data, or with the --config of the run")
-    config = configuration(arguments)
     resolved = resolve(arguments.model, tracking_uri=arguments.tracking_uri)
+    family = family_of_kind(Manifest.read(resolved.folder).kind)
+    config = configuration(arguments, family.config)
     prepared = prepare(config)
     note = note_on_comparing(resolved.folder, prepared)
     if note:

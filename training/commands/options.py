@@ -15,7 +15,7 @@ def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) 
     group = parser.add_argument_group("data")
     group.add_argument("--data", metavar="NAME", default=default, help="ml-1m, tables, sequences or generated")
     group.add_argument("--root", metavar="PATH", help="the data's folder or file")
-    group.add_argument("--split", metavar="NAME", help="random, leave-one-out, time or cold-items (default: random)")
+    group.add_argument("--split", metavar="NAME", help="random, leave-one-out, time, cold-items, sessions or given")
     configuration_arguments(parser)
 
 

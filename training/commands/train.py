@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from training.runs import RunResult
     from training.warm_start import WarmStart
 
-MODELS = ("two-tower", "ranker")
+MODELS = ("two-tower", "sequential", "ranker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
-    run.add_argument("--run-dir", type=Path, help="where the run's files go (default: runs/DATA-SPLIT-TABLES/sSEED)")
+    run.add_argument("--run-dir", type=Path, help="where the run's files go (default: a folder of runs/ for each seed)")
     run.add_argument(
         "--resume",
         action="store_true",
@@ -73,17 +73,24 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.run_dir is not None and arguments.config is None:
         saved = arguments.run_dir / "config.yaml"
         arguments.config = saved if saved.is_file() else None
-        trained = "ranker" if saved.is_file() and "\nlabels:" in saved.read_text(encoding="utf-8") else "two-tower"
-        if saved.is_file() and trained != arguments.model:
-            raise InputError(f"the run in {arguments.run_dir} trains a {trained}, not a {arguments.model}")
+        if saved.is_file():
+            from training.families import trained_by
+
+            trained = trained_by(saved)
+            if trained not in (arguments.model, None):
+                raise InputError(f"the run in {arguments.run_dir} trains a {trained}, not a {arguments.model}")
     if arguments.model == "ranker":
         from training.commands import train_ranker
 
         return train_ranker.run(arguments)
     if arguments.into:
         raise InputError("--into is for rankers: recsys train ranker --into MODEL")
+
+    from training.families import FAMILIES
+
+    family = FAMILIES[arguments.model]
     start = _start(arguments)
-    first = configuration(arguments, seed=arguments.seed)
+    first = configuration(arguments, family.config, seed=arguments.seed)
     if start is not None:
         first = dataclasses.replace(first, model=start.agreed(first.model))
     if arguments.print_config:
@@ -98,14 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"reading {first.data.name}")
     prepared = prepare(first)
     kind = first.model.embeddings.kind if start is None else f"{first.model.embeddings.kind}-continued"
+    name = ("" if family.name == "two-tower" else f"{family.name}-") + f"{{data}}-{first.split.name}-{kind}"
     results = []
-    for config, folder, resume in runs_of(arguments, first, f"{{data}}-{first.split.name}-{kind}"):
+    for config, folder, resume in runs_of(arguments, first, name):
         options = RunOptions(
             folder=folder,
             resume=resume,
             refit=arguments.refit,
             register=arguments.register,
-            experiment=arguments.experiment or "two-tower",
+            experiment=arguments.experiment,
             tracking_uri=arguments.tracking_uri,
             track=not arguments.no_mlflow,
             say=say,
@@ -132,6 +140,8 @@ def _start(arguments: argparse.Namespace) -> WarmStart | None:
     from training.warm_start import WarmStart
 
     start = WarmStart.load(source, arguments.tracking_uri)
+    if start.family != arguments.model:
+        raise InputError(f"{source} is a {start.family} model, and a {arguments.model} is to be trained")
     arguments.settings = [*start.settings(arguments.config), *arguments.settings]
     return start
 

@@ -1,0 +1,176 @@
+"""What training any retriever has in common: its candidates, its draws, validation by full ranking, and the fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from features.batches import FeatureBatch
+from features.errors import InputError
+from features.prepared import Prepared
+from recsys.losses import make_loss
+from recsys.metrics import RankedTargets
+from recsys.retrievers import Retriever, make_retriever
+from training import processes
+from training.evaluation import Evaluation, ModelScores, sum_up
+from training.fit import FitOptions, Fitted, fit_module
+from training.optimisers import configure
+
+if TYPE_CHECKING:
+    from training.families import RunConfig
+
+MONITOR = "validation/ndcg@10"
+
+
+class RetrieverTraining(pl.LightningModule):
+    """Trains a `Retriever`; which queries are to find what, a family's own module says.
+
+    Args:
+        config: The run's configuration.
+        prepared: The data.
+        candidates: What a target is told from: the whole "catalogue", or only what is "trained".
+        backend: Who looks up embeddings: see `recsys.embeddings.Embeddings`.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        candidates: Literal["catalogue", "trained"],
+        backend: Literal["torch", "torchrec", "sharded"] = "torchrec",
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.prepared = prepared
+        self.model = make_retriever(
+            config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table, backend=backend
+        )
+        self.loss = make_loss(config.loss.name, **config.loss.settings)
+        # items that the split withholds must not be known to training, not even as what nobody takes
+        only_trained = candidates == "trained" or prepared.split.withholds_items
+        known = np.flatnonzero(prepared.item_counts) if only_trained else np.arange(len(prepared.items))
+        compact = np.full(len(prepared.items), -1)
+        compact[known] = np.arange(len(known))
+        self._known, self._compact = known, torch.from_numpy(compact)
+        self._candidates = prepared.item_table.take(known)
+        self._frequency = torch.from_numpy(prepared.item_counts[known])
+        self._evaluation: Evaluation | None = None
+
+    def on_fit_start(self) -> None:
+        """Puts the catalogue where the model is."""
+        self._candidates = self._candidates.to(device=self.device)
+        self._frequency, self._compact = self._frequency.to(self.device), self._compact.to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
+        seed = self.config.seed * 1_000_003 + self.current_epoch
+        torch.manual_seed(seed + 7_919 * processes.rank())
+        # what is drawn for a whole batch must be the same for all processes
+        self._draws = torch.Generator(self.device).manual_seed(seed)
+
+    def _encode_candidates(self, rows: Tensor) -> Tensor:
+        """The vectors of different candidates, in ascending order of rows. (M,) -> (M, D)
+
+        Several processes have the same candidates; each encodes a part of them.
+        """
+        world = processes.world_size()
+        if world == 1 and len(rows) == len(self._known):  # then it is all of them
+            return self.model.encode_items(self._candidates)
+        each = -(-len(rows) // world)
+        padded = torch.cat([rows, rows[-1:].expand(each * world - len(rows))])
+        mine = padded[processes.rank() * each :][:each].cpu().numpy()
+        items: FeatureBatch = self.prepared.item_table.take(self._known[mine])
+        return processes.gathered_vectors(self.model.encode_items(items.to(device=self.device)))[: len(rows)]
+
+    def _told(self, loss: Tensor, n: int, also: Tensor | None = None) -> Tensor:
+        """Logs a mean over n targets, and gives what to step on: its mean over processes is that of the whole batch.
+
+        Args:
+            loss: Of the targets, in nats.
+            n: How many of the targets are this process's.
+            also: What else is to be learned from them, a mean over the same n.
+        """
+        several = processes.world_size() > 1
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=several)
+        return (loss if also is None else loss + also) * processes.weight(n, self.device)
+
+    def on_validation_epoch_start(self) -> None:
+        """Encodes the catalogue once."""
+        if self._evaluation is None:
+            self._evaluation = Evaluation(self.prepared, "validation")
+        self._scores = ModelScores(self.model, self._evaluation)
+        self._sums = []
+
+    def validation_step(self, users: np.ndarray, _: int) -> None:
+        """Ranks the whole catalogue for this process's part of a chunk of users."""
+        users = users[processes.my_part(len(users))]
+        with torch.autocast(self.device.type, enabled=False):  # in the precision that is served
+            ranking = self._evaluation.rank(users, self._scores.scorer(users))
+        self._sums.append(self._evaluation.sums(RankedTargets.of(*ranking), slices=False))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the ranking metrics."""
+        figures = sum_up([one for sums in processes.gathered_objects(self._sums) for one in sums])
+        for name in ("ndcg@10", "hr@10"):
+            self.log(f"validation/{name}", figures[name])
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """See `training.optimisers.configure`."""
+        return configure(self, self.config.optimiser)
+
+
+def fit_retriever(
+    training: type[RetrieverTraining],
+    data: pl.LightningDataModule,
+    plain: Retriever,
+    config: RunConfig,
+    prepared: Prepared,
+    folder: Path,
+    epochs: int | None = None,
+    **options: Unpack[FitOptions],
+) -> Fitted[Retriever]:
+    """Fits a retriever of any family.
+
+    Args:
+        training: The family's Lightning module: takes config, prepared and backend.
+        data: The family's batches, with their `batch_size`.
+        plain: What `usable_model` gave.
+        config: The run's configuration.
+        prepared: The data.
+        folder: Where checkpoints go.
+        epochs: Fit exactly so many epochs and validate nothing: how a model is refitted on all data.
+        options: As `training.fit.fit_module` takes them.
+    """
+    torch.manual_seed(config.seed)
+    parameters = plain.embeddings.layout.parameters
+    return fit_module(
+        training(config, prepared, backend=config.optimiser.lookups_by(parameters)),
+        data,
+        config.optimiser,
+        folder,
+        tables=config.optimiser.for_tables(parameters),
+        monitor=MONITOR if epochs is None else None,
+        batch_size=data.batch_size,
+        seed=config.seed,
+        epochs=epochs,
+        **options,
+    ).of(plain)
+
+
+def usable_model(config: RunConfig, prepared: Prepared, validate: bool = True) -> Retriever:
+    """The model for plain torch, without memory for its weights.
+
+    Raises:
+        InputError: Nothing to train on or to validate on, or a loss or a model that cannot be made.
+    """
+    for part, there in (("training", prepared.train), ("validation", prepared.validation)):
+        if not len(there.values) and (validate or part == "training"):
+            raise InputError(f"the data set {prepared.dataset.name!r} has no {part} interaction under this split")
+    make_loss(config.loss.name, **config.loss.settings)
+    with torch.device("meta"):  # takes neither time nor memory
+        return make_retriever(config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table)

@@ -16,6 +16,7 @@ SOURCES: dict[str, str] = {
     "ml-1m": "features.sources.movielens",
     "tables": "features.sources.tables",
     "sequences": "features.sources.sequences",
+    "sessions": "features.sources.sessions",
 }
 
 
@@ -23,8 +24,8 @@ def load(name: str, root: Path | str | None = None, **settings: Any) -> Dataset:
     """A data set by name.
 
     Args:
-        name: "generated" (made on the spot), "ml-1m" (MovieLens-1M), "tables" (a folder of CSV or parquet files) or
-            "sequences" (a text file with a line a user).
+        name: "generated" (made on the spot), "ml-1m" (MovieLens-1M), "tables" (a folder of CSV or parquet files),
+            "sequences" (a text file with a line a user) or "sessions" (training sessions, and tests with their target).
         root: Its folder or file; sources that need none take None.
         settings: What else the source takes; see the `load` of its module.
 

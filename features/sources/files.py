@@ -57,6 +57,30 @@ def read_table(path: Path, columns: dict[str, str] | None, separator: str | None
     return table
 
 
+def read_lines(path: Path) -> pl.DataFrame:
+    """The lines of a text file that are not blank.
+
+    Returns:
+        Columns line (its number, from 1) and text.
+
+    Raises:
+        InputError: A file that is missing, not text, or empty.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+    lines = pl.DataFrame({"text": text.split("\n")}).with_row_index("line", offset=1)
+    lines = lines.filter(pl.col("text").str.strip_chars() != "")
+    if not lines.height:
+        raise InputError(f"{path} is empty")
+    return lines
+
+
 def typed(values: pl.Series) -> pl.Series:
     """A text column as integers, numbers or booleans, if all of it reads as such; else as it is.
 

@@ -12,6 +12,7 @@ import polars as pl
 from features.dataset import Dataset
 from features.errors import InputError
 from features.ids import integers_if_exact
+from features.sources.files import read_lines
 
 
 def load(root: Path | None = None) -> Dataset:
@@ -28,18 +29,7 @@ def load(root: Path | None = None) -> Dataset:
     """
     if root is None or not root.is_file():
         raise InputError(f"there is no file {root}; the source 'sequences' reads one text file, given as root")
-    try:
-        text = root.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{root} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    except OSError as error:
-        raise InputError(f"{root} cannot be read: {error.strerror or error}") from error
-    lines = pl.DataFrame({"text": text.split("\n")}).with_row_index("line", offset=1)
-    lines = lines.with_columns(pl.col("text").str.strip_chars().str.replace_all(r"\s+", " ")).filter(
-        pl.col("text") != ""
-    )
-    if not lines.height:
-        raise InputError(f"{root} is empty")
+    lines = read_lines(root).with_columns(pl.col("text").str.strip_chars().str.replace_all(r"\s+", " "))
     lines = lines.with_columns(fields=pl.col("text").str.split(" "))
     short = lines.filter(pl.col("fields").list.len() < 2)
     if short.height:

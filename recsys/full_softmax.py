@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from features.batches import Jagged
 from features.errors import InputError
+from recsys.linear_cross_entropy import linear_cross_entropy
 
 #: item rows to item vectors: (M,) int64 to (M, D)
 EncodeItems = Callable[[Tensor], Tensor]
@@ -56,10 +57,13 @@ class Loss(Protocol):
 class FullSoftmax:
     """Softmax over the whole catalogue: nothing is sampled, so nothing needs correcting.
 
+    Where nothing is to be hidden, as in next-item training, whose places have one target each, it is
+    `linear_cross_entropy`: the B x N logits never exist at once, whatever `items_per_chunk` is.
+
     Args:
         temperature: Divides the scores.
         items_per_chunk: Logits of at most so many items are held at a time, and computed again for the gradient; None
-            holds all B x N. The N item vectors are held in either case.
+            holds those of all N. The N item vectors are held in either case.
         hide_positives: Whether a target is told only from what its user has not taken, and not from the user's other
             targets as well.
 
@@ -94,6 +98,12 @@ class FullSoftmax:
         # Once, and outside the checkpoints: an optimiser that steps inside the backward pass, as TorchRec's fused ones
         # do, would have changed the tables before a second encoding.
         vectors = encode_items(torch.arange(n_items, device=queries.device))  # (N, D)
+        if (others is None or not others.values.numel()) and bool((targets.lengths <= 1).all()):
+            # to hide the only target and to put it back again is to hide nothing
+            if len(targets.values) < len(targets):
+                queries = queries.index_select(0, targets.row_of_value)
+            total = linear_cross_entropy(queries, vectors, targets.values, self.temperature, self.items_per_chunk)
+            return total / max(len(targets.values), 1)
         users = targets.row_of_value
         hidden = self._hidden(targets, others, n_items)
         if self.items_per_chunk is None or self.items_per_chunk >= n_items:
@@ -101,7 +111,7 @@ class FullSoftmax:
             positive = all_logits[users, targets.values]  # (T,)
             total = _log_total(all_logits, *hidden)  # (B,)
         else:
-            positive = _pair_logits(queries[users], vectors[targets.values], self.temperature)
+            positive = pair_logits(queries[users], vectors[targets.values], self.temperature)
             totals = []
             for start in range(0, n_items, self.items_per_chunk):
                 chunk = vectors[start : start + self.items_per_chunk]
@@ -141,7 +151,7 @@ def logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:
         return queries.to(exact) @ vectors.to(exact).T / temperature
 
 
-def _pair_logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:
+def pair_logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:
     """Scores of matching rows, in float32 at least. (T, D), (T, D) -> (T,)."""
     exact = torch.promote_types(queries.dtype, torch.float32)
     return (queries.to(exact) * vectors.to(exact)).sum(dim=1) / temperature

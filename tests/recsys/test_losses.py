@@ -201,7 +201,8 @@ def test_a_chunked_full_softmax_holds_no_logits_of_the_whole_catalogue():
         sizes.append(tensor.numel())
         return tensor
 
-    arguments = queries, jagged([[user] for user in range(64)]), table.__getitem__, 1000, torch.ones(1000)
+    # two targets each, of which one is hidden from the other: with one there would be no logits to keep
+    arguments = queries, jagged([[user, user + 1] for user in range(64)]), table.__getitem__, 1000, torch.ones(1000)
     with saved_tensors_hooks(saved, lambda tensor: tensor):
         FullSoftmax(items_per_chunk=100)(*arguments).backward()
     assert max(sizes) <= 64 * 100

@@ -1,4 +1,4 @@
-"""Popularity and item-kNN, against loops written from their definitions."""
+"""Item-kNN, against loops written from its definition."""
 
 import math
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.batches import Jagged, JaggedArray
 from features.errors import InputError
-from recsys.baselines import ItemKNN, ItemKNNConfig, Popularity
+from recsys.baselines import ItemKNN, ItemKNNConfig
 from recsys.top_k import full_ranking
 
 
@@ -70,14 +70,6 @@ def test_an_unknown_item_in_a_history_is_ignored():
 def test_item_knn_without_any_co_occurrence_scores_nothing():
     model = ItemKNN().fit(array([[0], [1], []]), n_items=3)
     assert model.scores(jagged([[0, 1, 2]])).tolist() == [[0.0, 0.0, 0.0]]
-
-
-def test_popularity_ranks_the_most_frequent_unseen_items():
-    train = array([[3, 1], [3, 2], [3, 1, 0], [4]])
-    model = Popularity().fit(train, n_items=6)
-    ranking = full_ranking(model.scorer(train), 4, 6, 3, seen=jagged([[3, 1], [3, 2], [3, 1, 0], [4]]))
-    assert ranking.rows.tolist() == [[0, 2, 4], [1, 0, 4], [2, 4, 5], [3, 1, 0]]
-    assert model.counts.tolist() == [1, 2, 1, 3, 1, 0]  # the ranking wrote to a copy
 
 
 def test_a_ranking_in_chunks_is_that_of_all_scores():

@@ -1,12 +1,7 @@
-"""Baselines that every result is shown beside: what most people like, and what goes with the items of a history.
-
-Both have one contract: `fit(histories, n_items)`, then `scores(histories, items)`, or `scorer(histories)` for
-`recsys.top_k.full_ranking`. Items already seen are not removed here; the ranking does that.
-"""
+"""Items that the same users have: shrunk cosine similarity of item columns."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,53 +12,8 @@ from torch import Tensor
 
 from features.batches import Jagged, JaggedArray
 from features.errors import InputError
+from recsys.baselines.baseline import ALL, Baseline, incidence
 from recsys.target_ranks import order_keys
-from recsys.top_k import Scorer
-
-_ALL = slice(None)
-
-
-class Baseline(ABC):
-    """What the baselines have in common."""
-
-    @abstractmethod
-    def scores(self, histories: Jagged, items: slice = _ALL) -> Tensor:
-        """The users' scores for all items or a range of them. (B, n) float32."""
-
-    def scorer(self, histories: JaggedArray) -> Scorer:
-        """Scores of chunks of these users, for a full ranking. (B rows)."""
-        return lambda users, items: self.scores(histories.take(np.arange(users.start, users.stop)), items)
-
-
-class Popularity(Baseline):
-    """Every user is recommended what most histories hold.
-
-    Example:
-        >>> model = Popularity().fit(JaggedArray(np.array([2, 0, 2]), np.array([0, 2, 3])), n_items=4)
-        >>> model.scores(Jagged(torch.tensor([1]), torch.tensor([1]))).tolist()
-        [[1.0, 0.0, 2.0, 0.0]]
-    """
-
-    counts: Tensor  # (N,) int64
-
-    def fit(self, histories: JaggedArray, n_items: int) -> Self:
-        """Counts how often each item occurs.
-
-        Args:
-            histories: Item rows. (U rows)
-            n_items: N
-        """
-        self.counts = torch.from_numpy(np.bincount(histories.values, minlength=n_items))
-        return self
-
-    def scores(self, histories: Jagged, items: slice = _ALL) -> Tensor:
-        """The counts, for each user the same. (B, n) float32.
-
-        Args:
-            histories: Only their number matters. (B rows)
-            items: Which items are scored.
-        """
-        return self.counts[items].float().repeat(len(histories), 1)
 
 
 @dataclass(frozen=True)
@@ -115,7 +65,7 @@ class ItemKNN(Baseline):
             histories: Item rows; an item that a user has several times counts once. (U rows)
             n_items: N
         """
-        users = _incidence(histories.values, histories.lengths, n_items)  # (U, N)
+        users = incidence(histories.values, histories.lengths, n_items)  # (U, N)
         items = users.T.tocsr()  # (N, U)
         counts = np.diff(items.indptr).astype(np.float32)
         # an item cannot co-occur with more items than its users' histories have entries
@@ -131,27 +81,17 @@ class ItemKNN(Baseline):
         self.similarities = sparse.csr_array((value, (neighbour, candidate)), shape=(n_items, n_items))
         return self
 
-    def scores(self, histories: Jagged, items: slice = _ALL) -> Tensor:
+    def scores(self, histories: Jagged, items: slice = ALL) -> Tensor:
         """Sums each candidate's similarities to the history. (B, n) float32.
 
         Args:
             histories: Item rows; -1 is ignored. (B rows)
             items: Which items are scored.
         """
-        rows = _incidence(histories.values.numpy(), histories.lengths.numpy(), self.similarities.shape[0])
+        rows = incidence(histories.values.numpy(), histories.lengths.numpy(), self.similarities.shape[0])
         whole = items.indices(rows.shape[1]) == (0, rows.shape[1], 1)
         similarities = self.similarities if whole else self.similarities[:, items]
         return torch.from_numpy((rows @ similarities).toarray())
-
-
-def _incidence(items: np.ndarray, lengths: np.ndarray, n_items: int) -> sparse.csr_array:
-    """1 where a user has an item. (B, N) float32."""
-    known = items >= 0
-    users = np.repeat(np.arange(len(lengths)), lengths)[known]
-    ones = np.ones(len(users), dtype=np.float32)
-    matrix = sparse.csr_array((ones, (users, items[known])), shape=(len(lengths), n_items))  # repeats are added up
-    matrix.data[:] = 1
-    return matrix
 
 
 def _blocks(sizes: np.ndarray, limit: int) -> list[tuple[int, int]]:

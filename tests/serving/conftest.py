@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,9 @@ from features.prepared import Prepared
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
 from features.splits import make_split
 from recsys.embeddings import EmbeddingPlan
-from recsys.two_tower import TwoTower, TwoTowerConfig
+from recsys.retrievers import Retriever, make_retriever
+from recsys.sequential import SequentialConfig
+from recsys.two_tower import TwoTowerConfig
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 
@@ -62,22 +65,35 @@ def prepared_of(dataset: Dataset, split: str = "random", **settings) -> Prepared
     return Prepared.of(dataset, make_split(split, dataset, **settings))
 
 
-def model_for(prepared: Prepared, seed: int = 0, **config) -> TwoTower:
+PLAN = EmbeddingPlan(kind="collisionless", width=8, initial_range=1.0)
+#: of each family a configuration, such that different users get different lists though nothing was learned
+CONFIGS = {
+    "two-tower": TwoTowerConfig(dim=8, item_bias=True, embeddings=PLAN),
+    "sequential": SequentialConfig(backbone="ligr", dim=8, max_length=6, items="all", embeddings=PLAN),
+}
+
+
+def model_for(prepared: Prepared, seed: int = 0, family: str = "two-tower", **config) -> Retriever:
     torch.manual_seed(seed)
-    config = {
-        "dim": 8,
-        "item_bias": True,
-        "embeddings": EmbeddingPlan(kind="collisionless", width=8, initial_range=1.0),
-        **config,
-    }
-    return TwoTower(TwoTowerConfig(**config), prepared.dataset.schema, prepared.vocabularies).eval()
+    parts = (prepared.dataset.schema, prepared.vocabularies, prepared.item_table)
+    model = make_retriever(dataclasses.replace(CONFIGS[family], **config), *parts).eval()
+    if family == "sequential":  # begins so quietly that nothing but the last item would count
+        with torch.no_grad():
+            for weight in (*model.positions.parameters(), *model.layers.parameters()):
+                weight.mul_(5)
+    return model
 
 
 @pytest.fixture(scope="session")
 def tiny() -> SimpleNamespace:
     """The above, for tests: a conftest cannot be imported."""
     return SimpleNamespace(
-        schema=SCHEMA, large=LARGE, make_dataset=make_dataset, prepared_of=prepared_of, model_for=model_for
+        schema=SCHEMA,
+        large=LARGE,
+        families=tuple(CONFIGS),
+        make_dataset=make_dataset,
+        prepared_of=prepared_of,
+        model_for=model_for,
     )
 
 
@@ -92,8 +108,18 @@ def integers() -> Prepared:
 
 
 @pytest.fixture(scope="session")
-def string_folder(strings, tmp_path_factory):
-    return write_bundle(tmp_path_factory.mktemp("strings") / "bundle", model_for(strings), strings, name="tiny")
+def string_folders(strings, tmp_path_factory):
+    """A bundle of each family."""
+    root = tmp_path_factory.mktemp("strings")
+    return {
+        family: write_bundle(root / family / "bundle", model_for(strings, family=family), strings, name="tiny")
+        for family in CONFIGS
+    }
+
+
+@pytest.fixture(scope="session")
+def string_folder(string_folders):
+    return string_folders["two-tower"]
 
 
 @pytest.fixture(scope="session")
@@ -102,8 +128,24 @@ def integer_folder(integers, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def generator(string_folder) -> CandidateGenerator:
-    return CandidateGenerator.load(string_folder)
+def generators(string_folders):
+    return {family: CandidateGenerator.load(folder) for family, folder in string_folders.items()}
+
+
+@pytest.fixture(scope="session")
+def generator(generators) -> CandidateGenerator:
+    return generators["two-tower"]
+
+
+@pytest.fixture(scope="session")
+def sequential(generators) -> CandidateGenerator:
+    return generators["sequential"]
+
+
+@pytest.fixture(scope="session", params=CONFIGS)
+def any_generator(request, generators) -> CandidateGenerator:
+    """One of each family, for what both promise."""
+    return generators[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -27,17 +27,18 @@ def numbers(integer_generator):
     return TestClient(create_app(integer_generator))
 
 
-def test_lists_over_http_are_those_in_process(client, generator, strings):
+def test_lists_over_http_are_those_in_process(any_generator, strings):
     users = [*strings.users.ids.to_list(), "stranger", None]
     histories = [None] * 40 + [["sku-004", "nothing"], None]
+    client = TestClient(create_app(any_generator))
     answer = client.post("/candidates", json={"user_ids": users, "histories": histories, "k": 12})
     assert answer.status_code == 200
     body = answer.json()
-    expected = generator.recommend(users, histories, k=12)
+    expected = any_generator.recommend(users, histories, k=12)
     assert body["candidates"] == expected.to_json()
     assert [one["source"] for one in body["candidates"][-3:]] == ["popularity", "history", "popularity"]
     assert body["candidates"][-2]["unknown_history_items"] == 1
-    assert body["model"] == {"name": "tiny", "version": None, "build_id": generator.bundle.manifest.build_id}
+    assert body["model"] == {"name": "tiny", "version": None, "build_id": any_generator.bundle.manifest.build_id}
 
 
 def test_invocations_answer_as_mlflow_would(client, generator):
@@ -237,6 +238,7 @@ LIKELY = st.fixed_dictionaries(
     {},
     optional={
         "user_ids": IDS | JSON,
+        "item_ids": IDS | JSON,
         "histories": st.lists(st.none() | IDS, max_size=4) | JSON,
         "k": st.integers(-1, 1100) | JSON,
         "exclude_seen": st.booleans() | JSON,
@@ -255,7 +257,7 @@ LIKELY = st.fixed_dictionaries(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=LIKELY | JSON, path=st.sampled_from(["/candidates", "/invocations"]), whole=st.booleans())
+@given(body=LIKELY | JSON, path=st.sampled_from(["/candidates", "/similar", "/invocations"]), whole=st.booleans())
 def test_no_json_makes_it_stumble(client, numbers, body, path, whole):
     raw = json.dumps(body, ensure_ascii=whole).encode(errors="surrogatepass")
     for one in (client, numbers):
@@ -300,7 +302,7 @@ def test_other_paths_and_methods(client):
 
 def test_the_openapi_document_has_bodies_answers_refusals_and_examples_that_work(client, generator):
     document = client.get("/openapi.json").json()
-    for path in ("/candidates", "/invocations"):
+    for path in ("/candidates", "/similar", "/invocations"):
         operation = document["paths"][path]["post"]
         assert {"200", "413", "422"} <= set(operation["responses"])
         reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]

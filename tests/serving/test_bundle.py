@@ -35,12 +35,14 @@ def reseal(folder, **changes):
     dataclasses.replace(Manifest.read(folder), **changes).sealed(folder).write(folder)
 
 
-def test_it_comes_back_as_it_was_written(string_folder, strings, tiny):
-    bundle = Bundle.load(string_folder)
+@pytest.mark.parametrize(("family", "kind"), [("two-tower", "retriever"), ("sequential", "sequential")])
+def test_it_comes_back_as_it_was_written(string_folders, strings, tiny, family, kind):
+    bundle = Bundle.load(string_folders[family])
+    assert bundle.manifest.kind == kind
     assert bundle.schema == tiny.schema
     assert bundle.users.ids.equals(strings.users.ids)
     assert bundle.items.ids.equals(strings.items.ids)
-    for name, weight in tiny.model_for(strings).state_dict().items():
+    for name, weight in tiny.model_for(strings, family=family).state_dict().items():
         assert torch.equal(bundle.model.state_dict()[name], weight)
     assert bundle.item_counts.tolist() == strings.item_counts.tolist()
     assert bundle.known.trained.tolist() == (strings.train.lengths > 0).tolist()
@@ -55,7 +57,7 @@ def test_it_comes_back_as_it_was_written(string_folder, strings, tiny):
         assert mine.dense["age"].tolist() == theirs.dense["age"].tolist()
     assert bundle.item_table["title"].to_list() == [f"Thing number {n}" for n in range(60)]
     assert not bundle.model.training
-    assert sorted(path.name for path in string_folder.iterdir()) == sorted([*FILES_OF["retriever"], "manifest.json"])
+    assert sorted(path.name for path in string_folders[family].iterdir()) == sorted([*FILES_OF[kind], "manifest.json"])
 
 
 def test_its_manifest_says_what_it_is(string_folder, strings):
@@ -137,6 +139,7 @@ def test_a_manifest_that_is_none_is_refused(folder, text, words):
         ({"n_items": 61}, "vocabulary.parquet has 60 item ids, and the bundle 61"),
         ({"n_users": 39}, "vocabulary.parquet has 40 user ids, and the bundle 39"),
         ({"dim": 8}, "items.faiss has 9 columns a vector, and the bundle 8"),
+        ({"kind": "sequential"}, "family 'two-tower', and bundles of kind 'sequential' hold others"),
         ({"kind": "matcher"}, "kind 'matcher'; the kinds are retriever"),
         ({"n_items": "60"}, "n_items is '60', not of type int"),
         ({"precision": "int4"}, "precision 'int4'; the precisions are fp32, fp16, int8"),

@@ -51,10 +51,19 @@ def brute_force(prepared, model, user, history=None, attributes=None, seen=(), k
 
 @pytest.mark.parametrize("split", ["random", "leave_one_out"])
 @pytest.mark.parametrize("integers", [False, True])
-@pytest.mark.parametrize("similarity", ["dot", "cosine"])
-def test_known_users_get_the_brute_force_ranking(tmp_path, split, integers, similarity, tiny):
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"similarity": "dot"},
+        {"similarity": "cosine"},
+        {"family": "sequential"},
+        {"family": "sequential", "backbone": "hstu", "items": "attributes", "tie": False},
+    ],
+    ids=str,
+)
+def test_known_users_get_the_brute_force_ranking(tmp_path, split, integers, config, tiny):
     prepared = tiny.prepared_of(tiny.make_dataset(integers), split.replace("_", "-"))
-    model = tiny.model_for(prepared, similarity=similarity)
+    model = tiny.model_for(prepared, **config)
     generator = CandidateGenerator.load(write_bundle(tmp_path / "bundle", model, prepared))
     known = np.flatnonzero(prepared.train.lengths)
     together = generator.recommend(prepared.users.ids_of(known), k=12)
@@ -83,11 +92,11 @@ def test_an_approximate_index_says_what_it_misses_and_still_fills_lists(tmp_path
             assert not seen & set(answer.item_ids[n])
 
 
-def test_unknown_users_are_ranked_by_their_history(generator, strings):
+def test_unknown_users_are_ranked_by_their_history(any_generator, strings):
     history = ["sku-004", "nothing", "sku-010", "sku-004", ""]
     rows = strings.items.rows(["sku-004", "sku-010", "sku-004"])
-    answer = generator.recommend(["stranger", None], [history, history], k=7)
-    expected = brute_force(strings, generator.bundle.model, None, rows, seen=rows, k=7)
+    answer = any_generator.recommend(["stranger", None], [history, history], k=7)
+    expected = brute_force(strings, any_generator.bundle.model, None, rows, seen=rows, k=7)
     assert (answer.item_ids[0], answer.scores[0]) == expected
     assert answer.item_ids[1] == expected[0]
     assert answer.sources == ["history", "history"]
@@ -95,26 +104,28 @@ def test_unknown_users_are_ranked_by_their_history(generator, strings):
     assert answer.user_ids == ["stranger", None]
 
 
-def test_a_given_history_replaces_the_stored_one_and_both_are_seen(generator, strings):
+def test_a_given_history_replaces_the_stored_one_and_both_are_seen(any_generator, strings):
     stored, given = strings.test_histories.row(3), strings.items.rows(["sku-058", "sku-001"])
-    answer = generator.recommend(["u003"], [["sku-058", "sku-001"]], k=60)
+    answer = any_generator.recommend(["u003"], [["sku-058", "sku-001"]], k=60)
     seen = {*stored.tolist(), *given.tolist()}
-    expected = brute_force(strings, generator.bundle.model, 3, given, seen=seen, k=60)
+    expected = brute_force(strings, any_generator.bundle.model, 3, given, seen=seen, k=60)
     assert (answer.item_ids[0], answer.scores[0]) == expected
-    assert answer.sources == ["user"]
+    # a sequential model knows nothing of a user but a history
+    by_history_alone = any_generator.bundle.manifest.kind == "sequential"
+    assert answer.sources == ["history" if by_history_alone else "user"]
     assert len(answer.item_ids[0]) == 60 - len(seen)
 
 
 @pytest.mark.parametrize("history", [None, [], ["nothing", "of this"]])
-def test_a_history_without_a_known_item_is_as_if_it_was_not_given(generator, history):
-    assert generator.recommend(["u003"], [history]).item_ids == generator.recommend(["u003"]).item_ids
+def test_a_history_without_a_known_item_is_as_if_it_was_not_given(any_generator, history):
+    assert any_generator.recommend(["u003"], [history]).item_ids == any_generator.recommend(["u003"]).item_ids
 
 
-def test_users_of_whom_nothing_is_known_get_what_is_popular(generator, strings):
+def test_users_of_whom_nothing_is_known_get_what_is_popular(any_generator, strings):
     popular = np.lexsort((np.arange(60), -strings.item_counts))
     ids = strings.items.ids_of(popular).to_list()
     # u039 is known and has never been seen by training
-    answer = generator.recommend(["u039", "stranger", None, None], [None, None, [], ["nothing"]], k=5)
+    answer = any_generator.recommend(["u039", "stranger", None, None], [None, None, [], ["nothing"]], k=5)
     assert answer.sources == ["popularity"] * 4
     assert answer.item_ids == [ids[:5]] * 4
     assert answer.scores[0] == [float(strings.item_counts[row]) for row in popular[:5]]
@@ -152,8 +163,8 @@ def test_attributes_of_strangers_count_and_those_of_known_users_are_replaced(gen
     assert alone.scores[0] == pytest.approx(answer.scores[0], abs=1e-5)
 
 
-def test_k_beyond_the_catalogue_gives_what_there_is(generator, strings):
-    answer = generator.recommend(["u000", "stranger", None], [None, ["sku-001"], None], k=1000)
+def test_k_beyond_the_catalogue_gives_what_there_is(any_generator, strings):
+    answer = any_generator.recommend(["u000", "stranger", None], [None, ["sku-001"], None], k=10**18)
     seen = len(set(strings.test_histories.row(0).tolist()))
     assert [len(one) for one in answer.item_ids] == [60 - seen, 59, 60]
     for items, scores in zip(answer.item_ids, answer.scores, strict=True):
@@ -260,15 +271,15 @@ def test_arguments_that_cannot_be_used_are_named(generator, arguments, words):
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_any_mixture_of_users_is_answered_as_each_of_them_alone(generator, data):
+def test_any_mixture_of_users_is_answered_as_each_of_them_alone(any_generator, data):
     ids = st.one_of(st.none(), st.sampled_from(["u000", "u007", "u039", "stranger"]), st.text(max_size=3))
     items = st.one_of(st.integers(0, 70).map("sku-{:03d}".format), st.text(max_size=2))
     asked = data.draw(st.lists(st.tuples(ids, st.none() | st.lists(items, max_size=80)), max_size=6))
     k, exclude = data.draw(st.integers(1, 70)), data.draw(st.booleans())
-    answer = generator.recommend([one for one, _ in asked], [one for _, one in asked], k, exclude)
+    answer = any_generator.recommend([one for one, _ in asked], [one for _, one in asked], k, exclude)
     assert len(answer) == len(asked)
     for n, (user, history) in enumerate(asked):
-        alone = generator.recommend([user], [history], k, exclude)
+        alone = any_generator.recommend([user], [history], k, exclude)
         assert alone.sources[0] == answer.sources[n]
         assert alone.item_ids[0] == answer.item_ids[n]
         assert alone.scores[0] == pytest.approx(answer.scores[n], abs=1e-5)
@@ -276,14 +287,14 @@ def test_any_mixture_of_users_is_answered_as_each_of_them_alone(generator, data)
             assert not set(history) & set(answer.item_ids[n])
 
 
-def test_many_threads_ask_at_once(generator, strings):
+def test_many_threads_ask_at_once(any_generator, strings):
     users = strings.users.ids.to_list()
-    expected = generator.recommend(users).item_ids
+    expected = any_generator.recommend(users).item_ids
     wrong = []
 
     def ask(n):
         for _ in range(10):
-            if generator.recommend([users[n]]).item_ids != [expected[n]]:
+            if any_generator.recommend([users[n]]).item_ids != [expected[n]]:
                 wrong.append(n)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(12)]
@@ -294,20 +305,22 @@ def test_many_threads_ask_at_once(generator, strings):
     assert not wrong
 
 
-def test_large_requests_are_ranked_in_parts(generator, monkeypatch):
-    whole = generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
+def test_large_requests_are_ranked_in_parts(any_generator, monkeypatch):
+    whole = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
     monkeypatch.setattr("serving.candidates._CHUNK", 7)
-    parts = generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
+    monkeypatch.setattr("serving.user_vectors._MOST", 5000)
+    parts = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
     assert parts.item_ids == whole.item_ids
     assert parts.sources == whole.sources
 
 
-def test_what_is_encoded_on_demand_is_what_would_be_encoded_at_load(string_folder, generator, monkeypatch):
+def test_what_is_encoded_on_demand_is_what_would_be_encoded_at_load(string_folders, generators, monkeypatch):
     monkeypatch.setattr("serving.known_users._AT_LOAD", -1)
     monkeypatch.setattr("serving.raw_ids._SMALL", -1)
-    lazy = CandidateGenerator.load(string_folder)
     users = [*[f"u{n:03d}" for n in range(40)], "x", None]
-    assert lazy.recommend(users).item_ids == generator.recommend(users).item_ids
+    for family, folder in string_folders.items():
+        lazy = CandidateGenerator.load(folder)
+        assert lazy.recommend(users).item_ids == generators[family].recommend(users).item_ids
 
 
 def test_there_is_no_bundle_without_a_folder(tmp_path):

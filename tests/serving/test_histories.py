@@ -1,0 +1,107 @@
+"""Sequential bundles and histories of every shape: each is answered, and the answer says from what."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from serving.app import create_app
+from serving.candidates import CandidateGenerator
+from serving.known_users import KnownUsers
+from serving.raw_ids import FieldError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
+LONG = [f"sku-{n % 57:03d}" for n in range(5000)]
+
+
+@pytest.mark.parametrize(
+    ("user", "history", "source", "unknown"),
+    [
+        ("u001", None, "user", 0),
+        ("u001", [], "user", 0),
+        ("u001", ["nothing"], "user", 1),
+        ("u001", ["sku-004"], "history", 0),
+        (None, ["sku-004"], "history", 0),
+        ("stranger", ["sku-004", "nothing", "sku-004", ""], "history", 2),
+        ("stranger", ["nothing"] * 5000, "popularity", 5000),
+        ("stranger", [*LONG, "nothing"], "history", 1),
+        (None, ["sku-010"] * 5000, "history", 0),
+        (None, [], "popularity", 0),
+        (None, None, "popularity", 0),
+        ("stranger", None, "popularity", 0),
+        # known, and never seen by training: there is no history to go by
+        ("u039", None, "popularity", 0),
+        ("u039", ["sku-059"], "history", 0),
+    ],
+)
+def test_each_is_served_and_named(sequential, user, history, source, unknown):
+    answer = sequential.recommend([user], [history], k=5, exclude_seen=False)
+    assert answer.sources == [source]
+    assert answer.unknown_history_items == [unknown]
+    assert len(answer.item_ids[0]) == 5
+    over_http = TestClient(create_app(sequential)).post(
+        "/candidates", json={"user_ids": [user], "histories": [history], "k": 5, "exclude_seen": False}
+    )
+    assert over_http.json()["candidates"] == answer.to_json()
+
+
+def test_a_trained_user_without_a_stored_history_is_not_personal(sequential):
+    bundle = sequential.bundle
+    known, nothing = bundle.known, pl.Series([[]] * 40, dtype=pl.List(pl.String))
+    emptied = KnownUsers(known.encoder, known.attributes, nothing, known.trained, known.items)
+    generator = CandidateGenerator(dataclasses.replace(bundle, known=emptied))
+    assert known.trained[3]
+    answer = generator.recommend(["u003", "u003"], [None, ["sku-004"]])
+    assert answer.sources == ["popularity", "history"]
+
+
+def test_order_and_repetition_count_and_what_lies_further_back_than_the_model_reads_does_not(sequential):
+    base = ["sku-004", "sku-010", "sku-020"]
+    histories = [base, base[::-1], [*base, "sku-020"], ["sku-004", *base], ["sku-020"]]
+    answer = sequential.recommend(histories=histories, k=60, exclude_seen=False)
+    assert len({tuple(scores) for scores in np.round(answer.scores, 4).tolist()}) == len(histories)
+    # unknown items leave no gap
+    gaps = sequential.recommend(histories=[["?", "sku-004", "?", "sku-010", "sku-020", "?"], base], exclude_seen=False)
+    assert gaps.item_ids[0] == gaps.item_ids[1]
+    most = sequential.bundle.model.config.max_length
+    ends = sequential.recommend(histories=[LONG, LONG[-most:], LONG[-most + 1 :]], k=60, exclude_seen=False)
+    assert ends.item_ids[0] == ends.item_ids[1]
+    assert ends.scores[0] == pytest.approx(ends.scores[1], abs=1e-5)
+    assert ends.scores[1] != pytest.approx(ends.scores[2], abs=1e-3)
+
+
+def test_all_of_a_long_history_is_left_out_though_the_model_reads_its_end(sequential):
+    answer = sequential.recommend(histories=[LONG], k=60)
+    assert sorted(answer.item_ids[0]) == ["sku-057", "sku-058", "sku-059"]
+
+
+def test_among_4096_others_a_user_gets_the_same(sequential):
+    random = np.random.default_rng(0)
+    items = np.array([f"sku-{n:03d}" for n in range(60)])
+    others = [random.choice(items, random.integers(0, 12)).tolist() for _ in range(4096)]
+    for history in (["sku-004"], ["sku-001", "sku-002"] * 4, LONG):
+        alone = sequential.recommend(histories=[history])
+        among = sequential.recommend(histories=[*others[:1500], history, *others[1500:]])
+        assert among.item_ids[1500] == alone.item_ids[0]
+        assert among.scores[1500] == pytest.approx(alone.scores[0], abs=1e-5)
+        assert among.sources[1500] == "history"
+
+
+def test_attributes_that_would_change_nothing_are_refused(sequential):
+    with pytest.raises(FieldError, match="this model ranks by histories alone, so attributes would change nothing"):
+        sequential.recommend([None], [["sku-004"]], attributes=[{"age": 30}])
+    assert sequential.recommend([None], [["sku-004"]], attributes=[None]).sources == ["history"]
+    answer = TestClient(create_app(sequential)).post(
+        "/candidates", json={"histories": [["sku-004"]], "attributes": [{"age": 30}]}
+    )
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"] == ["body", "attributes"]
+
+
+def test_without_a_ranker_there_is_no_re_ranking(sequential):
+    with pytest.raises(FieldError, match="this model has no ranker"):
+        sequential.recommend([None], [["sku-004"]], rerank=True)

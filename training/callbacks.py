@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
@@ -17,6 +18,21 @@ class StopEarly(EarlyStopping):
         """Stops a run that had stopped."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+
+class ClipGradients(Callback):
+    """Scales the gradient down to a norm, as Lightning's own clipping does, which refuses fused AdamW in bfloat16.
+
+    Args:
+        norm: The largest.
+    """
+
+    def __init__(self, norm: float) -> None:
+        self._norm = norm
+
+    def on_before_optimizer_step(self, _: pl.Trainer, module: pl.LightningModule, __: torch.optim.Optimizer) -> None:
+        """Scales what has a gradient."""
+        torch.nn.utils.clip_grad_norm_(module.parameters(), self._norm)
 
 
 class Reporter(Callback):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from features.errors import InputError
 from training import processes, sharded_checkpoints
-from training.callbacks import Progress, Reporter, StopEarly
+from training.callbacks import ClipGradients, Progress, Reporter, StopEarly
 from training.optimisers import OptimiserConfig, TableOptimiser
 
 
@@ -147,6 +147,8 @@ def fit_module(
         dirpath=folder, filename="last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
     )
     callbacks = [*callbacks, Reporter(report)]
+    if settings.gradient_clip:
+        callbacks.append(ClipGradients(settings.gradient_clip))
     best = None
     if monitor is not None:
         best = ModelCheckpoint(
@@ -168,7 +170,6 @@ def fit_module(
         trainer = pl.Trainer(
             max_epochs=epochs,
             precision=settings.precision,
-            gradient_clip_val=settings.gradient_clip or None,
             check_val_every_n_epoch=min(settings.validate_every, epochs),
             limit_val_batches=None if monitor else 0,
             num_sanity_val_steps=0,

@@ -27,11 +27,22 @@ LAYER = "user_tower.layers.0.bias"
 
 
 @pytest.fixture(scope="module")
-def folders(strings, tiny, tmp_path_factory):
-    """One model in each precision."""
-    root, model = tmp_path_factory.mktemp("precision"), tiny.model_for(strings)
-    config = IndexConfig(recall_at=10)
-    return {one: write_bundle(root / one, model, strings, config, precision=one) for one in ("fp32", "fp16", "int8")}
+def folders_of(strings, tiny, tmp_path_factory):
+    """One model of each family in each precision."""
+    root, config = tmp_path_factory.mktemp("precision"), IndexConfig(recall_at=10)
+    models = {family: tiny.model_for(strings, family=family) for family in tiny.families}
+    return {
+        family: {
+            one: write_bundle(root / family / one, model, strings, config, precision=one)
+            for one in ("fp32", "fp16", "int8")
+        }
+        for family, model in models.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def folders(folders_of):
+    return folders_of["two-tower"]
 
 
 def reseal(folder):
@@ -58,9 +69,11 @@ def test_it_is_quantised_in_memory_and_close_to_the_model(folders, strings, tiny
         assert 0 < difference < {"fp16": 1e-3, "int8": 0.02}[precision]
 
 
+@pytest.mark.parametrize("family", ["two-tower", "sequential"])
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_its_ranking_is_the_brute_force_one_of_what_is_stored(folders, strings, precision):
-    generator = CandidateGenerator.load(folders[precision])
+def test_its_ranking_is_the_brute_force_one_of_what_is_stored(folders_of, strings, precision, family):
+    generator = CandidateGenerator.load(folders_of[family][precision])
+    assert generator.bundle.manifest.precision == precision
     bundle = generator.bundle
     users = np.flatnonzero(bundle.known.trained)
     histories = bundle.known.histories(users)

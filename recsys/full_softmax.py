@@ -152,9 +152,14 @@ def logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:
 
 
 def pair_logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:
-    """Scores of matching rows, in float32 at least. (T, D), (T, D) -> (T,)."""
+    """Scores of matching rows, in float32 at least. (T, D), (T, D) -> (T,), or with more dimensions in front."""
     exact = torch.promote_types(queries.dtype, torch.float32)
-    return (queries.to(exact) * vectors.to(exact)).sum(dim=1) / temperature
+    return (queries.to(exact) * vectors.to(exact)).sum(dim=-1) / temperature
+
+
+def zero_loss(queries: Tensor, encode_items: EncodeItems) -> Tensor:
+    """The loss of no targets: still a function of both towers, as distributed training needs."""
+    return 0 * (queries.sum() + encode_items(torch.zeros(1, dtype=torch.int64, device=queries.device)).sum())
 
 
 def _log_total(all_logits: Tensor, hidden_users: Tensor, hidden_columns: Tensor) -> Tensor:

@@ -1,26 +1,56 @@
-"""Softmax losses of retrieval: which of all items did the user take?
+"""Losses of retrieval, of two-tower and of next-item models alike: which of all items did the user take?
 
 All have the signature of `Loss`, and return the mean over targets of the cross-entropy in nats. They differ in the
-items that a target is told from: the whole catalogue, the other targets of the batch, or those and uniform draws.
+items that a target is told from, and in how:
+
+=============== =============================================================== =====================================
+name            a target is told from                                           by
+=============== =============================================================== =====================================
+full-softmax    the whole catalogue                                             softmax
+in-batch        the other targets of the batch                                  softmax, corrected for popularity
+mixed           the other targets of the batch, and items drawn uniformly       softmax, corrected for popularity
+sampled-softmax items drawn for the whole batch                                 softmax, corrected if asked
+gbce            items drawn uniformly for the whole batch                       a yes or no for each item, calibrated
+bce             one item drawn uniformly for each target                        a yes or no for each item
+=============== =============================================================== =====================================
 """
 
 from __future__ import annotations
 
 from features.errors import InputError
 from features.settings import check_settings
+from recsys.binary_losses import BinaryCrossEntropy, GeneralisedBCE
 from recsys.full_softmax import EncodeItems, FullSoftmax, Loss
 from recsys.sampled_softmax import InBatchSoftmax, MixedSoftmax
+from recsys.shared_negatives import SampledSoftmax
 
-__all__ = ["EncodeItems", "FullSoftmax", "InBatchSoftmax", "Loss", "MixedSoftmax", "make_loss"]
+__all__ = [
+    "BinaryCrossEntropy",
+    "EncodeItems",
+    "FullSoftmax",
+    "GeneralisedBCE",
+    "InBatchSoftmax",
+    "Loss",
+    "MixedSoftmax",
+    "SampledSoftmax",
+    "make_loss",
+]
 
-_LOSSES = {"full-softmax": FullSoftmax, "in-batch": InBatchSoftmax, "mixed": MixedSoftmax}
+_LOSSES = {
+    "full-softmax": FullSoftmax,
+    "in-batch": InBatchSoftmax,
+    "mixed": MixedSoftmax,
+    "sampled-softmax": SampledSoftmax,
+    "gbce": GeneralisedBCE,
+    "bce": BinaryCrossEntropy,
+}
 
 
 def make_loss(name: str, **settings: object) -> Loss:
     """A loss by its name.
 
     Args:
-        name: "full-softmax", "in-batch" or "mixed".
+        name: One of the table above.
         settings: What its class takes.
 
     Raises:

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from features.batches import Jagged
 from features.errors import InputError
-from recsys.full_softmax import NO_CANDIDATE, EncodeItems, check_temperature, logits
+from recsys.full_softmax import NO_CANDIDATE, EncodeItems, check_temperature, logits, zero_loss
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class InBatchSoftmax:
         """See `Loss`."""
         device = queries.device
         batch_items = targets.values if batch_items is None else batch_items
-        if not batch_items.numel():  # still a function of both towers, as distributed training needs
-            return 0 * (queries.sum() + encode_items(torch.zeros(1, dtype=torch.int64, device=device)).sum())
+        if not batch_items.numel():
+            return zero_loss(queries, encode_items)
         drawn = torch.randint(n_items, (self.n_uniform,), generator=generator, device=device)
         rows, counts = torch.cat([batch_items, drawn]).unique(return_counts=True)
         users, columns = targets.row_of_value, torch.searchsorted(rows, targets.values)  # (T,)

@@ -15,6 +15,7 @@ def histories(
     timestamps: np.ndarray,
     n_users: int,
     chosen: np.ndarray | None = None,
+    timed: bool = False,
 ) -> JaggedArray:
     """Each user's items, oldest first; items of the same time in the order they are given.
 
@@ -24,6 +25,7 @@ def histories(
         timestamps: (n,) int64
         n_users: How many users there are, those without an interaction included.
         chosen: Which interactions count, such as one part of a split; takes less memory than choosing before. (n,) bool
+        timed: Give the times as well.
 
     Returns:
         U rows; an item that a user met twice is there twice.
@@ -36,12 +38,13 @@ def histories(
     offsets = np.zeros(n_users + 1, dtype=np.int64)
     if chosen is None:
         np.cumsum(np.bincount(user_rows, minlength=n_users), out=offsets[1:])
-        return JaggedArray(item_rows[chronological(user_rows, timestamps)], offsets)
+        order = chronological(user_rows, timestamps)
+        return JaggedArray(item_rows[order], offsets, timestamps[order] if timed else None)
     users = user_rows[chosen]
     np.cumsum(np.bincount(users, minlength=n_users), out=offsets[1:])
     order = _chronological(users, timestamps[chosen])  # both are ours to overwrite
     del users
-    return JaggedArray(item_rows[chosen][order], offsets)
+    return JaggedArray(item_rows[chosen][order], offsets, timestamps[chosen][order] if timed else None)
 
 
 def chronological(user_rows: np.ndarray, timestamps: np.ndarray) -> np.ndarray:

@@ -65,13 +65,15 @@ class Prepared:
         )
 
     def part(self, *parts: int) -> JaggedArray:
-        """Each user's items of the given parts, oldest first. (U rows)"""
+        """Each user's items of the given parts, oldest first, with their times if those are declared. (U rows)"""
+        history = self.dataset.schema.history
         return histories(
             self.user_rows,
             self.item_rows,
             self.dataset.interactions["timestamp"].to_numpy(),
             len(self.users),
             chosen=np.isin(self.split.parts, parts),
+            timed=history is not None and history.timed,
         )
 
     @cached_property

@@ -86,9 +86,11 @@ class Sequence(Feature):
 
     Args:
         max_length: The most recent so many items are kept; 0 keeps all.
+        timed: Models are told when each item came, where they ask for it.
     """
 
     max_length: int = 0
+    timed: bool = False
 
     kind: ClassVar[str] = "sequence"
 
@@ -138,7 +140,7 @@ class FeatureSchema:
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
         """As plain lists and dictionaries; see `from_json`."""
         return {
-            side: [{"kind": feature.kind, **dataclasses.asdict(feature)} for feature in features]
+            side: [{"kind": feature.kind, **_settings(feature)} for feature in features]
             for side, features in (("user", self.user), ("item", self.item))
         }
 
@@ -153,6 +155,13 @@ class FeatureSchema:
         if unknown:
             raise InputError(f"features are declared for 'user' and 'item', not for {sorted(unknown)[0]!r}")
         return cls(**{side: tuple(_feature(side, one) for one in data[side] or ()) for side in data})
+
+
+def _settings(feature: Feature) -> dict[str, Any]:
+    settings = dataclasses.asdict(feature)
+    if not settings.get("timed", True):
+        del settings["timed"]  # told only where it is used: other declarations keep the hash that they had before it
+    return settings
 
 
 def _feature(side: str, settings: dict[str, Any]) -> Feature:

@@ -99,11 +99,15 @@ class Windows:
         return self._users[of], begins[of] + starts, stops - starts
 
     def _batch(self, users: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> NextItemBatch:
-        items = self.prepared.train.values
+        items, times = self.prepared.train.values, self.prepared.train.times
         ends = np.cumsum(lengths)
         places = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
         features = self.prepared.user_table.take(users)
-        features.sparse[self._history] = Jagged(torch.from_numpy(items[places]), torch.from_numpy(lengths))
+        history = Jagged(torch.from_numpy(items[places]), torch.from_numpy(lengths))
+        if times is not None:
+            history.times = torch.from_numpy(times[places])
+            features.asked_at = torch.from_numpy(times[starts + lengths])  # when the last target came
+        features.sparse[self._history] = history
         return NextItemBatch(features, targets=torch.from_numpy(items[places + 1]))
 
 

@@ -22,13 +22,13 @@ class ContentKNNConfig:
     """Settings of `ContentKNN`.
 
     Args:
-        recent: A history's last so many items count; 0 for all.
+        recent: A history's last so many items count; 0 for all, which is best where histories are short.
         decay: Of these, each counts so many times as much as the one after it; 1 for all alike.
         rarity: A value counts by the logarithm of how rare it is among the items (inverse document frequency), and not
             as much as any other.
     """
 
-    recent: int = 5
+    recent: int = 0
     decay: float = 1.0
     rarity: bool = True
 

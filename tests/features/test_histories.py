@@ -25,6 +25,8 @@ def test_the_order_is_user_time_position(log: list[tuple[int, int]], sorted_by_t
     expected = histories(users[chosen], np.flatnonzero(chosen), times[chosen], 6)
     assert some.values.tolist() == expected.values.tolist()
     assert some.offsets.tolist() == expected.offsets.tolist()
+    told = [histories(users, np.arange(len(log)), times, 6, which, timed=True) for which in (None, chosen)]
+    assert all(one.times.tolist() == times[one.values].tolist() for one in told) and made.times is None
     assert (users == given_users).all()  # the sorts work in place, but not in the caller's arrays
     assert (times == given_times).all()
 

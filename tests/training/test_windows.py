@@ -117,6 +117,16 @@ def test_a_declared_length_shortens_windows() -> None:
         Windows(_prepared([9], FeatureSchema(user=(Id("user_id"),))), WindowsConfig(), 0, lambda: 0)
 
 
+def test_declared_times_come_with_the_items() -> None:
+    schema = FeatureSchema(user=(Sequence("history", timed=True),), item=(Id("item_id"),))
+    for batch in _epoch(_prepared([9, 1, 12, 2], schema), windows="all", max_length=5, batch_size=3):
+        history = batch.users.sparse["history"]
+        assert torch.equal(history.times, history.values)  # an item's row is its time here
+        assert torch.equal(batch.users.asked_at, batch.targets[history.lengths.cumsum(0) - 1])
+    (batch,) = _epoch(_prepared([9]))
+    assert batch.users.sparse["history"].times is None and batch.users.asked_at is None
+
+
 def test_processes_have_parts_of_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     prepared = _prepared([6] * 41)
     whole = _epoch(prepared, windows="all", max_length=4, batch_size=8)

@@ -61,6 +61,11 @@ class Evaluation:
         """Rows of the users with a target, some at a time."""
         return [self.users[start : start + _USERS] for start in range(0, len(self.users), _USERS)]
 
+    def asked_at(self, users: np.ndarray) -> Tensor | None:
+        """When the first target of each of some users came; None where histories are not timed. (B,)"""
+        times = self.targets.times
+        return None if times is None else torch.from_numpy(times[self.targets.offsets[users]])
+
     def rank(self, users: np.ndarray, scorer: Scorer) -> tuple[Ranking, Jagged]:
         """Ranks the whole catalogue for some users, the seen items removed.
 
@@ -107,6 +112,7 @@ class ModelScores:
         """Scores of these users. (B,)"""
         histories = self._evaluation.histories.rows(users)
         batch = self._evaluation.prepared.user_features(users, histories)
+        batch.asked_at = self._evaluation.asked_at(users)
         vectors = self._model.encode_users(batch.to(device=self._items.device))  # (B, D)
         score = dot_product(vectors, self._items)
         strangers = torch.from_numpy(histories.lengths == 0).to(self._items.device)

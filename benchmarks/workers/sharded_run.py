@@ -15,37 +15,42 @@ import sys
 import time
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from row_wise_model import next_item
 
-from features.batches import Jagged
 from features.labelled import LabelledExamples
 from features.prepared import Prepared
-from recsys.embeddings import Embeddings, FeatureLookup
 from recsys.ranking import Ranker
-from recsys.two_tower import TwoTower
+from recsys.retrievers import Retriever, make_retriever
 from training import processes
 from training.config import TrainConfig, load_config
 from training.data import prepare
 from training.examples import TwoTowerData
 from training.fit import fit_module
-from training.optimisers import configure
 from training.ranking import RankingConfig
 from training.ranking_run import fit_ranker, prepare_labelled
+from training.sequential import SequentialTraining
+from training.sequential_config import SequentialTrainConfig
 from training.two_tower import TwoTowerTraining
+from training.windows import NextItemData
 
-#: 101 users in batches of 25: the last batch is so short that a process has no row of it
+#: of all cases
 SETTINGS = (
     "data.settings.interactions=1500",
     "data.settings.users=101",
     "model.dim=16",
     "model.embeddings.width=16",
     "model.embeddings.unknown_rate=0",
-    "examples.batch_size=25",
     "optimiser.max_epochs=10",
     "optimiser.lr=0.01",
 )
+
+#: 101 users in batches of 25: the last batch is so short that a process has no row of it
+TWO_TOWER = ("examples.batch_size=25",)
+
+#: without dropout, which several processes draw for themselves
+SEQUENTIAL = ("windows.batch_size=25", "model.dropout=0", "model.layers=1", "optimiser.gradient_clip=0.5")
 
 #: what a case's name means
 CASES = {
@@ -58,6 +63,8 @@ CASES = {
     "full-softmax-adagrad-columns": ("optimiser.tables=adagrad", "optimiser.sharding=column_wise"),
     "full-softmax-sgd-columns": ("optimiser.tables=sgd", "optimiser.sharding=column_wise", "optimiser.table_lr=0.5"),
     "collisionless-dense": ("model.embeddings.kind=collisionless", "loss.name=in-batch"),
+    "sequential-dense": ("model.items=all", "model.also_predict=[category]"),
+    "sequential-adagrad": ("optimiser.tables=adagrad", "optimiser.sharding=table_wise", "loss.name=mixed"),
 }
 
 
@@ -95,7 +102,7 @@ def ran(world: int, folder: Path, *steps: str, threads: int = 1) -> None:
         raise RuntimeError("\n".join(told))
 
 
-class Recorded(TwoTowerTraining):
+class Recorded:
     """Keeps each step's loss over all processes, and when it was."""
 
     losses: list[float]
@@ -110,51 +117,37 @@ class Recorded(TwoTowerTraining):
         return loss
 
 
-class NextItem(pl.LightningModule):
-    """A sequence model, as small as can be: the mean of the history's vectors against every item's."""
-
-    def __init__(self, config: TrainConfig, prepared: Prepared, backend: str) -> None:
-        super().__init__()
-        self.config, self.losses = config, []
-        lookups = [FeatureLookup(name, "item_id", "none", unknowns=False) for name in ("history", "item_id")]
-        self.model = torch.nn.Module()
-        vocabularies = {"item_id": prepared.items}
-        self.model.embeddings = Embeddings(config.model.embeddings, lookups, vocabularies, backend)
-        self.model.head = torch.nn.Linear(config.model.embeddings.width, config.model.embeddings.width)
-        self._n = len(prepared.items)
-
-    def training_step(self, batch, _):
-        history = batch.users.sparse["history"]
-        items = Jagged(torch.arange(self._n), torch.ones(self._n, dtype=torch.int64))
-        vectors = self.model.embeddings({"history": history})["history"]
-        pooled = vectors.new_zeros(len(history), vectors.shape[1]).index_add(0, history.row_of_value, vectors)
-        logits = self.model.head(pooled) @ self.model.embeddings({"item_id": items})["item_id"].T  # (B, N)
-        targets = batch.targets
-        loss = torch.nn.functional.cross_entropy(logits[targets.row_of_value], targets.values, reduction="sum")
-        n = len(targets.values)
-        loss = loss / max(1, n) * processes.weight(n, self.device)
-        self.losses.append(sum(processes.gathered_objects(float(loss.detach()))) / processes.world_size())
-        self.log("train/loss", loss, on_epoch=True, on_step=False, batch_size=max(1, n))
-        return loss
-
-    def configure_optimizers(self):
-        return configure(self, self.config.optimiser)
+class RecordedTwoTower(Recorded, TwoTowerTraining):
+    """A two-tower model's."""
 
 
-def two_tower(case: str, folder: Path, settings: list[str], half: bool = False, resume: bool = False) -> dict:
+class RecordedSequential(Recorded, SequentialTraining):
+    """A sequential model's."""
+
+
+def retriever(case: str, folder: Path, settings: list[str], half: bool = False, resume: bool = False) -> dict:
     """Fits a case from the same weights as everybody, and looks at the strategy."""
-    config = load_config(settings=[*settings, *CASES[case]])
+    sequential = case.startswith("sequential")
+    kind, own = (SequentialTrainConfig, SEQUENTIAL) if sequential else (TrainConfig, TWO_TOWER)
+    config = load_config(settings=[*SETTINGS, *own, *settings, *CASES[case]], kind=kind)
     epochs = config.optimiser.max_epochs // 2 if half else config.optimiser.max_epochs
     prepared = prepare(config)
     torch.manual_seed(5)
-    plain = TwoTower(config.model, prepared.dataset.schema, prepared.vocabularies)
+    plain = make_retriever(config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table)
     before = {name: weight.clone() for name, weight in plain.state_dict().items()}
     parameters = plain.embeddings.layout.parameters
-    module = Recorded(config, prepared, config.optimiser.lookups_by(parameters))
+    module = (RecordedSequential if sequential else RecordedTwoTower)(
+        config, prepared, config.optimiser.lookups_by(parameters)
+    )
     module.losses, module.times = [], []
+    data = (
+        NextItemData(prepared, config.windows, config.seed)
+        if sequential
+        else TwoTowerData(prepared, config.examples, config.seed)
+    )
     outcome = fit_module(
         module,
-        TwoTowerData(prepared, config.examples, config.seed),
+        data,
         config.optimiser,
         folder,
         tables=config.optimiser.for_tables(parameters),
@@ -167,7 +160,7 @@ def two_tower(case: str, folder: Path, settings: list[str], half: bool = False, 
     return {"losses": module.losses, "times": module.times, **_looked_at(module, outcome, before, plain, prepared)}
 
 
-def _looked_at(module: Recorded, outcome, before: dict, plain: TwoTower, prepared: Prepared) -> dict:
+def _looked_at(module: Recorded, outcome, before: dict, plain: Retriever, prepared: Prepared) -> dict:
     strategy = module.trainer.strategy
     seen: dict = {"plan": getattr(strategy, "plan", []), "steps": module.trainer.global_step}
     if seen["plan"]:
@@ -185,22 +178,6 @@ def _looked_at(module: Recorded, outcome, before: dict, plain: TwoTower, prepare
         tables = [name for name in before if ".tables." in name]
         seen["moved"] = {name: float((outcome.weights[name] - before[name]).abs().max()) for name in tables}
     return seen
-
-
-def next_item(folder: Path, settings: list[str]) -> dict:
-    """The sequence model over a table that is cut by rows."""
-    rows = ["optimiser.tables=rowwise-adagrad", "optimiser.sharding=row_wise"]
-    config = load_config(settings=[*settings, *rows])
-    prepared = prepare(config)
-    torch.manual_seed(5)
-    initial = NextItem(config, prepared, "torch").model.state_dict()
-    module = NextItem(config, prepared, "sharded")
-    data = TwoTowerData(prepared, config.examples, config.seed)
-    fit_module(
-        module, data, config.optimiser, folder, tables="rowwise-adagrad", monitor=None, initial=initial,
-        progress=False,
-    )  # fmt: skip
-    return {"losses": module.losses, "plan": module.trainer.strategy.plan}
 
 
 def ranker(folder: Path, pipelined: bool) -> dict:
@@ -241,21 +218,21 @@ def main() -> None:
     """Does the steps."""
     folder, steps = Path(sys.argv[1]), sys.argv[2:]
     given = folder / "settings.json"
-    settings = [*SETTINGS, *(json.loads(given.read_text()) if given.is_file() else [])]
+    settings = json.loads(given.read_text()) if given.is_file() else []
     world, _ = processes.launched()
     for step in steps:
         name, _, where = step.partition("@")
         own = folder / (where or f"{name}-{world}")
         if name == "next-item":
-            found = next_item(own, settings)
+            found = next_item(own, [*SETTINGS, *TWO_TOWER, *settings])
         elif name in ("ranker", "pipelined-ranker"):
             found = ranker(own, name == "pipelined-ranker")
         elif name.startswith("save:"):
-            found = two_tower(name.removeprefix("save:"), own, settings, half=True)
+            found = retriever(name.removeprefix("save:"), own, settings, half=True)
         elif name.startswith("resume:"):
-            found = two_tower(name.removeprefix("resume:"), own, settings, resume=True)
+            found = retriever(name.removeprefix("resume:"), own, settings, resume=True)
         else:
-            found = two_tower(name, own, settings)
+            found = retriever(name, own, settings)
         if processes.is_first():
             (folder / f"{step}-{world}.json").write_text(json.dumps(found))
     processes.leave()

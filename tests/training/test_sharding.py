@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "workers"))
 from sharded_run import ran, start  # noqa: E402
 
 SHARDED = ("in-batch-rowwise-adagrad", "mixed-two-tables", "full-softmax-adagrad-columns")
+SEQUENTIAL = ("sequential-dense", "sequential-adagrad")
 SAVED = "mixed-two-tables"
 
 
@@ -24,7 +25,7 @@ SAVED = "mixed-two-tables"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes and one made of the same cases, and of each other's checkpoints."""
     folder = tmp_path_factory.mktemp("sharded")
-    cases = [*SHARDED, "next-item", "collisionless-dense", "ranker", "pipelined-ranker"]
+    cases = [*SHARDED, *SEQUENTIAL, "next-item", "collisionless-dense", "ranker", "pipelined-ranker"]
     ran(2, folder, *cases, f"save:{SAVED}@two")
     shutil.copytree(folder / "two", folder / "two-again")
     ran(1, folder, *cases, f"save:{SAVED}@one", f"resume:{SAVED}@two")
@@ -36,7 +37,7 @@ def _found(folder: Path, step: str, world: int) -> dict:
     return json.loads((folder / f"{step}-{world}.json").read_text())
 
 
-@pytest.mark.parametrize("case", [*SHARDED, "next-item", "collisionless-dense"])
+@pytest.mark.parametrize("case", [*SHARDED, *SEQUENTIAL, "next-item", "collisionless-dense"])
 def test_two_processes_have_the_losses_of_one(folder: Path, case: str) -> None:
     one, two = (torch.tensor(_found(folder, case, world)["losses"]) for world in (1, 2))
     assert len(one) == 50

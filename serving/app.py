@@ -17,17 +17,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from features.errors import InputError
+from serving.answers import CandidateAnswer, InvocationAnswer, Problems, SimilarAnswer
 from serving.bounded_body import BoundedRoute
-from serving.requests import (
-    CandidateAnswer,
-    CandidateRequest,
-    InvocationAnswer,
-    InvocationRequest,
-    Parameters,
-    Problems,
-    SimilarAnswer,
-    SimilarRequest,
-)
+from serving.requests import CandidateRequest, InvocationRequest, Parameters, SimilarRequest
 from serving.resolve import resolve_aside
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
@@ -88,6 +80,8 @@ def _router() -> APIRouter:
             attributes=body.attributes,
             rerank=body.rerank,
             rerank_depth=body.rerank_depth,
+            history_times=body.history_times,
+            asked_at=body.asked_at,
         )
         found = await _computed(request, ask)
         return JSONResponse({"model": generator.identity, "candidates": found.to_json()})

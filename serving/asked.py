@@ -13,7 +13,8 @@ import polars as pl
 from features.batches import JaggedArray
 from features.schema import Categorical, MultiValued, Numeric
 from serving.bundle import Bundle
-from serving.raw_ids import FieldError, RawIds
+from serving.given_times import asking_times, history_times
+from serving.raw_ids import FieldError, RawIds, as_list
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class Asked:
         user_ids: As given. (B,)
         rows: User rows, -1 for unknown. (B,)
         trained: Whether training has seen the user. (B,)
-        histories: Item rows that each user is ranked by, oldest first. (B rows)
+        histories: Item rows that each user is ranked by, oldest first; with times, if the model reads them. (B rows)
         seen: Item rows that each user knows. (B rows)
         given: Whether that history came with the request; else it is the bundle's. (B,)
         unknown: How many given history items are unknown. (B,)
+        timed: Whether the times of the history are told. (B,)
+        asked_at: When each user asks, if the model reads times. (B,)
     """
 
     user_ids: list[str | int | None]
@@ -37,6 +40,8 @@ class Asked:
     seen: JaggedArray
     given: np.ndarray
     unknown: np.ndarray
+    timed: np.ndarray
+    asked_at: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,6 +59,8 @@ class Asked:
             _slice(self.seen, start, stop),
             self.given[users],
             self.unknown[users],
+            self.timed[users],
+            self.asked_at[users],
         )
 
 
@@ -63,6 +70,8 @@ def read_asked(
     items: RawIds,
     user_ids: Sequence[str | int | None] | pl.Series | np.ndarray | None,
     histories: Sequence[Sequence[str | int] | None] | None,
+    times: Sequence[Sequence[int] | None] | None = None,
+    asked_at: Sequence[int | None] | None = None,
 ) -> Asked:
     """Checks ids and histories, and finds their rows.
 
@@ -72,9 +81,12 @@ def read_asked(
         items: Its item ids.
         user_ids: As given. (B,)
         histories: As given. (B,)
+        times: Of the histories' items, as given. (B,)
+        asked_at: As given. (B,)
 
     Raises:
-        FieldError: Neither is given, they are not equally many, or an id is of the wrong type.
+        FieldError: Neither ids nor histories are given, they are not equally many, an id is of the wrong type, or times
+            are given that the model does not read.
     """
     if user_ids is None and histories is None:
         raise FieldError("give user_ids, histories or both", "user_ids")
@@ -84,36 +96,43 @@ def read_asked(
         raise FieldError(f"there are {len(ids)} user_ids and {len(given)} histories", "histories")
     rows = users.rows(ids, "user_ids")
     trained = np.where(rows >= 0, bundle.known.trained[np.maximum(rows, 0)] if len(bundle.users) else False, False)
+    for field, one in (("history_times", times), ("asked_at", asked_at)):
+        if one is not None and not bundle.known.timed:
+            raise FieldError(f"this model does not read times, so {field} would change nothing", field)
     stored = bundle.known.histories(rows)
+    nothing = np.zeros(len(ids), np.int64)
     if all(one is None for one in given):
-        return Asked(ids, rows, trained, stored, stored, np.zeros(len(ids), bool), np.zeros(len(ids), np.int64))
-    recent, unknown = _known_items(items, given)
-    is_given = recent.lengths > 0
-    owner = [np.repeat(np.arange(len(ids)), one.lengths) for one in (stored, recent)]
-    used = np.concatenate([~is_given[owner[0]], is_given[owner[1]]])
-    owners, values = np.concatenate(owner), np.concatenate([stored.values, recent.values])
-    ranked_by = JaggedArray.from_pairs(owners[used], values[used], len(ids))
+        at = asking_times(asked_at, stored) if bundle.known.timed else nothing
+        return Asked(ids, rows, trained, stored, stored, nothing > 0, nothing, stored.lengths > 0, at)
+    lists = [[] if one is None else as_list(one, "histories", n) for n, one in enumerate(given)]
+    flat, owner = _item_rows(items, lists), np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+    is_known = flat >= 0
+    recent = owner[is_known], flat[is_known]
+    is_given = np.bincount(recent[0], minlength=len(ids)) > 0
+    own = np.repeat(np.arange(len(ids)), stored.lengths)
+    owners, values = np.concatenate([own, recent[0]]), np.concatenate([stored.values, recent[1]])
+    used = np.concatenate([~is_given[own], is_given[recent[0]]])
+    chosen = JaggedArray.from_pairs(owners[used], np.flatnonzero(used), len(ids))
+    ranked_by, timed, at = JaggedArray(values[chosen.values], chosen.offsets), nothing > 0, nothing
+    if bundle.known.timed:
+        came, told = history_times([None] * len(lists) if times is None else times, lists)
+        came = np.concatenate([stored.times, came[is_known]])
+        ranked_by = JaggedArray(ranked_by.values, ranked_by.offsets, came[chosen.values])
+        timed, at = ~is_given | told, asking_times(asked_at, ranked_by)
     seen = JaggedArray.from_pairs(owners, values, len(ids))
-    return Asked(ids, rows, trained, ranked_by, seen, is_given, unknown)
+    unknown = np.bincount(owner[~is_known], minlength=len(ids))
+    return Asked(ids, rows, trained, ranked_by, seen, is_given, unknown, timed, at)
 
 
-def _known_items(items: RawIds, histories: list[Any]) -> tuple[JaggedArray, np.ndarray]:
-    """The rows of given histories without unknown items, and how many of these each had."""
-    lists = [[] if one is None else as_list(one, "histories", n) for n, one in enumerate(histories)]
-    lengths = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
+def _item_rows(items: RawIds, histories: list[list[Any]]) -> np.ndarray:
+    """The rows of all items of given histories, end to end, -1 for unknown ones. (sum of L,)"""
     try:
-        rows = items.rows(list(chain.from_iterable(lists)), "histories")
+        return items.rows(list(chain.from_iterable(histories)), "histories")
     except FieldError as error:  # say whose history it is
         place = error.field[-1] if isinstance(error.field[-1], int) else 0
-        user = int(np.searchsorted(np.cumsum(lengths), place, side="right"))
-        items.rows(lists[user], "histories", user)
+        user = int(np.searchsorted(np.cumsum([len(one) for one in histories]), place, side="right"))
+        items.rows(histories[user], "histories", user)
         raise
-    owner = np.repeat(np.arange(len(lists)), lengths)
-    known = rows >= 0
-    return (
-        JaggedArray.from_pairs(owner[known], rows[known], len(lists)),
-        np.bincount(owner[~known], minlength=len(lists)),
-    )
 
 
 def attribute_frame(
@@ -161,24 +180,8 @@ def _column(bundle: Bundle, name: str, values: list[Any]) -> pl.Series:
     return column
 
 
-def as_list(given: Any, *field: str | int) -> list[Any]:
-    """An argument that is a list of some kind.
-
-    Raises:
-        FieldError: It is none.
-    """
-    if isinstance(given, list):
-        return given
-    if isinstance(given, pl.Series):
-        return given.to_list()
-    if isinstance(given, np.ndarray) and given.ndim == 1:
-        return given.tolist()
-    if isinstance(given, tuple):
-        return list(given)
-    name = str(field[0]) + "".join(f"[{one}]" for one in field[1:])
-    raise FieldError(f"{name} is a {type(given).__name__}, not a list", *field)
-
-
 def _slice(jagged: JaggedArray, start: int, stop: int) -> JaggedArray:
     offsets = jagged.offsets[start : stop + 1]
-    return JaggedArray(jagged.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+    values = slice(offsets[0], offsets[-1])
+    times = None if jagged.times is None else jagged.times[values]
+    return JaggedArray(jagged.values[values], offsets - offsets[0], times)

@@ -141,7 +141,14 @@ class Bundle:
         _require("model.json", "columns a vector", model.dim, manifest.dim)
 
         histories = tables["histories"]
-        known = KnownUsers(user_encoder, tables["users"], histories["item_ids"], histories["trained"].to_numpy(), items)
+        known = KnownUsers(
+            user_encoder,
+            tables["users"],
+            histories["item_ids"],
+            histories["trained"].to_numpy(),
+            items,
+            histories["times"] if "times" in histories.columns else None,
+        )
         return cls(
             manifest,
             schema,

@@ -27,6 +27,7 @@ from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
 from recsys.precision import Precision, check_precision
 from recsys.retrievers import Retriever, encode_catalogue, family_of, make_retriever
+from recsys.sequential_config import SequentialConfig
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.weights import load_weights, save_weights
 
@@ -131,9 +132,11 @@ def _write_parts(
     histories = prepared.test_histories
     _table(prepared.dataset.users, users.ids, schema.user).write_parquet(folder / "users.parquet")
     _table(prepared.dataset.items, items.ids, schema.item).write_parquet(folder / "items.parquet")
-    pl.DataFrame(
-        {"user_id": users.ids, "item_ids": _lists(items.ids_of(histories.values), histories.offsets)},
-    ).with_columns(pl.Series("trained", prepared.train.lengths > 0)).write_parquet(folder / "histories.parquet")
+    columns = {"user_id": users.ids, "item_ids": _lists(items.ids_of(histories.values), histories.offsets)}
+    if histories.times is not None and isinstance(model.config, SequentialConfig) and model.config.times != "none":
+        columns["times"] = _lists(pl.Series(histories.times, dtype=pl.Int64), histories.offsets)
+    columns["trained"] = pl.Series(prepared.train.lengths > 0)
+    pl.DataFrame(columns).write_parquet(folder / "histories.parquet")
     counts = pl.Series("count", prepared.item_counts, dtype=pl.Int64)
     pl.DataFrame({"item_id": items.ids, "count": counts}).write_parquet(folder / "popularity.parquet")
 

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 
 from recsys.similar import similar_items
-from serving.asked import Asked, as_list, attribute_frame, read_asked
+from serving.asked import Asked, attribute_frame, read_asked
 from serving.bundle import Bundle
-from serving.raw_ids import FieldError, RawIds
+from serving.popular import Popular
+from serving.raw_ids import FieldError, RawIds, as_list
 from serving.recommendations import Recommendations, SimilarItems
 from serving.reranking import Reranker
 from serving.resolve import Resolved, resolve
@@ -46,8 +47,7 @@ class CandidateGenerator:
         self.resolved = resolved or Resolved(Path(), bundle.manifest.name, None, None)
         self.user_ids = RawIds(bundle.users)
         self.item_ids = RawIds(bundle.items)
-        # most interactions first; of equals, the smaller row
-        self._by_popularity = np.argsort(-bundle.item_counts, kind="stable")
+        self._popular = Popular(bundle.item_counts)
         ranker = bundle.ranker
         self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
         self._titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
@@ -101,6 +101,8 @@ class CandidateGenerator:
         attributes: pl.DataFrame | Sequence[dict[str, Any] | None] | None = None,
         rerank: bool = False,
         rerank_depth: int = 100,
+        history_times: Sequence[Sequence[int] | None] | None = None,
+        asked_at: Sequence[int | None] | None = None,
     ) -> Recommendations:
         """The k best items for each of B users.
 
@@ -115,6 +117,9 @@ class CandidateGenerator:
             rerank: Let the bundle's ranker order what the retriever found; scores are then its probabilities. Users who
                 are answered by popularity get the same as without.
             rerank_depth: How many candidates the ranker chooses from, where k is not more.
+            history_times: When each item of the histories came, in the unit of the training data, for models that read
+                times; None where that is not told. (B,)
+            asked_at: When each user asks; None for just after the latest item. (B,)
 
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
@@ -122,7 +127,7 @@ class CandidateGenerator:
         k, depth = self._number("k", k), self._number("rerank_depth", rerank_depth)
         if rerank and self._reranker is None:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
-        asked = read_asked(self.bundle, self.user_ids, self.item_ids, user_ids, histories)
+        asked = read_asked(self.bundle, self.user_ids, self.item_ids, user_ids, histories, history_times, asked_at)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
         if described.any() and self.bundle.by_history_alone and not rerank:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
@@ -228,16 +233,8 @@ class CandidateGenerator:
         for n, user in enumerate(users.tolist()):
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
         for user in np.flatnonzero(sources == "popularity").tolist():
-            rows[user] = self._popular(k, None if exclude is None else exclude.row(user))
-            scores[user] = self.bundle.item_counts[rows[user]].astype(np.float32)
+            rows[user], scores[user] = self._popular.best(k, None if exclude is None else exclude.row(user))
         return sources.tolist(), rows, scores
-
-    def _popular(self, k: int, seen: np.ndarray | None) -> np.ndarray:
-        """The k most popular item rows that are not among the seen ones. (k,)."""
-        if seen is None or not len(seen):
-            return self._by_popularity[:k]
-        first = self._by_popularity[: k + len(seen)]
-        return first[~np.isin(first, seen)][:k]
 
     def warm(self) -> None:
         """Makes what is made once, by asking for a known user and for a history: through the model and the index."""

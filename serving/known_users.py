@@ -24,6 +24,7 @@ class KnownUsers:
         histories: Raw item ids, oldest first, as a column of lists. (U rows)
         trained: Whether training has seen an interaction of the user; the id of others means nothing to a model. (U,)
         items: The vocabulary of item ids.
+        times: When each of the histories' items came, as a column of lists, for models that read times. (U rows)
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class KnownUsers:
         histories: pl.Series,
         trained: np.ndarray,
         items: Vocabulary,
+        times: pl.Series | None = None,
     ) -> None:
         self.encoder = encoder
         self.attributes = attributes
@@ -41,9 +43,15 @@ class KnownUsers:
         self._offsets = np.concatenate([[0], np.cumsum(histories.list.len().to_numpy())]).astype(np.int64)
         # empty lists would explode to a null each
         self._item_ids = histories.filter(histories.list.len() > 0).explode()
+        self._times = None if times is None else times.filter(times.list.len() > 0).explode().to_numpy()
 
     def __len__(self) -> int:
         return len(self.trained)
+
+    @property
+    def timed(self) -> bool:
+        """Whether histories have times."""
+        return self._times is not None
 
     @property
     def n_interactions(self) -> int:
@@ -65,7 +73,7 @@ class KnownUsers:
         ends = np.cumsum(lengths)
         at = np.repeat(self._offsets[safe] - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
         values = self._item_rows[at] if self._item_rows is not None else self.items.rows(self._item_ids.gather(at))
-        return JaggedArray(values, np.concatenate([[0], ends]))
+        return JaggedArray(values, np.concatenate([[0], ends]), None if self._times is None else self._times[at])
 
     @cached_property
     def _table(self) -> FeatureTable | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -109,6 +110,23 @@ class RawIds:
     def warm(self) -> None:
         """Makes what the first request would otherwise wait for."""
         self.rows(self.vocabulary.ids.head(1), "ids")
+
+
+def as_list(given: Any, *field: str | int) -> list[Any]:
+    """An argument that is a list of some kind.
+
+    Raises:
+        FieldError: It is none.
+    """
+    if isinstance(given, list):
+        return given
+    if isinstance(given, pl.Series):
+        return given.to_list()
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        return given.tolist()
+    if isinstance(given, tuple):
+        return list(given)
+    raise FieldError(f"{_name(field)} is a {type(given).__name__}, not a list", *field)
 
 
 def _name(field: Iterable[str | int]) -> str:

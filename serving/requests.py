@@ -1,4 +1,4 @@
-"""What the service takes and gives: the shapes of bodies, with their limits. Nothing is coerced silently."""
+"""What the service takes: the shapes of bodies, with their limits. Nothing is coerced silently."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
 # The first wrong value ends the reading of a list: a body of two megabytes can hold a million of them, and an error for
 # each would take seconds and gigabytes.
 History = Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_HISTORY)]
+Time = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
+Times = Annotated[list[Time], Field(fail_fast=True, max_length=MAX_HISTORY)]
 Attribute = (
     StrictStr
     | StrictInt
@@ -60,6 +62,12 @@ class CandidateRequest(_Strict):
     )
     histories: Annotated[list[History | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = Field(
         None, description="Raw item ids, oldest first, of each user; they replace what is stored of a known user."
+    )
+    history_times: Annotated[list[Times | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = Field(
+        None, description="When each item of the histories came, in the unit of the training data, if the model asks."
+    )
+    asked_at: Annotated[list[Time | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = Field(
+        None, description="When each user asks; null for just after the latest item."
     )
     attributes: Annotated[list[dict[str, Attribute] | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = (
         Field(None, description="Declared attributes of each user, by column.")
@@ -164,72 +172,6 @@ class InvocationRequest(_Strict):
     def records(self) -> list[Record]:
         """The users, whichever way they were given."""
         return self.dataframe_split._records if self.dataframe_split is not None else self.dataframe_records or []
-
-
-class ModelIdentity(BaseModel):
-    """Which model answered."""
-
-    name: str
-    version: str | None = Field(description="In the registry; null for a bundle that was loaded from a folder.")
-    build_id: str
-
-
-class Candidates(BaseModel):
-    """One user's list, best first."""
-
-    user_id: str | None
-    source: Literal["user", "history", "popularity"] = Field(
-        description="What the list follows from: what the model knows of the user, the given history, or neither."
-    )
-    item_ids: list[str]
-    scores: list[float] = Field(
-        description="Inner products; probabilities where re-ranked; for popularity, how often training saw the item."
-    )
-    unknown_history_items: int = Field(description="Given history items that the catalogue lacks; they were left out.")
-
-
-class CandidateAnswer(BaseModel):
-    """The users' lists, in the order of the request."""
-
-    model: ModelIdentity
-    candidates: list[Candidates]
-
-
-class Similar(BaseModel):
-    """One item's list, best first."""
-
-    item_id: str
-    source: Literal["item", "unknown"] = Field(description="Unknown: the catalogue lacks the item; the list is empty.")
-    item_ids: list[str]
-    scores: list[float] = Field(description="Cosines of the items' vectors.")
-
-
-class SimilarAnswer(BaseModel):
-    """The items' lists, in the order of the request."""
-
-    model: ModelIdentity
-    similar: list[Similar]
-
-
-class InvocationAnswer(BaseModel):
-    """As MLflow's scoring server answers, and which model it was."""
-
-    predictions: list[Candidates]
-    model: ModelIdentity
-
-
-class Problem(BaseModel):
-    """One thing that is wrong with a request."""
-
-    loc: list[str | int] = Field(description="Where: the field's name, and the places in its lists.")
-    msg: str
-    type: str
-
-
-class Problems(BaseModel):
-    """Why a request was refused."""
-
-    detail: list[Problem] | str
 
 
 def check_size(asked: int, k: int, rerank_depth: int = 0, of: str = "users") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import polars as pl
 import torch
@@ -18,7 +20,7 @@ _AROUND = 512
 def user_features(
     bundle: Bundle, asked: Asked, users: np.ndarray, frame: pl.DataFrame | None, described: np.ndarray
 ) -> list[tuple[np.ndarray, FeatureBatch]]:
-    """Features of some of the asked users, in two batches at most.
+    """Features of some of the asked users, in a few batches.
 
     Args:
         bundle: Which knows users.
@@ -31,9 +33,13 @@ def user_features(
         Batches, histories included, and which of the n users their rows are.
     """
     stored = (asked.rows[users] >= 0) & ~described[users]
+    timed = asked.timed[users] & bundle.known.timed
     history = bundle.schema.history
+    # only the end, as long as the declared feature takes
+    recent = asked.histories if history is None else asked.histories.last(history.max_length)
     batches = []
-    for members, known in ((np.flatnonzero(stored), True), (np.flatnonzero(~stored), False)):
+    for known, told in product((True, False), repeat=2):
+        members = np.flatnonzero((stored == known) & (timed == told))
         if not len(members):
             continue
         chosen = users[members]
@@ -43,8 +49,11 @@ def user_features(
             said = pl.DataFrame({"": np.zeros(len(chosen), np.int8)}) if frame is None else frame[chosen]
             batch = _described(bundle, asked, chosen, said)
         if history is not None:
-            # only the end, as long as the declared feature takes
-            batch.sparse[history.name] = asked.histories.last(history.max_length).take(chosen)
+            batch.sparse[history.name] = recent.take(chosen)
+            if told:
+                batch.asked_at = torch.from_numpy(asked.asked_at[chosen])
+            else:
+                batch.sparse[history.name].times = None
         batches.append((members, batch))
     return batches
 
@@ -84,16 +93,13 @@ def _in_parts(bundle: Bundle, batch: FeatureBatch) -> list[tuple[slice, FeatureB
     name = bundle.schema.history.name
     histories = batch.sparse[name]
     read = histories.lengths.numpy().clip(max=bundle.model.config.max_length)  # (B,)
-    parts = np.cumsum(read * (read + _AROUND)) // _MOST
-    starts = np.flatnonzero(np.diff(parts, prepend=-1)).tolist()
+    starts = np.flatnonzero(np.diff(np.cumsum(read * (read + _AROUND)) // _MOST, prepend=-1)).tolist()
     ends = np.cumsum([0, *histories.lengths.tolist()])
-    return [
-        (
-            slice(start, stop),
-            FeatureBatch(
-                {name: Jagged(histories.values[ends[start] : ends[stop]], histories.lengths[start:stop])},
-                size=stop - start,
-            ),
-        )
-        for start, stop in zip(starts, [*starts[1:], len(read)], strict=True)
-    ]
+    parts = []
+    for start, stop in zip(starts, [*starts[1:], len(read)], strict=True):
+        values = slice(ends[start], ends[stop])
+        times = None if histories.times is None else histories.times[values]
+        part = Jagged(histories.values[values], histories.lengths[start:stop], times)
+        asked_at = None if batch.asked_at is None else batch.asked_at[start:stop]
+        parts.append((slice(start, stop), FeatureBatch({name: part}, size=stop - start, asked_at=asked_at)))
+    return parts

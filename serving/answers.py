@@ -1,0 +1,73 @@
+"""What the service gives: the shapes of its answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class ModelIdentity(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str | None = Field(description="In the registry; null for a bundle that was loaded from a folder.")
+    build_id: str
+
+
+class Candidates(BaseModel):
+    """One user's list, best first."""
+
+    user_id: str | None
+    source: Literal["user", "history", "popularity"] = Field(
+        description="What the list follows from: what the model knows of the user, the given history, or neither."
+    )
+    item_ids: list[str]
+    scores: list[float] = Field(
+        description="Inner products; probabilities where re-ranked; for popularity, how often training saw the item."
+    )
+    unknown_history_items: int = Field(description="Given history items that the catalogue lacks; they were left out.")
+
+
+class CandidateAnswer(BaseModel):
+    """The users' lists, in the order of the request."""
+
+    model: ModelIdentity
+    candidates: list[Candidates]
+
+
+class Similar(BaseModel):
+    """One item's list, best first."""
+
+    item_id: str
+    source: Literal["item", "unknown"] = Field(description="Unknown: the catalogue lacks the item; the list is empty.")
+    item_ids: list[str]
+    scores: list[float] = Field(description="Cosines of the items' vectors.")
+
+
+class SimilarAnswer(BaseModel):
+    """The items' lists, in the order of the request."""
+
+    model: ModelIdentity
+    similar: list[Similar]
+
+
+class InvocationAnswer(BaseModel):
+    """As MLflow's scoring server answers, and which model it was."""
+
+    predictions: list[Candidates]
+    model: ModelIdentity
+
+
+class Problem(BaseModel):
+    """One thing that is wrong with a request."""
+
+    loc: list[str | int] = Field(description="Where: the field's name, and the places in its lists.")
+    msg: str
+    type: str
+
+
+class Problems(BaseModel):
+    """Why a request was refused."""
+
+    detail: list[Problem] | str

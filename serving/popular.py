@@ -1,0 +1,26 @@
+"""What is answered where nothing is known of somebody: the items that training saw most often."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Popular:
+    """Items by how often they occur; of equals, the one with the smaller row comes first.
+
+    Args:
+        counts: How often training has seen each item. (N,) int64
+    """
+
+    def __init__(self, counts: np.ndarray) -> None:
+        self._counts = counts
+        self._order = np.argsort(-counts, kind="stable")
+
+    def best(self, k: int, seen: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The k most popular item rows that are not among the seen ones, and their counts as float32. (k,) each"""
+        if seen is None or not len(seen):
+            rows = self._order[:k]
+        else:
+            first = self._order[: k + len(seen)]
+            rows = first[~np.isin(first, seen)][:k]
+        return rows, self._counts[rows].astype(np.float32)

@@ -1,0 +1,116 @@
+"""Models that read times: stored, given and missing ones, and the moment of asking."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from features.batches import FeatureBatch, Jagged
+from features.dataset import Dataset
+from features.schema import Sequence
+from serving.app import create_app
+from serving.bundle_writer import write_bundle
+from serving.candidates import CandidateGenerator
+from serving.raw_ids import FieldError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
+
+
+@pytest.fixture(scope="module")
+def timed(strings, tiny):
+    schema = dataclasses.replace(tiny.schema, user=(Sequence("history", timed=True),))
+    data = strings.dataset
+    return tiny.prepared_of(Dataset.construct("timed", data.interactions, data.items, data.users, schema))
+
+
+@pytest.fixture(scope="module", params=["events", "request"])
+def generator(request, timed, tiny, tmp_path_factory):
+    model = tiny.model_for(timed, family="sequential", backbone="hstu", times=request.param)
+    with torch.no_grad():  # nothing has been learned of times
+        for layer in model.layers:
+            layer.attention.time_bias.normal_(std=20)
+    return CandidateGenerator.load(write_bundle(tmp_path_factory.mktemp("timed") / "bundle", model, timed))
+
+
+def brute_force(generator, prepared, history, times, asked_at=None, k=10):
+    """Ids and scores of one history."""
+    jagged = Jagged(torch.tensor(history), torch.tensor([len(history)]), None if times is None else torch.tensor(times))
+    at = None if asked_at is None else torch.tensor([asked_at])
+    model = generator.bundle.model
+    with torch.inference_mode():
+        vector = model.encode_users(FeatureBatch({"history": jagged}, size=1, asked_at=at)).numpy()
+        items = model.encode_items(prepared.item_table.take(np.arange(60))).numpy()
+    scores = items @ vector[0]
+    order = np.argsort(-scores, kind="stable")[:k]
+    return prepared.items.ids_of(order).to_list(), pytest.approx(scores[order].tolist(), abs=1e-5)
+
+
+ITEMS, TIMES = ["sku-004", "?", "sku-010", "sku-020"], [10, 500, 900, 10_000]
+
+
+def test_stored_histories_have_their_times(generator, timed):
+    users = np.flatnonzero(timed.test_histories.lengths)
+    answer = generator.recommend(timed.users.ids_of(users), exclude_seen=False)
+    for n, user in enumerate(users):
+        history = timed.test_histories.rows(np.array([user]))
+        expected = brute_force(generator, timed, history.values.tolist(), history.times.tolist())
+        assert (answer.item_ids[n], answer.scores[n]) == expected
+    histories = generator.bundle.known.histories(np.arange(40))
+    assert histories.times.tolist() == timed.test_histories.times.tolist()
+
+
+def test_each_user_has_own_times_or_none(generator, timed, monkeypatch):
+    users = ["u003", None, None, None, "u003", None]
+    histories = [None, ITEMS, ITEMS, ITEMS, ITEMS, ["?"]]
+    times = [None, TIMES, None, TIMES, TIMES, [3]]
+    asked_at = [10**9, None, 10**9, 10**9, 20_000, 5]
+    rows = timed.items.rows(["sku-004", "sku-010", "sku-020"]).tolist()
+    own = timed.test_histories.rows(np.array([3]))
+    expected = [
+        brute_force(generator, timed, own.values.tolist(), own.times.tolist(), 10**9),
+        brute_force(generator, timed, rows, [10, 900, 10_000]),
+        brute_force(generator, timed, rows, None),
+        brute_force(generator, timed, rows, [10, 900, 10_000], 10**9),
+        brute_force(generator, timed, rows, [10, 900, 10_000], 20_000),
+    ]
+    for chunk in (4096, 2):
+        monkeypatch.setattr("serving.candidates._CHUNK", chunk)
+        answer = generator.recommend(users, histories, exclude_seen=False, history_times=times, asked_at=asked_at)
+        assert list(zip(answer.item_ids, answer.scores, strict=True))[:5] == expected
+        assert answer.sources == ["user", "history", "history", "history", "history", "popularity"]
+    body = {"user_ids": users, "histories": histories, "history_times": times, "asked_at": asked_at}
+    over_http = TestClient(create_app(generator)).post("/candidates", json={**body, "exclude_seen": False})
+    assert over_http.json()["candidates"] == answer.to_json()
+    told = [expected[n][1].expected for n in (1, 3)]
+    assert (told[0] == told[1]) == (generator.bundle.model.config.times == "events")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"history_times": [[1, 2]]}, r"history_times\[0\] has 2 times for the 4 items of histories\[0\]"),
+        ({"history_times": []}, "there are 1 histories and 0 history_times"),
+        ({"history_times": [[1, 2, 3, "4"]]}, "history_times holds 4, which is no whole number"),
+        ({"history_times": [[1, 2, 3, None]]}, "history_times holds None, which is no whole number"),
+        ({"history_times": [[1, 2, 3, 2**63]]}, "history_times holds 9223372036854775808, which is no whole number"),
+        ({"history_times": "now"}, "history_times is a str, not a list"),
+        ({"asked_at": [1, 2]}, "there are 1 users and 2 times of asked_at"),
+        ({"asked_at": [1.5]}, r"asked_at holds 1\.5, which is no whole number"),
+    ],
+)
+def test_times_that_cannot_be_used_are_named(generator, arguments, words):
+    with pytest.raises(FieldError, match=words):
+        generator.recommend([None], [ITEMS], **arguments)
+    answer = TestClient(create_app(generator)).post("/candidates", json={"histories": [ITEMS], **arguments})
+    assert answer.status_code == 422
+    assert next(iter(arguments)) in answer.json()["detail"][0]["loc"]
+
+
+def test_a_model_that_does_not_read_times_says_so(any_generator):
+    for field, value in (("history_times", [TIMES]), ("asked_at", [5])):
+        with pytest.raises(FieldError, match=f"does not read times, so {field} would change nothing"):
+            any_generator.recommend([None], [ITEMS], **{field: value})

@@ -62,11 +62,12 @@ class AsBundle(Prepared):
 
     def user_features(self, users: np.ndarray, histories: JaggedArray) -> FeatureBatch:
         """See `Prepared.user_features`; the histories hold items of the bundle only."""
-        return super().user_features(users, JaggedArray(self.old_rows[histories.values], histories.offsets))
+        known = JaggedArray(self.old_rows[histories.values], histories.offsets, histories.times)
+        return super().user_features(users, known)
 
 
 def only(jagged: JaggedArray, wanted: np.ndarray) -> JaggedArray:
     """Rows without the items that are not wanted."""
     chosen = wanted[jagged.values]
-    row_of = np.repeat(np.arange(len(jagged)), jagged.lengths)
-    return JaggedArray.from_pairs(row_of[chosen], jagged.values[chosen], len(jagged))
+    offsets = np.concatenate([[0], np.cumsum(chosen)])[jagged.offsets]
+    return JaggedArray(jagged.values[chosen], offsets, None if jagged.times is None else jagged.times[chosen])

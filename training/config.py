@@ -36,7 +36,7 @@ class SplitConfig:
     """How interactions are split: see `features.splits`.
 
     Args:
-        name: "random", "leave-one-out", "time" or "cold-items".
+        name: "random", "leave-one-out", "time", "cold-items", "sessions" or "given".
         settings: What else that split takes.
     """
 

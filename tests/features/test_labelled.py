@@ -9,7 +9,7 @@ from features.errors import InputError
 from features.labelled import LabelledExamples, LabelRule
 from features.prepared import Prepared
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
-from features.splits import TEST, TRAIN, VALIDATION, cold_items, random_ratio
+from features.splits import TEST, TRAIN, VALIDATION, cold_items, make_split, random_ratio
 
 FRAME = pl.DataFrame(
     {
@@ -162,3 +162,22 @@ def test_a_user_who_has_seen_everything_is_an_error() -> None:
     split = dataclasses.replace(random_ratio(dataset), parts=np.full(3, TRAIN, np.uint8))
     with pytest.raises(InputError, match="seen every item"):
         LabelledExamples.of_prepared(Prepared.of(dataset, split), LabelRule())
+
+
+def test_context_is_history_and_no_example() -> None:
+    log = pl.DataFrame({"user_id": [1, 1, 1, 2, 2, 3, 3], "item_id": [1, 2, 3, 1, 2, 4, 5], "stars": [5.0] * 7})
+    log = log.with_columns(part=pl.Series(["context", "context", "test", "train", "train", "context", "validation"]))
+    dataset = Dataset.construct("sessions", log.with_columns(timestamp=pl.int_range(pl.len())))
+    data = Prepared.of(dataset, make_split("given", dataset))
+    for rule in (LabelRule("stars", at_least=4, at_most=2), LabelRule(negatives=1)):
+        examples = LabelledExamples.of_prepared(data, rule)
+        positive = examples.labels == 1
+        assert examples.parts[positive].tolist() == [TEST, TRAIN, TRAIN, VALIDATION]
+        histories = examples.take(np.flatnonzero(positive)[[0, 3]]).features.sparse["history"]
+        assert data.items.ids_of(histories.values.numpy()).to_list() == [1, 2, 4] and histories.lengths.tolist() == [
+            2,
+            1,
+        ]
+    negatives = examples.labels == 0
+    drawn = dict(zip(examples.rows[0][negatives], data.items.ids_of(examples.rows[1][negatives]), strict=False))
+    assert drawn[0] in (4, 5)  # nothing of the user's context

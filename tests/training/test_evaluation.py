@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from features.batches import FeatureBatch
+from features.batches import FeatureBatch, JaggedArray
 from features.dataset import Dataset
 from features.prepared import Prepared
 from features.schema import FeatureSchema, Id, Sequence
 from features.splits import make_split
+from training.as_bundle import only
 from training.data import describe
 from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_baselines
 
@@ -72,3 +73,10 @@ def test_timed_histories_are_asked_when_the_target_came() -> None:
     (asked,) = model.asked
     assert asked.asked_at.tolist() == [7 * (4 * user + 3) for user in range(30)]
     assert asked.sparse["history"].times.tolist() == [7 * (4 * user + at) for user in range(30) for at in range(3)]
+
+
+def test_rows_without_what_is_not_wanted_keep_their_times() -> None:
+    rows = JaggedArray(np.array([4, 2, 4, 3]), np.array([0, 2, 2, 3, 4]), np.array([10, 11, 12, 13]))
+    kept = only(rows, np.array([True, True, False, True, True]))
+    assert (kept.values.tolist(), kept.offsets.tolist()) == ([4, 4, 3], [0, 1, 1, 2, 3])
+    assert kept.times.tolist() == [10, 12, 13]

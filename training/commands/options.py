@@ -13,7 +13,7 @@ from typing import Any
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Which data, and how it is split."""
     group = parser.add_argument_group("data")
-    group.add_argument("--data", metavar="NAME", default=default, help="ml-1m, tables, sequences or generated")
+    group.add_argument("--data", metavar="NAME", default=default, help="ml-1m, tables, sequences, sessions, generated")
     group.add_argument("--root", metavar="PATH", help="the data's folder or file")
     group.add_argument("--split", metavar="NAME", help="random, leave-one-out, time, cold-items, sessions or given")
     configuration_arguments(parser)

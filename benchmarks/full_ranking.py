@@ -4,16 +4,17 @@
   `training.evaluation`, from vectors that are there (random ones: their values change nothing here). "encoding" is what
   an untrained model of the default size takes for them, beside it.
 - *million-items*: the best 50 of a million items for 10,000 users, and with a target each also its exact rank. A matrix
-  of users x items would be 40 GB; "memory_gb" is what the process's largest resident size grew by, the result included.
+  of users x items would be 40 GB; "memory_gb" is how far the process's largest resident size is above what it was
+  before, the result included.
 """
 
 from __future__ import annotations
 
 import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -63,7 +64,7 @@ def many(report: Report, users: int, items: int) -> None:
     settings = {"users": users, "items": items, "d": DIM, "k": 50, "threads": torch.get_num_threads()}
     top_k(queries[:10], vectors[:1000], 50)  # what a first use of the libraries takes is theirs
     for case, asked in (("top-50", None), ("top-50-and-ranks", targets)):
-        before = peak_bytes()
+        before = resident_bytes()
         seconds, _ = timed(lambda asked=asked: top_k(queries, vectors, 50, seen, asked))
         report.add(f"million-items/{case}", "seconds", seconds, settings=settings)
         grown = (peak_bytes() - before) / 1e9
@@ -107,9 +108,12 @@ def timed(function: Callable) -> tuple[float, object]:
     return time.perf_counter() - began, given
 
 
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def peak_bytes() -> int:
-    """The largest resident size so far; Linux counts in kibibytes, macOS in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

@@ -30,11 +30,10 @@ class SequentialTraining(RetrieverTraining):
         backend: Literal["torch", "torchrec", "sharded"] = "torchrec",
     ) -> None:
         super().__init__(config, prepared, config.windows.candidates, backend)
-        self._history = prepared.dataset.schema.history.name
 
     def training_step(self, batch: NextItemBatch, _: int) -> Tensor:
         """Mean loss of the places, of a softmax in nats, and what the next items' attributes cost."""
-        queries = self.model.hidden(batch.users.sparse[self._history])  # (T, D)
+        queries = self.model.hidden(batch.users.sparse[self.model.history], batch.users.asked_at)  # (T, D)
         targets = self._compact[batch.targets]  # (T,)
         loss = self.loss(
             queries,

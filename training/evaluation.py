@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -165,7 +166,8 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
     known = Evaluation(AsBundle.of(prepared, generator.bundle))
     exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
     figures |= {name: exact[name] for name in ("ties", "unreachable")}
-    whole = _concatenated([evaluation.user_sums(one) for one in ranked])
+    sums = [evaluation.user_sums(one) for one in ranked]
+    whole = UserSums(sums[0].names, torch.cat([one.sums for one in sums]), torch.cat([one.counts for one in sums]))
     intervals = bootstrap_intervals(whole)
     for name in ("hr@10", "ndcg@10"):
         figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
@@ -203,6 +205,7 @@ def served_lists(
         k=k,
         exclude_seen=evaluation.seen is not None,
         rerank=rerank,
+        **(_times(evaluation, users) if generator.bundle.known.timed else {}),
     )
     lists = torch.full((len(users), k), -1)
     lengths = torch.tensor([len(ids) for ids in answer.item_ids])
@@ -211,8 +214,13 @@ def served_lists(
     return lists
 
 
-def _concatenated(parts: list[UserSums]) -> UserSums:
-    return UserSums(parts[0].names, torch.cat([one.sums for one in parts]), torch.cat([one.counts for one in parts]))
+def _times(evaluation: Evaluation, users: np.ndarray) -> dict[str, list]:
+    """When the items of some users' histories came, and when each target is asked for; nothing where it is not told."""
+    histories, asked_at = evaluation.histories.rows(users), evaluation.asked_at(users)
+    if asked_at is None:
+        return {}
+    times = [histories.times[start:end].tolist() for start, end in pairwise(histories.offsets)]
+    return {"history_times": times, "asked_at": asked_at.tolist()}
 
 
 def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict[str, float]]:

@@ -7,12 +7,16 @@ import dataclasses
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
+from recsys.metrics import RankedTargets
 from serving.app import create_app
+from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.known_users import KnownUsers
 from serving.raw_ids import FieldError
+from training.evaluation import Evaluation, ModelScores, evaluate_bundle, served_lists
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 LONG = [f"sku-{n % 57:03d}" for n in range(5000)]
@@ -89,6 +93,21 @@ def test_among_4096_others_a_user_gets_the_same(sequential):
         assert among.item_ids[1500] == alone.item_ids[0]
         assert among.scores[1500] == pytest.approx(alone.scores[0], abs=1e-5)
         assert among.sources[1500] == "history"
+
+
+@pytest.mark.parametrize("split", ["random", "leave-one-out"])
+@pytest.mark.parametrize("backbone", ["sasrec", "hstu"])
+def test_what_is_evaluated_is_what_is_served(tiny, tmp_path, split, backbone):
+    prepared = tiny.prepared_of(tiny.make_dataset(), split)
+    model = tiny.model_for(prepared, family="sequential", backbone=backbone)
+    folder = write_bundle(tmp_path / "b", model, prepared)
+    evaluation, generator = Evaluation(prepared), CandidateGenerator.load(folder)
+    ranking, targets = evaluation.rank(evaluation.users, ModelScores(model, evaluation).scorer(evaluation.users))
+    assert torch.equal(served_lists(generator, evaluation, evaluation.users), ranking.rows)
+    figures = evaluation.sums(RankedTargets.of(ranking, targets)).values()
+    official = evaluate_bundle(folder, prepared)
+    for name in ("hr@10", "ndcg@10", "mrr@10", "ties", "unreachable"):
+        assert official[name] == pytest.approx(figures[name], abs=1e-9)
 
 
 def test_attributes_that_would_change_nothing_are_refused(sequential):

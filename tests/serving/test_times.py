@@ -16,6 +16,7 @@ from serving.app import create_app
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.raw_ids import FieldError
+from training.evaluation import Evaluation, ModelScores, served_lists
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -87,6 +88,15 @@ def test_each_user_has_own_times_or_none(generator, timed, monkeypatch):
     assert over_http.json()["candidates"] == answer.to_json()
     told = [expected[n][1].expected for n in (1, 3)]
     assert (told[0] == told[1]) == (generator.bundle.model.config.times == "events")
+
+
+def test_what_is_evaluated_is_what_is_served(generator, timed):
+    """The training-time ranking knows when the target came; so does the question to the bundle."""
+    evaluation = Evaluation(timed)
+    ranking, _ = evaluation.rank(
+        evaluation.users, ModelScores(generator.bundle.model, evaluation).scorer(evaluation.users)
+    )
+    assert torch.equal(served_lists(generator, evaluation, evaluation.users), ranking.rows)
 
 
 @pytest.mark.parametrize(

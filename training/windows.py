@@ -57,7 +57,7 @@ class Windows:
         self._most = min(config.max_length or longest, history.max_length or longest)
         fewest = most_windows = len(self._users)
         if config.windows == "all":  # an early cut makes the most, a late one the fewest
-            most_windows += int(np.ceil((self._inputs - 1) / self._most).sum())
+            most_windows += int(np.ceil((self._inputs[self._inputs > self._most] - 1) / self._most).sum())
             fewest = int(np.ceil(self._inputs / self._most).sum())
         self.batch_size = config.batch_size or min(256, max(32, most_windows // 50))
         self._batches = min(math.ceil(most_windows / self.batch_size), fewest)  # no batch is empty

@@ -67,6 +67,7 @@ def test_all_windows_hold_each_item_but_the_first_once_as_a_target(lengths, most
     made = Windows(prepared, WindowsConfig(windows="all", **given_settings), 0, lambda: epoch)
     sizes = [len(batch.users.sparse["history"]) for batch in batches]
     assert len(batches) == len(made) and max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+    assert max(sizes) <= max(2, made.batch_size)  # of one window each, some batches have two, so that none is empty
     last = sorted(_windows(_epoch(prepared, epoch, windows="last", **given_settings)))
     ends = [(start + n, min(n - 1, most)) for start, n in zip(starts, lengths, strict=True) if n >= 2]
     assert last == [(list(range(end - 1 - n, end - 1)), list(range(end - n, end))) for end, n in ends]
@@ -151,6 +152,7 @@ def test_what_a_split_withholds_is_in_no_window() -> None:
 
 
 def test_a_batch_is_a_fiftieth_within_bounds() -> None:
+    assert [len(_epoch(_prepared([3] * 100), windows=one, batch_size=10)) for one in ("last", "all")] == [10, 10]
     sizes = [NextItemData(_prepared([3] * n), WindowsConfig(), 0).batch_size for n in (100, 5000, 20_000)]
     assert sizes == [32, 100, 256]
 

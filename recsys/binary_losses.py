@@ -77,7 +77,8 @@ class BinaryCrossEntropy:
         """Each target's score, and the sum of its negatives' costs. (T,), (T,)"""
         drawn = torch.randint(n_items, (self.n_negatives,), generator=generator, device=queries.device)
         scores = SharedScores.of(queries, targets, encode_items, drawn, batch_items, others, self.temperature)
-        costs = (scores.found * softplus(scores.negative)).sum(dim=1)  # (B,)
+        times = torch.where(scores.hidden, 0, scores.counts.to(scores.negative.dtype))  # (B, M)
+        costs = (softplus(scores.negative) * times).sum(dim=1)  # (B,)
         return scores.positive, costs[targets.row_of_value]
 
     def _own_scores(

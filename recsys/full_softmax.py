@@ -148,7 +148,7 @@ def logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:
     """Scores in float32 at least, even under autocast: bfloat16 has steps of 1/16 at a logit of 20. (B, M)."""
     exact = torch.promote_types(queries.dtype, torch.float32)
     with torch.autocast(queries.device.type, enabled=False):
-        return queries.to(exact) @ vectors.to(exact).T / temperature
+        return queries.to(exact) / temperature @ vectors.to(exact).T
 
 
 def pair_logits(queries: Tensor, vectors: Tensor, temperature: float) -> Tensor:

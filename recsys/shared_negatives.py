@@ -72,14 +72,13 @@ class SampledSoftmax:
         else:
             drawn = _draw_by_popularity(item_frequency, self.n_negatives, generator)
         scores = SharedScores.of(queries, targets, encode_items, drawn, batch_items, others, self.temperature)
-        correction = scores.found.log()  # (B, M)
+        correction = scores.counts.double().log()  # (M,)
         if self.logq:
-            # in float64: an item's share of a large catalogue's training data is a small number
             counts = item_frequency.clamp(min=1) if self.draw == "popularity" else torch.ones_like(item_frequency)
-            expected = self.n_negatives * counts[scores.items].double() / counts.sum()  # (M,)
-            correction = correction - expected.log().to(correction.dtype)
-        negative = torch.where(scores.found > 0, scores.negative + correction, NO_CANDIDATE)
-        total = negative.logsumexp(dim=1)[targets.row_of_value]  # (T,)
+            correction -= (self.n_negatives * counts[scores.items].double() / counts.sum()).log()
+        # added, and not written over the scores, because that has no gradient to be computed
+        correction = torch.where(scores.hidden, NO_CANDIDATE, correction.to(scores.negative.dtype))  # (B, M)
+        total = (scores.negative + correction).logsumexp(dim=1)[targets.row_of_value]  # (T,)
         return softplus(total - scores.positive).sum() / max(len(targets.values), 1)
 
 
@@ -91,13 +90,15 @@ class SharedScores:
         positive: Each target's score. (T,)
         negative: Each query's scores of the drawn items. (B, M)
         items: The drawn items, each once, in ascending order. (M,)
-        found: How often each was drawn; 0 where it is no negative of that query. (B, M)
+        counts: How often each was drawn. (M,)
+        hidden: Where a drawn item is no negative, because the query's user has taken it. (B, M)
     """
 
     positive: Tensor
     negative: Tensor
     items: Tensor
-    found: Tensor
+    counts: Tensor
+    hidden: Tensor
 
     @classmethod
     def of(
@@ -116,8 +117,8 @@ class SharedScores:
         vectors = encode_items(rows)
         users = targets.row_of_value
         # index_select, because the gradient of plain indexing with repeated rows is much slower
-        found_vectors = vectors.index_select(0, torch.searchsorted(rows, targets.values))
-        positive = pair_logits(queries.index_select(0, users), found_vectors, temperature)
+        target_vectors = vectors.index_select(0, torch.searchsorted(rows, targets.values))
+        positive = pair_logits(queries.index_select(0, users), target_vectors, temperature)
         negative = logits(queries, vectors.index_select(0, torch.searchsorted(rows, items)), temperature)
         # a last column for what was not drawn: to leave it out of the pairs, a GPU would be waited for
         hidden = torch.zeros(len(queries), len(items) + 1, dtype=torch.bool, device=queries.device)
@@ -125,8 +126,7 @@ class SharedScores:
             at = torch.searchsorted(items, taken.values).clamp(max=len(items) - 1)
             at = torch.where(items[at] == taken.values, at, len(items))
             hidden[taken.row_of_value, at] = True
-        found = counts.to(negative.dtype).masked_fill(hidden[:, :-1], 0)
-        return cls(positive, negative, items, found)
+        return cls(positive, negative, items, counts, hidden[:, :-1])
 
 
 def check_n_negatives(n_negatives: int, loss: str) -> None:

@@ -49,7 +49,7 @@ class LossConfig:
     """The loss: see `recsys.losses`.
 
     Args:
-        name: "full-softmax", "in-batch" or "mixed".
+        name: One of the table of `recsys.losses`, such as "full-softmax" or "sampled-softmax".
         settings: What else that loss takes.
     """
 

@@ -177,7 +177,7 @@ class Turns:
         seconds = [one for run in runs for one in epoch_seconds(run)]
         told = ("parameters", "threads", "torch", "rectools")
         facts = {name: runs[0]["start"][name] for name in told if name in runs[0]["start"]}
-        facts |= {"set": self._settings(loss)} if ours else {}
+        facts["set"] = self._settings(loss) if ours else runs[0]["asked"]
         settings = {**facts, "min": round(min(seconds), 3), "median": round(statistics.median(seconds), 3)}
         report.add(
             case, "seconds_per_epoch", statistics.mean(seconds), deviation(seconds), len(seconds), None, settings
@@ -214,7 +214,7 @@ class Turns:
             done = train_here(asked | {"threads": 1}, self._dataset)
         else:
             done = remembered(self._kept, key, lambda: train(side, asked, self._dataset, THREADS))
-        self.runs.setdefault(f"{side}-{loss}", []).append(done)
+        self.runs.setdefault(f"{side}-{loss}", []).append(done | {"asked": asked})
         last = done["epochs"][-1]
         print(
             f"{self.name}/{side}-{loss}: {last['epoch']} epochs in {last['spent']:.0f} s, the best validation NDCG@10 "
@@ -229,9 +229,8 @@ def best(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def epoch_seconds(run: dict[str, Any]) -> list[float]:
-    """Of its whole epochs; of the one that the budget cut short if there is no other, which flatters."""
-    whole = [one["seconds"] for one in run["epochs"] if one["complete"]]
-    return whole or [one["seconds"] for one in run["epochs"]]
+    """Of its whole epochs."""
+    return [one["seconds"] for one in run["epochs"] if one["complete"]]
 
 
 def deviation(values: list[float]) -> float | None:

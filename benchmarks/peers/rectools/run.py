@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer, seed_everything
+from ranked import Ranked
 from rectools import VERSION, Columns
 from rectools.dataset import Dataset
 from rectools.models import SASRecModel
@@ -34,9 +35,6 @@ from rectools.models.nn.transformers.ligr import LiGRLayers
 from rectools.models.nn.transformers.sasrec import SASRecTransformerLayers
 
 LAYERS = {"ligr": LiGRLayers, "sasrec": SASRecTransformerLayers}
-
-#: users that are ranked at a time: their scores are small beside what a training step needs
-_USERS = 256
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Settings:
         use_key_padding_mask: Attention does not see padding. So it is in eSASRec's published settings; LiGR's layers,
             unlike SASRec's, do not zero it.
         epochs: At the most.
-        budget: Seconds of training after which it stops, in the middle of an epoch if need be.
+        budget: Seconds of training after which it stops, in the middle of an epoch if need be, but not of the first.
         threads: Of torch.
         seed: Of weights, order and negatives.
     """
@@ -92,70 +90,6 @@ def peak_gb() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
 
 
-class Ranked:
-    """Validation by full ranking, from the vectors that RecTools recommends with.
-
-    Args:
-        model: Built, fitted or not.
-        train: The data set of the training interactions.
-        frame: All interactions, oldest first.
-    """
-
-    def __init__(self, model: SASRecModel, train: Dataset, frame: pd.DataFrame) -> None:
-        self._model = model
-        validation = frame[frame["validation"]]
-        asked = model.data_preparator.transform_dataset_u2i(train, validation[Columns.User].unique())
-        self._loader = model.data_preparator.get_dataloader_recommend(asked, model.batch_size)
-        items, extra = model.data_preparator.item_id_map, model.data_preparator.n_item_extra_tokens
-        self._extra = extra
-        # items outside the training data have no vector: nobody is recommended one, and as a target one is a miss
-        validation = validation.drop_duplicates(Columns.User)
-        self._users = asked.user_id_map.convert_to_internal(
-            train.user_id_map.convert_to_internal(validation[Columns.User])
-        )
-        known = validation[Columns.Item].isin(items.external_ids).to_numpy()
-        self._targets = np.full(len(validation), -1)
-        self._targets[known] = items.convert_to_internal(validation[Columns.Item][known]) - extra
-        seen = asked.interactions.df
-        order = np.argsort(seen[Columns.User].to_numpy(), kind="stable")
-        self._seen_items = seen[Columns.Item].to_numpy()[order] - extra
-        self._seen_users = seen[Columns.User].to_numpy()[order]
-        # equal scores stand in the order of the ids, as they do in this project
-        self._rank_of_item = torch.from_numpy(
-            np.argsort(np.argsort(items.external_ids[extra:].astype(np.int64), kind="stable"))
-        )
-
-    def figures(self) -> dict[str, float]:
-        """hr@10 and ndcg@10, and the seconds that it took."""
-        began = time.perf_counter()
-        module = self._model.lightning_model
-        users, items = module._get_user_item_embeddings(self._loader, "cpu")
-        items = items[self._extra :].detach()
-        ranks = []
-        for start in range(0, len(self._users), _USERS):
-            rows, targets = self._users[start : start + _USERS], self._targets[start : start + _USERS]
-            found = targets >= 0
-            scores = users[rows] @ items.T  # (b, N)
-            at, wanted = torch.arange(len(rows)), torch.from_numpy(np.where(found, targets, 0))
-            for one, row in enumerate(rows):
-                low, high = np.searchsorted(self._seen_users, [row, row + 1])
-                scores[one, self._seen_items[low:high]] = -torch.inf
-            own = scores[at, wanted]
-            earlier = self._rank_of_item[None] < self._rank_of_item[wanted][:, None]
-            before = (scores > own[:, None]) | ((scores == own[:, None]) & earlier)
-            unranked = ~torch.from_numpy(found) | (own == -torch.inf)
-            ranks.append(torch.where(unranked, len(items) + 1, before.sum(1) + 1))
-        module.train()
-        rank = torch.cat(ranks).double()
-        hits = rank <= 10
-        gains = torch.where(hits, 1 / torch.log2(rank + 1), 0.0)
-        return {
-            "hr@10": float(hits.double().mean()),
-            "ndcg@10": float(gains.mean()),
-            "evaluation_seconds": time.perf_counter() - began,
-        }
-
-
 class Watch(Callback):
     """Measures each epoch, stops when the budget is spent, and asks for validation figures in between."""
 
@@ -173,7 +107,8 @@ class Watch(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self._steps += 1
-        if self._spent + time.perf_counter() - self._began > self._settings.budget:
+        spent = self._spent + time.perf_counter() - self._began
+        if spent > self._settings.budget and trainer.current_epoch:  # one whole epoch there must be
             trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:

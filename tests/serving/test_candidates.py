@@ -49,8 +49,7 @@ def brute_force(prepared, model, user, history=None, attributes=None, seen=(), k
     return prepared.items.ids_of(order).to_list(), pytest.approx(scores[order].tolist(), abs=1e-5)
 
 
-@pytest.mark.parametrize("split", ["random", "leave_one_out"])
-@pytest.mark.parametrize("integers", [False, True])
+@pytest.mark.parametrize(("split", "integers"), [("random", True), ("leave-one-out", False)])
 @pytest.mark.parametrize(
     "config",
     [
@@ -62,7 +61,7 @@ def brute_force(prepared, model, user, history=None, attributes=None, seen=(), k
     ids=str,
 )
 def test_known_users_get_the_brute_force_ranking(tmp_path, split, integers, config, tiny):
-    prepared = tiny.prepared_of(tiny.make_dataset(integers), split.replace("_", "-"))
+    prepared = tiny.prepared_of(tiny.make_dataset(integers), split)
     model = tiny.model_for(prepared, **config)
     generator = CandidateGenerator.load(write_bundle(tmp_path / "bundle", model, prepared))
     known = np.flatnonzero(prepared.train.lengths)

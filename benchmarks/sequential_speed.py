@@ -127,6 +127,8 @@ def same_settings(case: Case) -> tuple[str, ...]:
         f"model.max_length={case.length}",
         "windows.batch_size=128",
         "optimiser.lr=1e-3",
+        # RecTools' rate is constant; of ours, a schedule this long is nearly so in the epochs that there is time for
+        "optimiser.max_epochs=40",
     )
 
 

@@ -33,7 +33,7 @@ from training.config import load_config
 from training.sequential_config import SequentialTrainConfig
 from training.sequential_fit import fit
 
-#: a schedule's end is part of the settings, so patience is the only thing that could end a run early: never
+#: every epoch is looked at, and nothing but the request ends a run before its schedule does
 ALWAYS = ("optimiser.validate_every=1", "optimiser.patience=1000000")
 
 
@@ -115,7 +115,7 @@ def train(request: dict[str, Any], data: Path, say: Callable[..., None]) -> None
         say: Called with an event's name and figures.
     """
     torch.set_num_threads(request.get("threads", 2))
-    config = load_config(settings=[*ALWAYS, *request["settings"]], kind=SequentialTrainConfig, seed=request.get("seed"))
+    config = load_config(settings=[*request["settings"], *ALWAYS], kind=SequentialTrainConfig, seed=request.get("seed"))
     prepared = prepared_from(data)
     epochs = request.get("epochs") or config.optimiser.max_epochs
     watch = Watch(say, epochs, request.get("budget", float("inf")), request.get("target"))

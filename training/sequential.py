@@ -31,9 +31,19 @@ class SequentialTraining(RetrieverTraining):
     ) -> None:
         super().__init__(config, prepared, config.windows.candidates, backend)
 
+    def _queries(self, batch: NextItemBatch) -> Tensor:
+        """The vector of each place. (T, D)"""
+        history = batch.users.sparse[self.model.history]
+        if len(history):
+            return self.model.hidden(history, batch.users.asked_at)
+        # a process without a part of this batch: the others wait for a gradient of every weight, if only of 0
+        one = torch.ones(1, dtype=torch.int64, device=self.device)
+        times = None if history.times is None else one
+        return self.model.hidden(Jagged(one * int(self._known[0]), one, times))[:0]
+
     def training_step(self, batch: NextItemBatch, _: int) -> Tensor:
         """Mean loss of the places, of a softmax in nats, and what the next items' attributes cost."""
-        queries = self.model.hidden(batch.users.sparse[self.model.history], batch.users.asked_at)  # (T, D)
+        queries = self._queries(batch)  # (T, D)
         targets = self._compact[batch.targets]  # (T,)
         loss = self.loss(
             queries,

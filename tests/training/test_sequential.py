@@ -10,6 +10,7 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from features.batches import FeatureBatch, Jagged, NextItemBatch
 from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
@@ -19,12 +20,15 @@ from serving.bundle import Bundle
 from serving.manifest import Manifest
 from training.cli import main
 from training.config import load_config
+from training.data import prepare
 from training.evaluation import Evaluation, ModelScores, evaluate
 from training.families import family_of, family_of_kind, trained_by
 from training.runs import RunOptions, run
+from training.sequential import SequentialTraining
 from training.sequential_config import SequentialTrainConfig
 from training.sequential_fit import fit
 from training.warm_start import WarmStart
+from training.windows import Windows
 
 SMALL = (
     "data.settings.interactions=2000",
@@ -95,6 +99,9 @@ def test_other_backbones_and_windows_learn_it_too(rounds: Prepared, tmp_path: Pa
         ("model.items=attributes", "model.also_predict=[third]"),
         ("model.items=all", "model.combine=concat", "model.tie=false", "windows.candidates=trained"),
         ("model.embeddings.kind=multiplexed", "loss.name=mixed"),
+        ("loss.name=sampled-softmax", "loss.settings.n_negatives=8"),
+        ("loss.name=gbce", "optimiser.max_epochs=12"),
+        ("loss.name=bce",),
         ("optimiser.tables=rowwise-adagrad",),
         ("optimiser.precision=bf16-mixed", "optimiser.gradient_clip=0.5"),
     ],
@@ -132,7 +139,7 @@ class _Stop(Callback):
             raise RuntimeError("the power is out")
 
 
-@pytest.mark.parametrize("loss", ["full-softmax", "mixed"])
+@pytest.mark.parametrize("loss", ["full-softmax", "sampled-softmax"])
 def test_a_resumed_run_equals_an_undisturbed_one(rounds: Prepared, tmp_path: Path, loss: str) -> None:
     config = _config("model.dropout=0.3", "windows.windows=all", "model.max_length=5", f"loss.name={loss}", "seed=3")
     whole = fit(config, rounds, tmp_path / "whole")
@@ -148,13 +155,27 @@ def test_a_resumed_run_equals_an_undisturbed_one(rounds: Prepared, tmp_path: Pat
 
 def test_withheld_items_are_no_candidates(tmp_path: Path) -> None:
     config = _config("split.name=cold-items", "optimiser.max_epochs=1", "model.items=all", "model.combine=concat")
-    from training.data import prepare
-    from training.sequential import SequentialTraining
-
     prepared = prepare(config)
     module = SequentialTraining(config, prepared, "torch")
     assert set(module._known) == set(np.flatnonzero(prepared.item_counts)) and len(module._known) < len(prepared.items)
     assert fit(config, prepared, tmp_path).best_epoch == 1
+
+
+@pytest.mark.parametrize("loss", ["full-softmax", "sampled-softmax", "gbce", "bce", "mixed"])
+@pytest.mark.parametrize("backbone", ["sasrec", "ligr", "hstu"])
+def test_a_process_without_a_window_has_a_gradient_of_every_weight(rounds: Prepared, backbone: str, loss: str) -> None:
+    config = _config(f"model.backbone={backbone}", f"loss.name={loss}", "model.tie=false", "model.also_predict=[third]")
+    module = SequentialTraining(config, rounds, "torch")
+    module.log = lambda *_, **__: None
+    module.on_train_epoch_start()
+    batch = next(iter(Windows(rounds, config.windows, 0, lambda: 0)))
+    nothing = Jagged(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))
+    empty = NextItemBatch(FeatureBatch({"history": nothing}), torch.empty(0, dtype=torch.int64))
+    module.training_step(empty, 0).backward()
+    for name, weight in module.model.named_parameters():
+        assert weight.grad is not None and not weight.grad.any(), name
+    module.training_step(batch, 0).backward()
+    assert all(weight.grad.any() for weight in module.model.parameters())
 
 
 @pytest.mark.parametrize(

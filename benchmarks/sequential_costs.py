@@ -63,9 +63,10 @@ def main() -> None:
         for backbone in ("hstu",) if options.quick else BACKBONES:
             measure(report, f"length-{length}/{backbone}", prepared, length, backbone, "sampled", steps)
     for items in (100,) if options.quick else ITEMS:
-        prepared = made(items, 50, max(1, places // 50), steps)
+        few = min(steps, max(2, 3_000_000 // items))  # a step over a million items takes half a minute
+        prepared = made(items, 50, max(1, places // 50), few)
         for loss in LOSSES:
-            measure(report, f"items-{items}/{loss}", prepared, 50, "ligr", loss, steps)
+            measure(report, f"items-{items}/{loss}", prepared, 50, "ligr", loss, few)
     report.finish(options.out)
     if not options.quick:
         draw(report.rows, "length", "places of a history", RESULTS / "sequential_costs_length.png")

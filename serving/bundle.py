@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
 from features.errors import InputError
 from features.feature_table import FeatureEncoder, FeatureTable
@@ -27,7 +26,7 @@ from recsys.retrievers import Retriever, config_from_json, make_retriever
 from serving.known_users import KnownUsers
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.reranking import ranker_inputs
-from serving.weights import load_weights
+from serving.weights import load_weights, without_weights
 
 _NOTHING = FeatureTable({}, {}, 0)
 
@@ -178,7 +177,7 @@ def _model(
         raise BundleError(
             f"model.json describes a model of the family {family!r}, and bundles of kind {manifest.kind!r} hold others"
         )
-    with torch.device("meta"):  # no memory is taken, and no time to fill it, for weights that are read anyway
+    with without_weights():
         model = make_retriever(config_from_json(family, described["config"]), schema, vocabularies, items)
     return load_weights(folder / "weights.safetensors", model, manifest.precision, "model.json")
 
@@ -197,7 +196,7 @@ def load_ranker(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Voc
     """
     described: dict[str, Any] = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
     check_precision("the precision of ranker.json", described["precision"])
-    with torch.device("meta"):
+    with without_weights():
         ranker = Ranker(RankerConfig.from_json(described["config"]), *ranker_inputs(schema, vocabularies, items))
     return load_weights(folder / "ranker.safetensors", ranker, described["precision"], "ranker.json")
 

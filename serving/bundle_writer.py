@@ -29,7 +29,7 @@ from recsys.precision import Precision, check_precision
 from recsys.retrievers import Retriever, encode_catalogue, family_of, make_retriever
 from recsys.sequential_config import SequentialConfig
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
-from serving.weights import load_weights, save_weights
+from serving.weights import load_weights, save_weights, without_weights
 
 #: users that are encoded at a time
 _USERS = 128
@@ -147,7 +147,7 @@ def _write_parts(
     vectors = encode_catalogue(plain.eval(), prepared.item_table).numpy()
     queries = None
     if config.kind != "exact" or precision != "fp32":
-        with torch.device("meta"):
+        with without_weights():
             served = make_retriever(*parts)
         load_weights(folder / "weights.safetensors", served, precision, "model.json")
         queries = _user_vectors(served, prepared, config.recall_queries)

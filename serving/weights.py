@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from recsys.embeddings.quantised import is_table, make_room, quantised_state
 from recsys.precision import Precision
 from serving.manifest import BundleError
 
 Model = TypeVar("Model", bound=nn.Module)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Does not fill tensors with normal numbers: on the meta device, torch imports half of itself for that, in 3 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func in (torch.Tensor.normal_, nn.init.normal_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Models made inside take no memory, and no time to fill it, for weights that are loaded anyway."""
+    with torch.device("meta"), _Unfilled():
+        yield
 
 
 def save_weights(path: Path, model: nn.Module, precision: Precision) -> None:
@@ -36,7 +55,7 @@ def load_weights(path: Path, model: Model, precision: Precision, described: str)
 
     Args:
         path: What `save_weights` wrote.
-        model: On the meta device; changed in place.
+        model: Made `without_weights`; changed in place.
         precision: What the bundle says the file has.
         described: The file that the model was made from, for errors.
 

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+#: what takes seconds to import; torch brings sympy where it is made to draw weights that have no memory
+HEAVY = {"torchrec", "fbgemm_gpu", "pytorch_lightning", "lightning", "mlflow", "pandas", "scipy", "sympy"}
 #: is `recsys serve`, and says at /modules what has been imported
 PROGRAM = """
 import sys
@@ -82,15 +84,19 @@ def test_serving_has_imported_nothing_that_only_training_needs(server):
         rooms = {name.partition(".")[0] for name in json.load(answer)}
     assert {"serving", "recsys", "torch", "faiss"} <= rooms
     # of `training`, the command line alone: it loads nothing heavy by itself
-    assert not rooms & {
-        "torchrec",
-        "fbgemm_gpu",
-        "pytorch_lightning",
-        "lightning",
-        "mlflow",
-        "pandas",
-        "scipy",
-    }
+    assert not rooms & HEAVY
+
+
+def test_a_sequential_bundle_is_loaded_without_it_as_well(string_folders):
+    program = "import sys\nfrom serving.candidates import CandidateGenerator\n"
+    program += "print(CandidateGenerator.load(sys.argv[1]).recommend(['u001']).sources, *sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(string_folders["sequential"])],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    source, *modules = done.stdout.split()
+    assert source == "['user']"
+    assert not {name.partition(".")[0] for name in modules} & HEAVY
 
 
 def test_answers_that_follow_each_other_do_not_wait_for_acknowledgements(server):

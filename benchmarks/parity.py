@@ -3,7 +3,8 @@
 Compares, for one trained run: metrics of the training-time ranking (plain scores of the model over the whole catalogue)
 with those of the loaded bundle's lists and of the lists that `recsys serve` answers; the lists themselves (equal ids in
 equal order, save swaps of items whose scores differ by less than 1e-6); and the seconds from the start of the service's
-process to its first answer. Shares are of test users.
+process to its first answer. Shares are of test users. The sequential model is fitted for a few epochs only: how good it
+is makes no difference here.
 """
 
 from __future__ import annotations
@@ -25,35 +26,36 @@ from report import Report, arguments
 from features.prepared import Prepared
 from recsys.metrics import RankedTargets
 from serving.candidates import CandidateGenerator
-from training.config import load_config
+from training.config import TrainConfig, load_config
 from training.data import prepare
 from training.evaluation import Evaluation, ModelScores, served_lists, sum_up
 from training.release import load_model
 from training.runs import RunOptions, run
+from training.sequential_config import SequentialTrainConfig
 
 K = 50
+
+QUICK = ("data.settings.interactions=1000", "optimiser.max_epochs=1", "model.dim=16", "optimiser.backend=torch")
 
 
 def main() -> None:
     """Trains, serves, compares, prints and writes."""
     options = arguments(__doc__).parse_args()
     report = Report("parity", quick=options.quick)
-    if options.quick:
-        settings = [
-            "data.settings.interactions=2000",
-            "optimiser.max_epochs=1",
-            "model.dim=16",
-            "optimiser.backend=torch",
-        ]
-        case, config = "generated", load_config(settings=settings, data__name="generated")
-    else:
-        if options.data_root is None:
-            raise SystemExit("parity.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
-        case, config = "ml-1m", load_config(data__name="ml-1m", data__root=str(options.data_root / "ml-1m"))
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = prepare(config)
-        bundle = run(config, RunOptions(Path(folder) / "run", track=False), prepared).bundle
-        compare(report, case, bundle, prepared, serve=not options.quick)
+    if not options.quick and options.data_root is None:
+        raise SystemExit("parity.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
+    given = {"data__name": "ml-1m", "data__root": str(options.data_root / "ml-1m")} if options.data_root else {}
+    kinds = {"": TrainConfig, "-sequential": SequentialTrainConfig}
+    for suffix, kind in kinds.items():
+        if options.quick:
+            case, config = f"generated{suffix}", load_config(settings=QUICK, kind=kind, data__name="generated")
+        else:
+            short = [] if kind is TrainConfig else ["optimiser.max_epochs=4", "windows.batch_size=32"]
+            case, config = f"ml-1m{suffix}", load_config(settings=short, kind=kind, **given)
+        with tempfile.TemporaryDirectory() as folder:
+            prepared = prepare(config)
+            bundle = run(config, RunOptions(Path(folder) / "run", track=False), prepared).bundle
+            compare(report, case, bundle, prepared, serve=not options.quick)
     report.finish(options.out)
 
 

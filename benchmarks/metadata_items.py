@@ -1,0 +1,200 @@
+"""Items that nobody has taken yet: next-item models that read attributes alone, and what they lose where ids are known.
+
+Amazon Beauty, a tenth of the items withheld from all training, with all their interactions: half of them for
+validation, half for test. "cold" asks, for each interaction with a withheld test item, to find it among the whole
+catalogue from what the same user had before it. "warm" asks for each user's last interaction with another item, whose
+last two are not trained on, in the same way. What a user has had is removed from rankings. A model of items by their
+"attributes" (brand, categories, words of the title) is M2TRec's, "heads" adds its auxiliary tasks; "all" also has
+vectors for ids; "id" has nothing else. Epochs are chosen on the withheld validation items, those of "id" on warm ones.
+Popularity and item-kNN cannot find what nobody has taken; content-kNN compares the attributes of what a user has had.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from kept_runs import remembered, run_all
+from report import Report, arguments
+from sequence_data import load
+
+from features.dataset import Dataset
+from features.errors import InputError
+from features.prepared import Prepared
+from features.sources import load as load_source
+from features.splits import make_split
+from recsys.baselines import ContentKNN
+from training.config import load_config
+from training.evaluation import Evaluation, evaluate, evaluate_baselines, evaluate_bundle
+from training.runs import RunOptions, run
+from training.sequential_config import SequentialTrainConfig
+
+SEEDS = 3
+METRICS = ("recall@20", "ndcg@20", "hr@10", "ndcg@10")
+
+#: share of the items withheld for validation, and for test
+WITHHELD = 0.05
+
+COMMON = (
+    "windows.candidates=trained",
+    "model.max_length=50",
+    "model.combine=sum",
+    "optimiser.max_epochs=20",
+    "optimiser.validate_every=2",
+)
+
+MODELS = {
+    "attributes": ("model.items=attributes",),
+    "attributes-heads": ("model.items=attributes", "model.also_predict=[category,subcategory]"),
+    "all": ("model.items=all",),
+    "id": ("model.items=id",),
+}
+
+QUICK = ("model.dim=16", "model.embeddings.width=16", "model.layers=1", "optimiser.max_epochs=1")
+
+
+def main() -> None:
+    """Trains, measures, prints and writes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each model")
+    options = parser.parse_args()
+    if not options.quick and options.data_root is None:
+        raise SystemExit("metadata_items.py: --data-root FOLDER is needed (a folder that holds amazon-beauty)")
+    report = Report("metadata_items", quick=options.quick)
+    data = "generated" if options.quick else "amazon-beauty"
+    names = ("attributes",) if options.quick else ("baselines", *MODELS)
+    jobs = [
+        (str(options.data_root), options.runs, data, name, seed)
+        for seed in range(1 if options.quick else options.seeds)
+        for name in names
+        if seed == 0 or name != "baselines"
+    ]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes):
+        for case, figures in answer.items():
+            found.setdefault(case, []).append(figures)
+        report.rows.clear()
+        for case in sorted(found):
+            add(report, case, found[case])
+        report.finish(options.out)
+
+
+def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
+    """The rows of one case."""
+    for metric in METRICS:
+        values = [one[metric] for one in runs]
+        report.add(
+            case,
+            metric,
+            statistics.mean(values),
+            statistics.stdev(values) if len(values) > 1 else None,
+            n=len(values),
+            seconds=statistics.mean(one["seconds"] for one in runs),
+            settings=runs[0]["settings"],
+        )
+
+
+def measure(data_root: str, runs: Path | None, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:
+    """The figures of one model, or of the baselines, by case."""
+    key = [data, name, seed, list(COMMON), list(MODELS.get(name, ()))]
+    return remembered(runs, key, lambda: _measured(data_root, data, name, seed))
+
+
+def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:
+    dataset = load_source("generated", interactions=2000) if data == "generated" else load(data, Path(data_root))
+    asked = {temperature: prepared(one) for temperature, one in withheld(dataset).items()}
+    found: dict[str, dict[str, float]] = {}
+    seconds, settings = 0.0, [*COMMON, *MODELS.get(name, ()), *(QUICK if data == "generated" else ())]
+    if name == "baselines":
+        for temperature, one in asked.items():
+            found |= {f"{temperature}/{row}": figures for row, figures in baselines(one).items()}
+    else:
+        config = load_config(settings=settings, kind=SequentialTrainConfig, seed=seed)
+        first, second = ("warm", "cold") if name == "id" else ("cold", "warm")
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[first])
+            both = {first: result.comparison["sequential"], second: evaluate_bundle(result.bundle, asked[second])}
+        found = {f"{temperature}/{name}": figures for temperature, figures in both.items()}
+        seconds = result.figures["seconds_to_fit"]
+    return {
+        f"{data}/{case}": {
+            **{metric: figures[metric] for metric in METRICS},
+            "seconds": seconds,
+            "settings": {"set": settings, "split_hash": asked[case.split("/")[0]].split.sha256},
+        }
+        for case, figures in found.items()
+    }
+
+
+def prepared(dataset: Dataset) -> Prepared:
+    """The parts that `withheld` has said."""
+    return Prepared.of(dataset, make_split("given", dataset, validation=0, seen="train+validation"))
+
+
+def withheld(dataset: Dataset, seed: int = 0) -> dict[str, Dataset]:
+    """The same training interactions with cold targets, and with warm ones.
+
+    Each cold target is a user of its own, whose context is what its user had before of items that are not withheld.
+
+    Args:
+        dataset: The data.
+        seed: Another seed withholds other items.
+    """
+    log = dataset.interactions.select("user_id", "item_id", "timestamp").with_columns(pl.col("user_id").cast(pl.String))
+    items = log["item_id"].unique().sort()
+    part = np.full(len(items), "train", dtype=object)
+    n = round(WITHHELD * len(items))
+    chosen = np.random.default_rng(seed).permutation(len(items))
+    part[chosen[:n]], part[chosen[n : 2 * n]] = "validation", "test"
+    parts = pl.DataFrame({"item_id": items, "part": pl.Series(part.tolist(), dtype=pl.String)})
+    log = log.join(parts, on="item_id", maintain_order="left")
+
+    warm = log.filter(pl.col("part") == "train").sort("user_id", "timestamp", maintain_order=True)
+    from_end = pl.int_range(pl.len()).reverse().over("user_id")
+    enough = pl.len().over("user_id") >= 3
+    last = pl.when(enough & (from_end == 0)).then(pl.lit("test"))
+    warm = warm.with_columns(part=last.when(enough & (from_end == 1)).then(pl.lit("validation")).otherwise("part"))
+    train = warm.filter(pl.col("part") == "train")
+
+    targets = log.filter(pl.col("part") != "train").with_columns(
+        query=pl.format("{}#{}", "user_id", pl.int_range(pl.len()).over("user_id"))
+    )
+    before = targets.select("user_id", "query", at="timestamp").join(warm.drop("part"), on="user_id")
+    before = before.filter(pl.col("timestamp") < pl.col("at")).with_columns(part=pl.lit("context"))
+    columns = (pl.col("query").alias("user_id"), "item_id", "timestamp", "part")
+    targets = targets.join(before.select("query").unique(), on="query", how="semi")  # of nothing, nothing follows
+    cold = pl.concat(
+        [train.select("user_id", "item_id", "timestamp", "part"), before.select(columns), targets.select(columns)]
+    )
+    return {
+        name: Dataset.construct(f"{dataset.name}-{name}", frame, dataset.items, schema=_items_alone(dataset))
+        for name, frame in (("cold", cold), ("warm", warm))
+    }
+
+
+def _items_alone(dataset: Dataset) -> Any:
+    """The declaration without what it says of users: a query is no user of the table."""
+    history = tuple(feature for feature in dataset.schema.user if feature.kind == "sequence")
+    return type(dataset.schema)(history, dataset.schema.item)
+
+
+def baselines(one: Prepared) -> dict[str, dict[str, float]]:
+    """Popularity, item-kNN and content-kNN, by name."""
+    evaluation = Evaluation(one)
+    embedded = [feature.name for feature in one.dataset.schema.item if feature.embedded and feature.kind != "id"]
+    content = ContentKNN().fit(one.item_table, embedded)
+    scorer = lambda users: content.scorer(evaluation.histories.rows(users))  # noqa: E731
+    return {**evaluate_baselines(one), "content-knn": evaluate(evaluation, scorer)}
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"metadata_items.py: {error}") from None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
 
 #: lengths of list that figures are given for
-KS = (10, 50)
+KS = (10, 20, 50)
 
 #: the figures that tables show
 METRICS = ("hr@10", "ndcg@10", "mrr@10", "recall@50", "coverage@10")

@@ -2,8 +2,8 @@
 
 All that works place by place (projections, norms, feed-forward layers) works on the values as they are, end to end.
 Attention alone wants a matrix, and gets a few of them. One matrix padded to the longest row would be half padding with
-MovieLens-1M's histories and nine tenths with Amazon Beauty's, and costs 1.3 to 4 times as much; a row at a time needs no
-padding and costs up to 8 times as much where rows are short (`benchmarks/jagged_attention.py`).
+MovieLens-1M's histories and nine tenths with Amazon Beauty's, and costs 1.3 to 4 times as much; a row at a time needs
+no padding, and costs up to 8 times as much where rows are short (`benchmarks/jagged_attention.py`).
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def fit_module(
     with _quiet():
         trainer = pl.Trainer(
             max_epochs=epochs,
-            precision=settings.precision,
+            precision=settings.precision_here,
             check_val_every_n_epoch=min(settings.validate_every, epochs),
             limit_val_batches=None if monitor else 0,
             num_sanity_val_steps=0,

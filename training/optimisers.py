@@ -33,7 +33,8 @@ class OptimiserConfig:
         patience: Epochs without a better validation figure after which training stops.
         validate_every: Validation happens every so many epochs.
         gradient_clip: Largest norm of the gradient; 0 for no limit. Fused optimisers step before it is known.
-        precision: Lightning's; "bf16-mixed" pays on GPUs and on CPUs with AMX.
+        precision: Lightning's. "bf16-mixed" pays on GPUs and on CPUs with AMX, and "auto" takes it there; then figures
+            depend on the machine a little more than they do anyway.
         backend: Who looks up embeddings when AdamW trains them: "torchrec" or "torch".
         tables: What trains embedding tables. "adamw" has a gradient and two moments of the whole table in every step,
             which is best for small ones and 70 times slower for a million rows. "rowwise-adagrad" (one number a row),
@@ -53,7 +54,7 @@ class OptimiserConfig:
     patience: int = 10
     validate_every: int = 2
     gradient_clip: float = 0.0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     backend: Literal["torchrec", "torch"] = "torchrec"
     tables: Literal["auto", "adamw", "rowwise-adagrad", "adagrad", "sgd"] = "auto"
     table_lr: float = 0.05
@@ -64,6 +65,15 @@ class OptimiserConfig:
         for name in ("lr", "max_epochs", "patience", "validate_every", "table_lr"):
             if not getattr(self, name) > 0:
                 raise InputError(f"optimiser.{name} is a positive number, got {getattr(self, name)}")
+
+    @property
+    def precision_here(self) -> Literal["32-true", "bf16-mixed"]:
+        """The precision on this machine: what "auto" comes to, else what is set."""
+        if self.precision != "auto":
+            return self.precision
+        if torch.cuda.is_available():
+            return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16") else "32-true"
 
     def for_tables(self, parameters: int) -> TableOptimiser:
         """What trains tables of so many weights.

@@ -190,8 +190,8 @@ def check_pipelined(ranker: Ranker, settings: OptimiserConfig) -> None:
     Raises:
         InputError: Tables that are not fused, or are read as sequences; another precision, or clipping.
     """
-    if settings.precision != "32-true":
-        raise InputError(f"optimiser.pipeline is for precision 32-true, got {settings.precision}")
+    if settings.precision_here != "32-true":
+        raise InputError(f"optimiser.pipeline is for precision 32-true, got {settings.precision_here}")
     if settings.gradient_clip:
         raise InputError(
             f"optimiser.pipeline clips no gradients; set optimiser.gradient_clip to 0, it is {settings.gradient_clip}"

@@ -12,7 +12,10 @@ from typing import Any
 
 
 def remembered(runs: Path | None, key: list, run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `run` gives, kept in the folder under a key that says all it depends on."""
+    """What `run` gives, kept in the folder under a key that says all it depends on but code and data.
+
+    The folder is for one benchmark that is made in several goes: when a model or the data change, begin a new one.
+    """
     if runs is None:
         return run()
     text = json.dumps(key, sort_keys=True)

@@ -25,7 +25,6 @@ from sequence_data import load
 from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
-from features.sources import load as load_source
 from features.splits import make_split
 from recsys.baselines import ContentKNN
 from training.config import load_config
@@ -107,7 +106,7 @@ def measure(data_root: str, runs: Path | None, data: str, name: str, seed: int) 
 
 
 def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:
-    dataset = load_source("generated", interactions=2000) if data == "generated" else load(data, Path(data_root))
+    dataset = load(data, Path(data_root))
     asked = {temperature: prepared(one) for temperature, one in withheld(dataset).items()}
     found: dict[str, dict[str, float]] = {}
     seconds, settings = 0.0, [*COMMON, *MODELS.get(name, ()), *(QUICK if data == "generated" else ())]

@@ -4,6 +4,7 @@ ml-1m            MovieLens-1M as SASRec and BERT4Rec preprocess it: all ratings,
 ml-1m-real-time  its users 1 to 2,999 with the true timestamps
 amazon-beauty    Amazon Beauty 2014, 5-core, with titles, brands and categories
 beauty-bert4rec  Amazon Beauty as the BERT4Rec repository preprocesses it
+generated        a small shop, for quick runs
 diginetica       sessions of CIKM Cup 2016 as SR-GNN preprocesses them, test sessions apart: the split `given`
 """
 
@@ -20,7 +21,7 @@ from features.errors import InputError
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Sequence, Text
 from features.sources.files import read_table
 
-NAMES = ("ml-1m", "ml-1m-real-time", "amazon-beauty", "beauty-bert4rec", "diginetica")
+NAMES = ("generated", "ml-1m", "ml-1m-real-time", "amazon-beauty", "beauty-bert4rec", "diginetica")
 
 #: where a path of categories begins in Amazon Beauty's attributes; what stands before it is the brand
 MAIN_CATEGORIES = ("Bath & Body", "Fragrance", "Hair Care", "Makeup", "Skin Care", "Tools & Accessories")
@@ -40,17 +41,19 @@ BEAUTY = FeatureSchema(
 )
 
 
-def load(name: str, root: Path) -> Dataset:
+def load(name: str, root: Path | None) -> Dataset:
     """A data set by name.
 
     Args:
         name: See above.
-        root: The folder that holds the data sets.
+        root: The folder that holds the data sets; what is generated needs none.
 
     Raises:
         InputError: An unknown name, or data that cannot be used.
     """
-    if name == "ml-1m":
+    if name == "generated":
+        made = sources.load("generated", interactions=1000)
+    elif name == "ml-1m":
         made = sources.load("sequences", root / "sequences" / "ml-1m-sequences.txt")
     elif name == "beauty-bert4rec":
         made = sources.load("sequences", root / "sequences" / "beauty-bert4rec.txt")
@@ -59,7 +62,8 @@ def load(name: str, root: Path) -> Dataset:
     elif name == "ml-1m-real-time":
         file = "ratings_real_timestamps_users_1_to_2999.dat"
         rated = sources.load("ml-1m", root / "ml-1m", min_rating=0, ratings_file=file).interactions
-        made = Dataset.construct(name, rated)  # the catalogue is what they rated, as in the other rows
+        timed = FeatureSchema(user=(Sequence("history", timed=True),))
+        made = Dataset.construct(name, rated, schema=timed)  # the catalogue is what they rated, as in the other rows
     elif name == "amazon-beauty":
         made = _beauty(root / "amazon-beauty")
     else:

@@ -24,28 +24,60 @@ class Case:
     quick: bool = False
 
 
-#: what all rows of a data set have in common; the search chose it
-COMMON: dict[str, tuple[str, ...]] = {
-    "ml-1m": (),
-    "amazon-beauty": (),
-    "beauty-bert4rec": (),
+#: what all rows of a data set have in common
+COMMON: dict[str, str] = {
+    "ml-1m": (
+        "windows.windows=all windows.batch_size=32 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
+        "optimiser.max_epochs=12 optimiser.validate_every=2"
+    ),
+    "ml-1m-real-time": (
+        "windows.windows=all windows.batch_size=32 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
+        "optimiser.max_epochs=12 optimiser.validate_every=2"
+    ),
+    "amazon-beauty": "windows.batch_size=64 optimiser.lr=2e-3 model.max_length=50 optimiser.max_epochs=20",
+    "beauty-bert4rec": "windows.batch_size=64 optimiser.lr=2e-3 model.max_length=50 optimiser.max_epochs=15",
+    "diginetica": (
+        "windows.batch_size=256 optimiser.lr=2e-3 model.max_length=20 optimiser.max_epochs=8 model.dropout=0.2 "
+        "loss.name=sampled-softmax loss.settings.n_negatives=1024 loss.settings.draw=popularity "
+        "loss.settings.logq=true"
+    ),
 }
 
-#: what a row differs in; the best of them are repeated
-ROWS: dict[str, tuple[tuple[str, ...], int]] = {
-    "ml-1m/hstu-softmax": (("model.backbone=hstu",), 3),
-    "ml-1m/sasrec-softmax": (("model.backbone=sasrec",), 1),
-    "ml-1m/ligr-softmax": (("model.backbone=ligr",), 1),
-    "ml-1m/ligr-sampled": (("model.backbone=ligr", "loss.name=sampled-softmax"), 1),
-    "ml-1m/hstu-sampled": (("model.backbone=hstu", "loss.name=sampled-softmax"), 1),
-    "ml-1m/hstu-gbce": (("model.backbone=hstu", "loss.name=gbce"), 1),
-    "ml-1m/hstu-bce": (("model.backbone=hstu", "loss.name=bce"), 1),
-    "amazon-beauty/hstu-softmax": (("model.backbone=hstu",), 3),
-    "beauty-bert4rec/hstu-softmax": (("model.backbone=hstu",), 1),
+WIDE = "model.dim=128 model.embeddings.width=128 model.heads=4 model.layers=2"
+HEADLINE = "model.layers=4"
+
+#: what a row differs in, and how many runs it is the mean of
+ROWS: dict[str, tuple[str, int]] = {
+    "ml-1m/hstu-softmax": (HEADLINE, 3),
+    "amazon-beauty/hstu-softmax": ("", 3),
+    "beauty-bert4rec/hstu-softmax": ("", 1),
+    # one backbone with each loss, and each backbone with one loss
+    "ml-1m/ligr-softmax": ("model.backbone=ligr", 1),
+    "ml-1m/sasrec-softmax": ("model.backbone=sasrec", 1),
+    "ml-1m/ligr-sampled": ("model.backbone=ligr loss.name=sampled-softmax", 1),
+    "ml-1m/ligr-gbce": ("model.backbone=ligr loss.name=gbce", 1),
+    "ml-1m/ligr-bce": ("model.backbone=ligr loss.name=bce", 1),
+    # tables: two of them, one, and look-ups in as many rows
+    "ml-1m/untied": (f"{WIDE} model.tie=false", 1),
+    "ml-1m/tied": (WIDE, 1),
+    "ml-1m/multiplexed-size-of-untied": (
+        f"{WIDE} model.embeddings.kind=multiplexed model.embeddings.lookups=2 model.embeddings.budget=2.0",
+        1,
+    ),
+    "ml-1m/multiplexed-half-of-that": (
+        f"{WIDE} model.embeddings.kind=multiplexed model.embeddings.lookups=2 model.embeddings.budget=1.0",
+        1,
+    ),
+    # what time is worth, on the users whose timestamps are true
+    "ml-1m-real-time/hstu-order-alone": (HEADLINE, 1),
+    "ml-1m-real-time/hstu-event-times": (f"{HEADLINE} model.times=events", 1),
+    "ml-1m-real-time/hstu-request-time-known": (f"{HEADLINE} model.times=request", 1),
+    "diginetica/hstu-sampled": ("", 1),
 }
 
 CASES: dict[str, Case] = {
-    name: Case((*COMMON[name.split("/")[0]], *settings), seeds) for name, (settings, seeds) in ROWS.items()
+    name: Case(tuple(f"{COMMON[name.split('/')[0]]} {settings}".split()), seeds)
+    for name, (settings, seeds) in ROWS.items()
 } | {
     "generated/hstu-softmax": Case(
         ("model.dim=16", "model.embeddings.width=16", "model.layers=1", "optimiser.max_epochs=1"), quick=True

@@ -16,7 +16,6 @@ from report import Report, arguments
 from sequence_data import load
 
 from features.prepared import Prepared
-from features.sources import load as load_source
 from features.splits import make_split
 from training.config import load_config
 from training.sequential_config import SequentialTrainConfig
@@ -41,6 +40,7 @@ TRIALS = {
         "",
         "windows.windows=last",
         "model.layers=4",
+        "model.layers=8",
         "model.dim=128 model.embeddings.width=128 model.heads=4 model.dropout=0.3",
         "model.positions=false",
         "model.backbone=ligr",
@@ -99,7 +99,7 @@ def tried(data_root: str, runs: Path | None, data: str, trial: str) -> dict[str,
 
 
 def _tried(data_root: str, data: str, trial: str) -> dict[str, Any]:
-    dataset = load_source("generated", interactions=2000) if data == "generated" else load(data, Path(data_root))
+    dataset = load(data, Path(data_root))
     prepared = Prepared.of(dataset, make_split("leave-one-out", dataset))
     config = load_config(settings=[*BASE[data].split(), *trial.split()], kind=SequentialTrainConfig)
     began = time.perf_counter()

@@ -72,7 +72,7 @@ class SequentialRecommender(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.attribute_heads = AttributeHeads(config.dim, config.also_predict, schema, vocabularies, items)
         for name, weight in self.named_parameters():
-            if weight.dim() == 2 and not name.startswith("embeddings."):
+            if weight.dim() == 2 and not name.startswith("embeddings.") and not name.endswith("_bias"):
                 nn.init.trunc_normal_(weight, std=0.02)
 
     @property
@@ -88,10 +88,11 @@ class SequentialRecommender(nn.Module):
         """The vector of each history's last place; 0 for an empty history. B users -> (B, D)"""
         history = self._recent(users.sparse[self.history])
         lengths = history.lengths
-        if not history.values.numel():
-            return self.norm.weight.new_zeros(len(lengths), self.dim)
+        vectors = self.hidden(history, users.asked_at)  # (T, D)
+        if not len(vectors):
+            return vectors.new_zeros(len(lengths), self.dim)
         last = (lengths.cumsum(0) - 1).clamp(min=0)
-        return self.hidden(history, users.asked_at)[last] * (lengths > 0)[:, None]
+        return vectors[last] * (lengths > 0)[:, None]
 
     def hidden(self, history: Jagged, asked_at: Tensor | None = None) -> Tensor:
         """The vector of each place, from which the item after it is found. (B rows, T values) -> (T, D)
@@ -100,6 +101,10 @@ class SequentialRecommender(nn.Module):
             history: Item rows of the catalogue, oldest first, at most `max_length` a row.
             asked_at: When the item after each row's last is asked for; at once, where that is not told. (B,) int64
         """
+        if not history.values.numel():
+            # of several processes, the others wait for this one's look-up, and for a gradient, if only of 0
+            one = history.lengths.new_ones(1)
+            return self.hidden(Jagged(one - 1, one, None if history.times is None else one))[:0]
         groups = PaddedGroups.of(history.lengths)
         if self.config.times != "none" and history.times is not None:
             groups = groups.with_gaps(history.times, self._asked(history, asked_at))

@@ -87,16 +87,19 @@ class PaddedGroups:
     def with_gaps(self, times: Tensor, asked: Tensor) -> PaddedGroups:
         """The same groups with the time that has passed at each place since each other, as `TIME_CLASSES` classes.
 
-        Class c begins at e^(0.301 c) units of time, as HSTU has it: seconds and microseconds both fit.
+        Class c begins at e^(0.301 c) units of time, as HSTU has it: seconds and microseconds both fit. The classes are
+        int32, found among where they begin: a logarithm would be a float64 for each pair of places.
 
         Args:
             times: When each value happened. (T,) int64
             asked: When what comes after it is asked for. (T,) int64
         """
+        classes = torch.arange(1, TIME_CLASSES, dtype=torch.float64, device=times.device)
+        begins = (0.301 * classes).exp().ceil().long()  # of whole units of time
         gaps = []
         for happened, now in zip(self.padded(times[:, None]), self.padded(asked[:, None]), strict=True):
-            passed = (now - happened.transpose(1, 2)).clamp(min=1)  # (b, l, l)
-            gaps.append((passed.double().log() / 0.301).long().clamp(max=TIME_CLASSES - 1))
+            passed = now - happened.transpose(1, 2)  # (b, l, l)
+            gaps.append(torch.bucketize(passed, begins, right=True, out_int32=True))
         return dataclasses.replace(self, gaps=gaps)
 
     def flat(self, groups: list[Tensor]) -> Tensor:

@@ -1,5 +1,7 @@
 """Attention over jagged rows, against the formulas written out for one row at a time."""
 
+import math
+
 import pytest
 import torch
 from torch.nn.functional import layer_norm, silu
@@ -37,25 +39,37 @@ def test_softmax_attention_is_the_textbook_one() -> None:
     torch.testing.assert_close(attention(values, PaddedGroups.of(LENGTHS)), wanted)
 
 
-def test_pointwise_attention_is_that_of_the_paper() -> None:
+@pytest.mark.parametrize("timed", [False, True])
+def test_pointwise_attention_is_that_of_the_paper(timed: bool) -> None:
     torch.manual_seed(0)
-    attention = PointwiseAttention(DIM, HEADS, max_length=50).double()
+    attention = PointwiseAttention(DIM, HEADS, max_length=50, timed=timed).double()
     torch.nn.init.normal_(attention.distance_bias)
+    # seconds of a year, each asked for some time after it came
+    times = torch.cat([torch.randint(0, 30_000_000, (length,)).sort().values for length in LENGTHS])
+    asked = times + torch.randint(0, 1_000_000, times.shape)
+    groups, rows = PaddedGroups.of(LENGTHS), zip(*(one.split(LENGTHS.tolist()) for one in (times, asked)), strict=True)
+    if timed:
+        torch.nn.init.normal_(attention.time_bias)
+        groups = groups.with_gaps(times, asked)
 
     def expected(row: torch.Tensor) -> torch.Tensor:
         length = len(row)
+        came, wanted_at = next(rows)
         gate, *rest = silu(attention.gate_queries_keys_values(row)).chunk(4, dim=1)
         queries, keys, values = map(_heads, rest)
         out = torch.zeros(HEADS, length, DIM // HEADS, dtype=row.dtype)
         for place in range(length):
             for before in range(place + 1):
                 score = (queries[:, place] * keys[:, before]).sum(1) + attention.distance_bias[:, place - before]
+                if timed:
+                    passed = max(1, int(wanted_at[place] - came[before]))
+                    score = score + attention.time_bias[min(127, int(math.log(passed) / 0.301))]
                 out[:, place] += silu(score)[:, None] / 50 * values[:, before]
         mixed = layer_norm(out.transpose(0, 1).flatten(1), (DIM,), attention.norm.weight, attention.norm.bias)
         return attention.out(mixed * gate)
 
     values, wanted = _by_row(expected)
-    torch.testing.assert_close(attention(values, PaddedGroups.of(LENGTHS)), wanted)
+    torch.testing.assert_close(attention(values, groups), wanted)
 
 
 @pytest.mark.parametrize("attention", [CausalAttention(DIM, HEADS), PointwiseAttention(DIM, HEADS, 50)])
@@ -70,10 +84,16 @@ def test_gradients_of_padding_reach_nothing(attention: torch.nn.Module) -> None:
 
 
 def test_the_time_that_has_passed_is_in_classes_of_its_logarithm() -> None:
-    attention = PointwiseAttention(DIM, 1, max_length=50, timed=True).double()
     times = torch.tensor([0, 100, 10_000, 7])
     groups = PaddedGroups.of(torch.tensor([3, 1])).with_gaps(times, torch.tensor([100, 10_000, 10_001, 7]))
     assert groups.gaps[0][0].tril().tolist() == [[15, 0, 0], [30, 30, 0], [30, 30, 0]]
-    torch.nn.init.zeros_(attention.gate_queries_keys_values.weight)
-    values = torch.zeros(4, DIM, dtype=torch.float64)
-    assert torch.equal(attention(values, groups), attention(values, PaddedGroups.of(torch.tensor([3, 1]))))
+
+
+def test_classes_of_time_are_those_of_the_logarithm_of_any_time() -> None:
+    near = [round(math.exp(0.301 * n)) + more for n in range(1, 105) for more in (-2, -1, 0, 1, 2)]
+    passed = torch.tensor(
+        [*near, -5, 0, 1, 2**62]
+    )  # there float64 has every integer, or the class is far from its ends
+    (gaps,) = PaddedGroups.of(torch.ones_like(passed)).with_gaps(torch.zeros_like(passed), passed).gaps
+    expected = [min(127, int(math.log(max(1, one)) / 0.301)) for one in passed.tolist()]
+    assert gaps.dtype == torch.int32 and gaps.flatten().tolist() == expected

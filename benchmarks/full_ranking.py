@@ -28,7 +28,7 @@ from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
 from features.splits import leave_one_out
-from recsys.retrievers import encode_catalogue, make_retriever
+from recsys.retrievers import encode_catalogue, encode_histories, make_retriever
 from recsys.sequential import SequentialConfig
 from recsys.top_k import dot_product, top_k
 from training.evaluation import Evaluation, evaluate
@@ -80,11 +80,10 @@ def whole_test(report: Report, name: str, dataset: Dataset, rounds: int) -> None
     ).eval()
 
     def encode() -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            users = [
-                model.encode_users(prepared.user_features(chunk, evaluation.histories.rows(chunk)))
-                for chunk in evaluation.chunks()
-            ]
+        users = [
+            encode_histories(model, prepared.user_features(chunk, evaluation.histories.rows(chunk)))
+            for chunk in evaluation.chunks()
+        ]
         return torch.cat(users), encode_catalogue(model, prepared.item_table)
 
     encoding, (queries, vectors) = timed(encode)

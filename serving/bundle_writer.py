@@ -26,13 +26,13 @@ from features.splits import TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
 from recsys.precision import Precision, check_precision
-from recsys.retrievers import Retriever, encode_catalogue, family_of, make_retriever
+from recsys.retrievers import Retriever, encode_catalogue, encode_histories, family_of, make_retriever
 from recsys.sequential_config import SequentialConfig
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.weights import load_weights, save_weights, without_weights
 
-#: users that are encoded at a time
-_USERS = 128
+#: users whose features are made at a time
+_USERS = 1024
 
 
 @dataclass(frozen=True)
@@ -140,16 +140,13 @@ def _write_parts(
     counts = pl.Series("count", prepared.item_counts, dtype=pl.Int64)
     pl.DataFrame({"item_id": items.ids, "count": counts}).write_parquet(folder / "popularity.parquet")
 
-    parts = (model.config, schema, prepared.vocabularies, prepared.item_table)
-    plain = make_retriever(*parts)  # what is served, whatever it was trained with
-    plain.load_state_dict({name: weight.detach().cpu() for name, weight in model.state_dict().items()})
+    plain = _unfilled(model, prepared)  # what is served, whatever it was trained with
+    plain.load_state_dict({name: weight.detach().cpu() for name, weight in model.state_dict().items()}, assign=True)
     # of the weights before they are quantised: these vectors are quantised themselves, and once is enough
     vectors = encode_catalogue(plain.eval(), prepared.item_table).numpy()
     queries = None
     if config.kind != "exact" or precision != "fp32":
-        with without_weights():
-            served = make_retriever(*parts)
-        load_weights(folder / "weights.safetensors", served, precision, "model.json")
+        served = load_weights(folder / "weights.safetensors", _unfilled(model, prepared), precision, "model.json")
         queries = _user_vectors(served, prepared, config.recall_queries)
     index = ItemIndex.build(vectors, config, queries, precision)
     index.save(folder / "items.faiss")
@@ -187,13 +184,24 @@ def _user_vectors(model: Retriever, prepared: Prepared, at_most: int) -> np.ndar
     users = np.flatnonzero(prepared.test_histories.lengths)
     if len(users) > at_most:
         users = np.sort(np.random.default_rng(0).choice(users, at_most, replace=False))
+    histories, targets = prepared.test_histories, prepared.test
     vectors = [np.empty((0, model.dim), np.float32)]
-    with torch.inference_mode():
-        for start in range(0, len(users), _USERS):  # long histories take memory
-            some = users[start : start + _USERS]
-            batch = prepared.user_features(some, prepared.test_histories.rows(some))
-            vectors.append(model.encode_users(batch).numpy())
+    for start in range(0, len(users), _USERS):
+        some = users[start : start + _USERS]
+        batch = prepared.user_features(some, histories.rows(some))
+        if histories.times is not None:  # as evaluated; of whom nothing is asked, just after the latest item
+            asked_at = histories.times[histories.offsets[some + 1] - 1]
+            told = targets.lengths[some] > 0
+            asked_at[told] = targets.times[targets.offsets[some[told]]]
+            batch.asked_at = torch.from_numpy(asked_at)
+        vectors.append(encode_histories(model, batch).numpy())
     return np.concatenate(vectors)
+
+
+def _unfilled(model: Retriever, prepared: Prepared) -> Retriever:
+    """The same model in plain torch, without weights."""
+    with without_weights():
+        return make_retriever(model.config, prepared.dataset.schema, prepared.vocabularies, prepared.item_table)
 
 
 def _table(frame: pl.DataFrame, ids: pl.Series, features: Sequence[Feature]) -> pl.DataFrame:

@@ -9,12 +9,9 @@ import polars as pl
 import torch
 
 from features.batches import FeatureBatch, Jagged
+from recsys.retrievers import encode_histories
 from serving.asked import Asked
 from serving.bundle import Bundle
-
-#: of a sequence model, what is encoded at a time: about the numbers of one head's attention and of the layers around it
-_MOST = 1 << 25
-_AROUND = 512
 
 
 def user_features(
@@ -78,28 +75,6 @@ def user_vectors(bundle: Bundle, features: list[tuple[np.ndarray, FeatureBatch]]
         n: How many users they are.
     """
     vectors = np.zeros((n, bundle.model.dim), dtype=np.float32)
-    with torch.inference_mode():
-        for members, batch in features:
-            if not bundle.by_history_alone:
-                vectors[members] = bundle.model.encode_users(batch).numpy()
-                continue
-            for part, some in _in_parts(bundle, batch):
-                vectors[members[part]] = bundle.model.encode_users(some).numpy()
+    for members, batch in features:
+        vectors[members] = encode_histories(bundle.model, batch).numpy()
     return vectors
-
-
-def _in_parts(bundle: Bundle, batch: FeatureBatch) -> list[tuple[slice, FeatureBatch]]:
-    """Histories some at a time, because attention takes memory for each pair of their items."""
-    name = bundle.schema.history.name
-    histories = batch.sparse[name]
-    read = histories.lengths.numpy().clip(max=bundle.model.config.max_length)  # (B,)
-    starts = np.flatnonzero(np.diff(np.cumsum(read * (read + _AROUND)) // _MOST, prepend=-1)).tolist()
-    ends = np.cumsum([0, *histories.lengths.tolist()])
-    parts = []
-    for start, stop in zip(starts, [*starts[1:], len(read)], strict=True):
-        values = slice(ends[start], ends[stop])
-        times = None if histories.times is None else histories.times[values]
-        part = Jagged(histories.values[values], histories.lengths[start:stop], times)
-        asked_at = None if batch.asked_at is None else batch.asked_at[start:stop]
-        parts.append((slice(start, stop), FeatureBatch({name: part}, size=stop - start, asked_at=asked_at)))
-    return parts

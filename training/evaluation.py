@@ -21,7 +21,7 @@ from features.prepared import Prepared
 from recsys.baselines import ItemKNN, Popularity
 from recsys.confidence import bootstrap_intervals
 from recsys.metrics import MetricSums, RankedTargets, UserSums
-from recsys.retrievers import Retriever, encode_catalogue
+from recsys.retrievers import Retriever, encode_catalogue, encode_histories
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
 
 if TYPE_CHECKING:
@@ -100,10 +100,12 @@ class ModelScores:
     Args:
         model: The model, in evaluation mode.
         evaluation: What is asked.
+        agreed: See `recsys.retrievers.encode_histories`, where several processes have parts of the model.
     """
 
-    def __init__(self, model: Retriever, evaluation: Evaluation) -> None:
+    def __init__(self, model: Retriever, evaluation: Evaluation, agreed: Callable[[int], int] = int) -> None:
         self._model = model
+        self._agreed = agreed
         self._evaluation = evaluation
         self._items = encode_catalogue(model, evaluation.prepared.item_table)
         self._popularity = torch.from_numpy(evaluation.prepared.item_counts).float().to(self._items.device)
@@ -114,7 +116,7 @@ class ModelScores:
         histories = self._evaluation.histories.rows(users)
         batch = self._evaluation.prepared.user_features(users, histories)
         batch.asked_at = self._evaluation.asked_at(users)
-        vectors = self._model.encode_users(batch.to(device=self._items.device))  # (B, D)
+        vectors = encode_histories(self._model, batch.to(device=self._items.device), self._agreed)  # (B, D)
         score = dot_product(vectors, self._items)
         strangers = torch.from_numpy(histories.lengths == 0).to(self._items.device)
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -21,11 +22,13 @@ from row_wise_model import next_item
 
 from features.labelled import LabelledExamples
 from features.prepared import Prepared
+from recsys import retrievers
 from recsys.ranking import Ranker
 from recsys.retrievers import Retriever, make_retriever
 from training import processes
 from training.config import TrainConfig, load_config
 from training.data import prepare
+from training.evaluation import sum_up
 from training.examples import TwoTowerData
 from training.fit import fit_module
 from training.ranking import RankingConfig
@@ -103,10 +106,11 @@ def ran(world: int, folder: Path, *steps: str, threads: int = 1) -> None:
 
 
 class Recorded:
-    """Keeps each step's loss over all processes, and when it was."""
+    """Keeps each step's loss over all processes, and when it was, and ranks the validation part at the end."""
 
     losses: list[float]
     times: list[float]
+    ranked: dict[str, float]
 
     def training_step(self, batch, index):
         self.times.append(time.perf_counter())
@@ -115,6 +119,17 @@ class Recorded:
         if os.environ.get("DIE_AT") == f"{processes.rank()}:{len(self.losses)}":
             os.kill(os.getpid(), signal.SIGKILL)
         return loss
+
+    def on_train_end(self):
+        # one user, for whom the second process has none to encode; few; and so many that processes encode theirs in
+        # parts, of which they need different numbers
+        self.eval()
+        self.on_validation_epoch_start()
+        users = self._evaluation.users
+        with patch.object(retrievers, "_MOST", 10_000):
+            for chunk in (users[:1], users[1:4], users[4:]):
+                self.validation_step(chunk, 0)
+        self.ranked = sum_up([one for sums in processes.gathered_objects(self._sums) for one in sums])
 
 
 class RecordedTwoTower(Recorded, TwoTowerTraining):
@@ -157,7 +172,12 @@ def retriever(case: str, folder: Path, settings: list[str], half: bool = False, 
         resume=resume,
         progress=False,
     )
-    return {"losses": module.losses, "times": module.times, **_looked_at(module, outcome, before, plain, prepared)}
+    return {
+        "losses": module.losses,
+        "times": module.times,
+        "ranked": module.ranked,
+        **_looked_at(module, outcome, before, plain, prepared),
+    }
 
 
 def _looked_at(module: Recorded, outcome, before: dict, plain: Retriever, prepared: Prepared) -> dict:

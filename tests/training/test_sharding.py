@@ -45,6 +45,13 @@ def test_two_processes_have_the_losses_of_one(folder: Path, case: str) -> None:
     assert one[-5:-1].mean() < 0.97 * one[:4].mean()  # and they learn; the fifth batch of an epoch is a single user
 
 
+@pytest.mark.parametrize("case", [*SHARDED, *SEQUENTIAL, "collisionless-dense"])
+def test_two_processes_rank_as_one_even_where_one_has_nobody_to_rank_for(folder: Path, case: str) -> None:
+    one, two = (_found(folder, case, world)["ranked"] for world in (1, 2))
+    assert one.keys() == two.keys() and one["queries"] > 50
+    assert two == pytest.approx(one, abs=0.02)  # weights that differ in the last digits swap items of nearly one score
+
+
 @pytest.mark.parametrize("world", [1, 2])
 def test_the_pipeline_trains_every_batch_once(folder: Path, world: int) -> None:
     plain, piped = _found(folder, "ranker", world), _found(folder, "pipelined-ranker", world)

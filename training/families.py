@@ -1,22 +1,23 @@
-"""The families of retrievers that a run can train, and what it needs to know of each; modules load when used."""
+"""What `recsys train` trains, and what it needs to know of each family of retrievers; modules load when used."""
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import yaml
 
 from features.errors import InputError
-from recsys.retrievers import Retriever
-from recsys.retrievers import family_of as family_of_model
 from serving.manifest import KIND_OF
 
 if TYPE_CHECKING:
     from features.prepared import Prepared
+    from recsys.retrievers import Retriever
     from training.config import TrainConfig
     from training.fit import Fitted
     from training.sequential_config import SequentialTrainConfig
@@ -24,26 +25,30 @@ if TYPE_CHECKING:
     #: the configuration of a retriever's run, of any family
     RunConfig: TypeAlias = TrainConfig | SequentialTrainConfig
 
+#: what can be trained, by its name on the command line and in figures: the module and name of a run's configuration
+CONFIGS: Mapping[str, tuple[str, str]] = {
+    "two-tower": ("training.config", "TrainConfig"),
+    "sequential": ("training.sequential_config", "SequentialTrainConfig"),
+    "ranker": ("training.ranking", "RankingConfig"),
+}
+
 
 @dataclass(frozen=True)
 class Family:
-    """One family.
+    """A family of retrievers, as runs see it; its models are those of `recsys.retrievers.FAMILIES`.
 
     Args:
         name: On the command line, in figures, and in a bundle's model.json.
-        where: The module and the name of the configuration of its runs.
         fits: The module that fits it.
     """
 
     name: str
-    where: tuple[str, str]
     fits: str
 
     @property
     def config(self) -> type:
         """The frozen dataclass that configures a run."""
-        module, name = self.where
-        return getattr(importlib.import_module(module), name)
+        return _config(self.name)
 
     @property
     def fit(self) -> Callable[..., Fitted[Retriever]]:
@@ -59,18 +64,16 @@ class Family:
         importlib.import_module(self.fits).check_usable(config, prepared)
 
 
-FAMILIES: Mapping[str, Family] = {
+#: the families of which a run makes a bundle
+RUNS: Mapping[str, Family] = {
     one.name: one
-    for one in (
-        Family("two-tower", ("training.config", "TrainConfig"), "training.two_tower_fit"),
-        Family("sequential", ("training.sequential_config", "SequentialTrainConfig"), "training.sequential_fit"),
-    )
+    for one in (Family("two-tower", "training.two_tower_fit"), Family("sequential", "training.sequential_fit"))
 }
 
 
 def family_of(config: RunConfig) -> Family:
     """The family that a run's configuration is of."""
-    return FAMILIES[family_of_model(config.model)]
+    return RUNS[model_of(config)]
 
 
 def family_of_kind(kind: str) -> Family:
@@ -79,22 +82,32 @@ def family_of_kind(kind: str) -> Family:
     Raises:
         InputError: A bundle that holds no retriever.
     """
-    for one in FAMILIES.values():
-        if KIND_OF[one.name] == kind:
-            return one
+    for name, one in KIND_OF.items():
+        if one == kind:
+            return RUNS[name]
     raise InputError(f"a bundle of the kind {kind!r} holds no retriever")
 
 
-def trained_by(path: Path) -> str | None:
-    """What a run trains, by its configuration file: "two-tower", "sequential" or "ranker".
+def model_of(config: Any) -> str:
+    """What a run trains, by its configuration: a name of `CONFIGS`."""
+    kind = type(config)
+    return next(name for name, where in CONFIGS.items() if where == (kind.__module__, kind.__name__))
 
-    Args:
-        path: A YAML file. None is said of one that cannot be read; `load_config` says what is wrong with it.
-    """
+
+def trained_by(folder: Path) -> str | None:
+    """What the run in a folder trains: a name of `CONFIGS`; None where there is no run, or none that can be read."""
     try:
-        stated = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if "model" in state:
+            return state["model"]
+        # earlier versions wrote no model into a run's state; its settings tell
+        stated = set(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
         return None
-    if not isinstance(stated, dict):
-        return None
-    return "ranker" if "labels" in stated else "sequential" if "windows" in stated else "two-tower"
+    fits = [name for name in CONFIGS if stated <= {one.name for one in dataclasses.fields(_config(name))}]
+    return fits[0] if len(fits) == 1 else None
+
+
+def _config(name: str) -> type:
+    module, kind = CONFIGS[name]
+    return getattr(importlib.import_module(module), kind)

@@ -11,6 +11,7 @@ import yaml
 
 from features.errors import InputError
 from training.config import as_dict, flat, load_config
+from training.families import model_of
 
 if TYPE_CHECKING:
     from training.warm_start import WarmStart
@@ -53,6 +54,7 @@ def open_folder(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
     fresh = {
+        "model": model_of(config),
         "run_id": None,
         "epochs": [],
         "data": {key: facts[key] for key in ("dataset_hash", "split_hash")},

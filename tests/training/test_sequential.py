@@ -230,13 +230,13 @@ def test_the_command_line_goes_the_whole_way(capsys: pytest.CaptureFixture, stor
     assert set(figures["baselines"]) >= {"popularity", "item-knn"} and "sequential" not in figures["baselines"]
     assert Manifest.read(Path(figures["bundle"])).refitted
     folder = Path(figures["bundle"]).parent
-    assert trained_by(folder / "config.yaml") == "sequential" and (folder / "learning_curves.png").is_file()
+    assert trained_by(folder) == "sequential" and (folder / "learning_curves.png").is_file()
     assert main(["promote", "next"]) == 0
     capsys.readouterr()
     assert main(["recommend", "--model", "models:/next@champion", "--user", "u00003", "-k", "3", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)[0]["item_ids"]) == 3
     assert main(["train", "two-tower", "--resume", "--run-dir", str(folder)]) == 2
-    assert "trains a sequential, not a two-tower" in capsys.readouterr().err
+    assert "trains a sequential model, not a two-tower model" in capsys.readouterr().err
 
 
 def test_a_bundle_is_measured_under_its_familys_split(capsys, store: str) -> None:

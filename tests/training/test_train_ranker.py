@@ -74,7 +74,7 @@ def test_the_bundle_of_the_run_folder_itself_is_not_lost(bundle: Path, capsys: p
     assert "holds the bundle that is to carry the ranker" in capsys.readouterr().err
     assert Manifest.read(bundle).kind == "retriever"
     assert _train("--resume", "--run-dir", str(bundle.parent)) == 2
-    assert "trains a two-tower, not a ranker" in capsys.readouterr().err
+    assert "trains a two-tower model, not a ranker model" in capsys.readouterr().err
 
 
 def test_what_is_for_rankers_alone_is_refused_elsewhere(capsys: pytest.CaptureFixture) -> None:

@@ -20,17 +20,16 @@ from training.commands.options import (
     say,
     tracking_argument,
 )
+from training.families import CONFIGS, RUNS, trained_by
 
 if TYPE_CHECKING:
     from training.runs import RunResult
     from training.warm_start import WarmStart
 
-MODELS = ("two-tower", "sequential", "ranker")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("model", choices=MODELS, help="which model to train")
+    parser.add_argument("model", choices=tuple(CONFIGS), help="what to train")
     data_arguments(parser)
     run = parser.add_argument_group("run")
     run.add_argument(
@@ -73,12 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.run_dir is not None and arguments.config is None:
         saved = arguments.run_dir / "config.yaml"
         arguments.config = saved if saved.is_file() else None
-        if saved.is_file():
-            from training.families import trained_by
-
-            trained = trained_by(saved)
-            if trained not in (arguments.model, None):
-                raise InputError(f"the run in {arguments.run_dir} trains a {trained}, not a {arguments.model}")
+        trained = trained_by(arguments.run_dir)
+        if trained not in (arguments.model, None):
+            raise InputError(f"the run in {arguments.run_dir} trains a {trained} model, not a {arguments.model} model")
     if arguments.model == "ranker":
         from training.commands import train_ranker
 
@@ -86,9 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.into:
         raise InputError("--into is for rankers: recsys train ranker --into MODEL")
 
-    from training.families import FAMILIES
-
-    family = FAMILIES[arguments.model]
+    family = RUNS[arguments.model]
     start = _start(arguments)
     first = configuration(arguments, family.config, seed=arguments.seed)
     if start is not None:

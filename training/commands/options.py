@@ -13,9 +13,19 @@ from typing import Any
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Which data, and how it is split."""
     group = parser.add_argument_group("data")
-    group.add_argument("--data", metavar="NAME", default=default, help="ml-1m, tables, sequences, sessions, generated")
-    group.add_argument("--root", metavar="PATH", help="the data's folder or file")
-    group.add_argument("--split", metavar="NAME", help="random, leave-one-out, time, cold-items, sessions or given")
+    group.add_argument(
+        "--data",
+        metavar="NAME",
+        default=default,
+        help="tables, sequences, sessions, ml-1m, or generated: a shop, made on the spot",
+    )
+    group.add_argument("--root", metavar="PATH", help="the data's folder or file; without one, ml-1m is downloaded")
+    group.add_argument(
+        "--split",
+        metavar="NAME",
+        help="random, leave-one-out, time, cold-items, sessions or given (default: leave-one-out of sequential models, "
+        "else random; given where the interactions have a column 'part')",
+    )
     configuration_arguments(parser)
 
 
@@ -29,7 +39,7 @@ def configuration_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         dest="settings",
-        help="one setting, such as model.dim=32 or data.settings.min_rating=3; can be repeated",
+        help="one setting, such as optimiser.lr=2e-3 or data.settings.min_rating=3; can be repeated",
     )
 
 

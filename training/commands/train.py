@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         metavar="MODEL",
-        help="go on training this model on the data given, which may have users, items and values that it has never "
-        "seen: models:/NAME@champion, models:/NAME/3 or a bundle's folder; its settings and features are kept",
+        help="of two-tower and sequential models: go on training this one on the data given, which may have users, "
+        "items and values that it has never seen: models:/NAME@champion, models:/NAME/3 or a bundle's folder; its "
+        "settings and features are kept",
     )
     run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
@@ -47,15 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on with the run in --run-dir, such as after a kill, with the settings it has",
     )
-    run.add_argument("--print-config", action="store_true", help="print all settings as YAML, and end")
+    run.add_argument("--print-config", action="store_true", help="print all settings of this model as YAML, and end")
     run.add_argument(
         "--into",
         metavar="MODEL",
         help="of a ranker: the retriever's bundle that is to carry it, as --from names one; it re-ranks its candidates",
     )
-    run.add_argument("--refit", action="store_true", help="after evaluation, fit the released model on all the data")
-    run.add_argument("--register", metavar="NAME", help="register the bundle as a version of this model")
-    run.add_argument("--experiment", help="MLflow's experiment (default: the model's name)")
+    run.add_argument(
+        "--refit", action="store_true", help="after evaluation, fit the released model on all the data (not of rankers)"
+    )
+    run.add_argument(
+        "--register", metavar="NAME", help="register the bundle as a version of this model; of a ranker, with --into"
+    )
+    run.add_argument(
+        "--experiment", help="MLflow's experiment (default: two-tower, sequential or ranker, as is trained)"
+    )
     run.add_argument("--no-mlflow", action="store_true", help="do not log to MLflow")
     tracking_argument(parser)
     json_argument(parser)

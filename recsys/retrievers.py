@@ -85,6 +85,16 @@ def family_of(config: RetrieverConfig) -> str:
     return next(name for name, kind in FAMILIES.items() if isinstance(config, kind))
 
 
+def reads_times(config: RetrieverConfig) -> bool:
+    """Whether a model reads when the items of histories came."""
+    return isinstance(config, SequentialConfig) and config.times != "none"
+
+
+def reads_asking_time(config: RetrieverConfig) -> bool:
+    """Whether it reads when it is asked, too: what its figures know, and those of other models do not."""
+    return isinstance(config, SequentialConfig) and config.times == "request"
+
+
 def config_from_json(family: str, data: dict[str, Any]) -> RetrieverConfig:
     """A configuration from what its `to_json` gave.
 

@@ -99,7 +99,11 @@ def _router() -> APIRouter:
         generator: CandidateGenerator = request.app.state.generator
         records, params = body.records(), body.params or Parameters()
         users, histories = [one.user_id for one in records], [one.history for one in records]
-        found = await _computed(request, partial(generator.recommend, users, histories, **params.model_dump()))
+        times = {name: [getattr(one, name) for one in records] for name in ("history_times", "asked_at")}
+        # a column that says nothing of anybody is one that is not there, as in frames that others have filled
+        told = {name: column for name, column in times.items() if any(one is not None for one in column)}
+        ask = partial(generator.recommend, users, histories, **told, **params.model_dump())
+        found = await _computed(request, ask)
         return JSONResponse({"predictions": found.to_json(), "model": generator.identity})
 
     @router.get("/healthz")

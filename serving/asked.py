@@ -86,7 +86,7 @@ def read_asked(
 
     Raises:
         FieldError: Neither ids nor histories are given, they are not equally many, an id is of the wrong type, or times
-            are given that the model does not read.
+            are given that the model does not read, or that belong to no history.
     """
     if user_ids is None and histories is None:
         raise FieldError("give user_ids, histories or both", "user_ids")
@@ -96,12 +96,18 @@ def read_asked(
         raise FieldError(f"there are {len(ids)} user_ids and {len(given)} histories", "histories")
     rows = users.rows(ids, "user_ids")
     trained = np.where(rows >= 0, bundle.known.trained[np.maximum(rows, 0)] if len(bundle.users) else False, False)
-    for field, one in (("history_times", times), ("asked_at", asked_at)):
-        if one is not None and not bundle.known.timed:
-            raise FieldError(f"this model does not read times, so {field} would change nothing", field)
+    if times is not None and histories is None:
+        raise FieldError("history_times are those of histories, and no histories are given", "history_times")
+    for field, one, read in (
+        ("history_times", times, bundle.known.timed),
+        ("asked_at", asked_at, bundle.reads_asking_time),
+    ):
+        if one is not None and not read:
+            what = "when it is asked" if bundle.known.timed else "times"
+            raise FieldError(f"this model does not read {what}, so {field} would change nothing", field)
     stored = bundle.known.histories(rows)
     nothing = np.zeros(len(ids), np.int64)
-    if all(one is None for one in given):
+    if times is None and all(one is None for one in given):
         at = asking_times(asked_at, stored) if bundle.known.timed else nothing
         return Asked(ids, rows, trained, stored, stored, nothing > 0, nothing, stored.lengths > 0, at)
     lists = [[] if one is None else as_list(one, "histories", n) for n, one in enumerate(given)]

@@ -22,7 +22,7 @@ from features.vocabulary import Vocabulary, load_vocabularies
 from recsys.index import ItemIndex
 from recsys.precision import check_precision
 from recsys.ranking import Ranker, RankerConfig
-from recsys.retrievers import Retriever, config_from_json, make_retriever
+from recsys.retrievers import Retriever, config_from_json, make_retriever, reads_asking_time
 from serving.known_users import KnownUsers
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.reranking import ranker_inputs
@@ -65,6 +65,11 @@ class Bundle:
     def by_history_alone(self) -> bool:
         """Whether what is recommended follows from histories and nothing else: neither users' ids nor attributes."""
         return self.manifest.kind == "sequential"
+
+    @property
+    def reads_asking_time(self) -> bool:
+        """Whether what is recommended depends on when it is asked."""
+        return self.known.timed and reads_asking_time(self.model.config)
 
     @property
     def title_column(self) -> str | None:

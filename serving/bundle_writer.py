@@ -26,8 +26,15 @@ from features.splits import TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
 from recsys.precision import Precision, check_precision
-from recsys.retrievers import Retriever, encode_catalogue, encode_histories, family_of, make_retriever
-from recsys.sequential_config import SequentialConfig
+from recsys.retrievers import (
+    Retriever,
+    encode_catalogue,
+    encode_histories,
+    family_of,
+    make_retriever,
+    reads_asking_time,
+    reads_times,
+)
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.weights import load_weights, save_weights, without_weights
 
@@ -133,7 +140,7 @@ def _write_parts(
     _table(prepared.dataset.users, users.ids, schema.user).write_parquet(folder / "users.parquet")
     _table(prepared.dataset.items, items.ids, schema.item).write_parquet(folder / "items.parquet")
     columns = {"user_id": users.ids, "item_ids": _lists(items.ids_of(histories.values), histories.offsets)}
-    if histories.times is not None and isinstance(model.config, SequentialConfig) and model.config.times != "none":
+    if histories.times is not None and reads_times(model.config):
         columns["times"] = _lists(pl.Series(histories.times, dtype=pl.Int64), histories.offsets)
     columns["trained"] = pl.Series(prepared.train.lengths > 0)
     pl.DataFrame(columns).write_parquet(folder / "histories.parquet")
@@ -172,6 +179,7 @@ def _write_parts(
             "sha256": split.sha256,
             "seen": split.seen,
             "test_history": split.test_history,
+            **({"knows_asking_time": True} if reads_asking_time(model.config) else {}),
         },
         index={**dataclasses.asdict(config), "recall": index.recall},
         precision=precision,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recsys.similar import similar_items
+from recsys.similar import Neighbours
 from serving.asked import Asked, attribute_frame, read_asked
 from serving.bundle import Bundle
 from serving.popular import Popular
@@ -51,6 +52,10 @@ class CandidateGenerator:
         ranker = bundle.ranker
         self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
         self._titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
+
+    @cached_property
+    def _neighbours(self) -> Neighbours:
+        return Neighbours(self.bundle.index, self.bundle.model.config.dim)
 
     @classmethod
     def load(
@@ -97,7 +102,7 @@ class CandidateGenerator:
         user_ids: Sequence[str | int | None] | pl.Series | np.ndarray | None = None,
         histories: Sequence[Sequence[str | int] | None] | None = None,
         k: int = 10,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         attributes: pl.DataFrame | Sequence[dict[str, Any] | None] | None = None,
         rerank: bool = False,
         rerank_depth: int = 100,
@@ -110,7 +115,7 @@ class CandidateGenerator:
             user_ids: Raw ids; None for a user without one. (B,)
             histories: Raw item ids, oldest first; None where none is given. (B,)
             k: How many.
-            exclude_seen: Leave out what the user knows already.
+            exclude_seen: Leave out what the user knows already; as the bundle was measured, where not given.
             attributes: Columns of declared user attributes, for users whom the bundle does not know, or to replace
                 what it knows of them; None where none are given. They refine a ranking, and make none by themselves.
                 (B rows)
@@ -128,6 +133,7 @@ class CandidateGenerator:
         if rerank and self._reranker is None:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
         asked = read_asked(self.bundle, self.user_ids, self.item_ids, user_ids, histories, history_times, asked_at)
+        removes = self.bundle.manifest.removes_seen if exclude_seen is None else bool(exclude_seen)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
         if described.any() and self.bundle.by_history_alone and not rerank:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
@@ -137,7 +143,7 @@ class CandidateGenerator:
                 None if frame is None else frame[start : start + _CHUNK],
                 described[start : start + _CHUNK],
                 k,
-                bool(exclude_seen),
+                removes,
                 max(k, depth) if rerank else 0,
             )
             for start in range(0, len(asked), _CHUNK)
@@ -171,7 +177,7 @@ class CandidateGenerator:
         known = np.flatnonzero(rows >= 0)
         lists: list[np.ndarray] = [np.empty(0, np.int64)] * len(rows)
         scores: list[list[float]] = [[] for _ in rows]
-        found = similar_items(self.bundle.index, rows[known], k, self.bundle.model.config.dim)
+        found = self._neighbours.of(rows[known], k)
         for place, mine, others in zip(known.tolist(), *found, strict=True):
             lists[place], scores[place] = others[others >= 0], mine[others >= 0].tolist()
         return SimilarItems(

@@ -19,7 +19,7 @@ from recsys.precision import PRECISIONS
 FORMAT = 2
 MANIFEST = "manifest.json"
 
-#: what kind of bundle a family of models makes
+#: what kind of bundle a family of `recsys.retrievers` makes
 KIND_OF = {"two-tower": "retriever", "sequential": "sequential"}
 
 _FILES = (
@@ -63,7 +63,8 @@ class Manifest:
         vocabularies: The sha256 of each vocabulary.
         unknown_ids: What becomes of ids that the vocabularies lack.
         data: Name and sha256 of the data set, and the latest timestamp that training has seen ("cutoff").
-        split: Name, settings and sha256 of the split, what a ranking leaves out, and what a test history holds.
+        split: Name, settings and sha256 of the split, what a ranking leaves out, and what a test history holds; and
+            "knows_asking_time" where the model reads when it is asked, so that its figures know when each target came.
         refitted: Whether the model was fitted on all data after its settings had been measured.
         metrics: The official figures. Of a refitted model: those of the model that its settings were measured with.
         index: Kind, settings, and recall against exact search of the vectors before they were quantised.
@@ -147,6 +148,16 @@ class Manifest:
                 f"{MANIFEST} says precision {manifest.precision!r}; the precisions are {', '.join(PRECISIONS)}"
             )
         return manifest
+
+    @property
+    def removes_seen(self) -> bool:
+        """Whether it was measured without what a user knows already."""
+        return self.split.get("seen") != "none"
+
+    @property
+    def knows_asking_time(self) -> bool:
+        """Whether its figures are of a ranking that was told when each target came, as other models' are not."""
+        return bool(self.split.get("knows_asking_time"))
 
     @property
     def has_ranker(self) -> bool:

@@ -6,12 +6,12 @@ signature, which takes longer than finding the candidates; a service of one's ow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
@@ -39,6 +39,12 @@ _REQUIREMENTS = (
     "xxhash",
 )
 _PARAMETERS = {"k": 10, "exclude_seen": True, "rerank": False, "rerank_depth": 100}
+_COLUMNS = {
+    "user_id": DataType.string,
+    "history": Array(DataType.string),
+    "history_times": Array(DataType.long),
+    "asked_at": DataType.long,
+}
 _ANSWER = {
     "user_id": "string",
     "source": "string",
@@ -49,7 +55,10 @@ _ANSWER = {
 
 
 class Retriever(mlflow.pyfunc.PythonModel):
-    """Candidates for a frame of users: columns user_id and history, either of which may be missing or null."""
+    """Candidates for a frame of users: columns user_id and history, either of which may be missing or null.
+
+    To models that read times, the columns history_times and asked_at tell them.
+    """
 
     def load_context(self, context: Any) -> None:
         """Loads the bundle."""
@@ -61,14 +70,17 @@ class Retriever(mlflow.pyfunc.PythonModel):
         unknown = sorted(set(params) - set(_PARAMETERS))
         if unknown:
             raise InputError(f"the parameter {unknown[0]!r} is unknown; the known ones are {', '.join(_PARAMETERS)}")
-        columns = [name for name in ("user_id", "history") if name in model_input.columns]
-        if not columns:
+        given = {name: [_value(one) for one in model_input[name]] for name in _COLUMNS if name in model_input.columns}
+        if not {"user_id", "history"} & set(given):
             raise InputError(
                 f"the columns are {', '.join(map(str, model_input.columns))}; give user_id, history or both"
             )
+        # times that are told of nobody are as a column that is not there
+        times = {name: given[name] for name in ("history_times", "asked_at") if any(map(_is_told, given.get(name, ())))}
         found = self.generator.recommend(
-            [_id_of(one) for one in model_input["user_id"]] if "user_id" in columns else None,
-            [_history_of(one) for one in model_input["history"]] if "history" in columns else None,
+            given.get("user_id"),
+            given.get("history"),
+            **times,
             # MLflow gives numpy's types
             **{name: type(_PARAMETERS[name])(value) for name, value in params.items()},
         )
@@ -77,16 +89,20 @@ class Retriever(mlflow.pyfunc.PythonModel):
         return pd.DataFrame({name: pd.Series([line[name] for line in lines], dtype=object) for name in _ANSWER})
 
 
-def signature() -> ModelSignature:
-    """What goes in and what comes out. Ids are strings, because JSON has no 64-bit integers."""
-    ids = Array(DataType.string)
+def signature(exclude_seen: bool = True) -> ModelSignature:
+    """What goes in and what comes out. Ids are strings, because JSON has no 64-bit integers.
+
+    Args:
+        exclude_seen: Its default: as the model was measured. MLflow's parameters have no null to stand for that.
+    """
+    parameters = {**_PARAMETERS, "exclude_seen": exclude_seen}
     return ModelSignature(
-        inputs=Schema([ColSpec("string", "user_id", required=False), ColSpec(ids, "history", required=False)]),
+        inputs=Schema([ColSpec(kind, name, required=False) for name, kind in _COLUMNS.items()]),
         outputs=Schema([ColSpec(kind, name, required=name != "user_id") for name, kind in _ANSWER.items()]),
         params=ParamSchema(
             [
                 ParamSpec(name, "boolean" if isinstance(default, bool) else "long", default)
-                for name, default in _PARAMETERS.items()
+                for name, default in parameters.items()
             ]
         ),
     )
@@ -111,12 +127,17 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
         # the code goes with the model: the project need not be on the package index of whoever loads it
         code_paths=[str(Path(package.__file__).parent) for package in (features, recsys, serving)],
         artifacts={"bundle": str(folder)},
-        signature=signature(),
+        signature=signature(manifest.removes_seen),
         # given, because MLflow would otherwise find out by running the model, for seconds
         pip_requirements=requirements(),
-        input_example=(pd.DataFrame({"user_id": ["u1"], "history": [["i1", "i2"]]}), {"k": 10, "exclude_seen": True}),
+        input_example=(pd.DataFrame({"user_id": ["u1"], "history": [["i1", "i2"]]}), {"k": 10}),
         registered_model_name=registered_model_name,
-        metadata={"kind": manifest.kind, "build_id": manifest.build_id, "refitted": manifest.refitted},
+        metadata={
+            "kind": manifest.kind,
+            "build_id": manifest.build_id,
+            "refitted": manifest.refitted,
+            "knows_asking_time": manifest.knows_asking_time,
+        },
     )
 
 
@@ -131,13 +152,20 @@ def requirements() -> list[str]:
     return found
 
 
-def _id_of(value: Any) -> str | int | None:
-    """None for what pandas takes for missing."""
-    return None if value is None or (not isinstance(value, str) and pd.isna(value)) else value
+def _value(value: Any) -> str | int | list | None:
+    """A cell as Python has it; None for what pandas takes for missing."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, str | list | tuple):
+        return value
+    if value is None or pd.isna(value):
+        return None
+    # pandas makes floats of whole numbers where one of a column is missing
+    return int(value) if isinstance(value, np.integer) or (isinstance(value, float) and value.is_integer()) else value
 
 
-def _history_of(value: Any) -> Sequence[str | int] | None:
-    return None if value is None or isinstance(value, float) else value
+def _is_told(value: Any) -> bool:
+    return value is not None
 
 
 mlflow.models.set_model(Retriever())

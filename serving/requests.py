@@ -73,7 +73,9 @@ class CandidateRequest(_Strict):
         Field(None, description="Declared attributes of each user, by column.")
     )
     k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many candidates for each user.")
-    exclude_seen: StrictBool = Field(True, description="Leave out what the user knows already.")
+    exclude_seen: StrictBool | None = Field(
+        None, description="Leave out what the user knows already; null for as the model was measured."
+    )
     rerank: StrictBool = Field(False, description="Order the candidates by the model's ranker, where it has one.")
     rerank_depth: StrictInt = Field(
         100, ge=1, le=MAX_K, description="How many candidates the ranker chooses from, where k is not more."
@@ -108,7 +110,7 @@ class Parameters(_Strict):
     """The parameters of an invocation."""
 
     k: StrictInt = Field(10, ge=1, le=MAX_K)
-    exclude_seen: StrictBool = True
+    exclude_seen: StrictBool | None = None
     rerank: StrictBool = False
     rerank_depth: StrictInt = Field(100, ge=1, le=MAX_K)
 
@@ -118,13 +120,17 @@ class Record(_Strict):
 
     user_id: RawId | None = None
     history: History | None = None
+    history_times: Times | None = None
+    asked_at: Time | None = None
 
 
 class SplitFrame(_Strict):
     """A data frame as pandas writes it with `orient="split"`."""
 
-    columns: Annotated[list[Literal["user_id", "history"]], Field(min_length=1, max_length=2)]
-    data: Annotated[list[Annotated[list[Any], Field(max_length=2)]], Field(fail_fast=True, max_length=MAX_USERS)]
+    columns: Annotated[
+        list[Literal["user_id", "history", "history_times", "asked_at"]], Field(min_length=1, max_length=4)
+    ]
+    data: Annotated[list[Annotated[list[Any], Field(max_length=4)]], Field(fail_fast=True, max_length=MAX_USERS)]
     index: list[Any] | None = None
     _records: list[Record] = PrivateAttr(default_factory=list)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from features.batches import FeatureBatch, JaggedArray
+from features.dataset import Dataset
 from features.feature_table import FeatureTable
 from features.prepared import Prepared
 from serving.bundle import Bundle
@@ -64,6 +65,19 @@ class AsBundle(Prepared):
         """See `Prepared.user_features`; the histories hold items of the bundle only."""
         known = JaggedArray(self.old_rows[histories.values], histories.offsets, histories.times)
         return super().user_features(users, known)
+
+
+def declared_as(bundle: Bundle, prepared: Prepared) -> Prepared:
+    """The same data and split with the features that a bundle's model reads, whatever the data's own declare.
+
+    Raises:
+        InputError: Data that lacks a column which the model reads.
+    """
+    dataset, schema = prepared.dataset, bundle.schema
+    if dataset.schema == schema:
+        return prepared
+    made = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
+    return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans))
 
 
 def only(jagged: JaggedArray, wanted: np.ndarray) -> JaggedArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +34,35 @@ def split(config: SplitConfig, dataset: Dataset) -> Split:
     return make_split(config.name, dataset, **config.settings)
 
 
-def prepare(config: RunConfig) -> Prepared:
-    """Loads, splits and maps the configured data."""
-    dataset = load(config.data)
+def with_given_parts(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """The configuration with the split `given`, where the interactions say which part they are of.
+
+    For runs of which nobody has named the split: any other would train on what is published to be tested on.
+    """
+    if "part" not in dataset.interactions.columns or config.split.name == "given":
+        return config
+    return dataclasses.replace(config, split=dataclasses.replace(config.split, name="given"))
+
+
+def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
+    """Loads, splits and maps the configured data.
+
+    Args:
+        config: The run's.
+        dataset: What `load` gave, where it has been loaded already.
+    """
+    dataset = load(config.data) if dataset is None else dataset
     return Prepared.of(dataset, split(config.split, dataset))
+
+
+def note_on_parts(prepared: Prepared) -> str | None:
+    """What is wrong with another split than `given` of interactions that say their parts; None where nothing is."""
+    if "part" not in prepared.dataset.interactions.columns or prepared.split.name == "given":
+        return None
+    return (
+        f"the split {prepared.split.name} does not read the column 'part' of the interactions, so what is published to "
+        "be tested on may be trained on"
+    )
 
 
 def describe(dataset: Dataset, parts: Split) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +22,13 @@ from recsys.confidence import bootstrap_intervals
 from recsys.metrics import MetricSums, RankedTargets, UserSums
 from recsys.retrievers import Retriever, encode_catalogue, encode_histories
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
+from training.served_lists import LONGEST, served_lists
 
 if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
 
 #: lengths of list that figures are given for
-KS = (10, 20, 50)
+KS = (10, 20, LONGEST)
 
 #: the figures that tables show
 METRICS = ("hr@10", "ndcg@10", "mrr@10", "recall@50", "coverage@10")
@@ -154,18 +154,16 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
         folder: A bundle.
         prepared: The data; the test part is asked for.
     """
-    from serving.candidates import CandidateGenerator
     from training.as_bundle import AsBundle
 
-    evaluation = Evaluation(prepared)
-    generator = CandidateGenerator.load(folder)
+    generator, evaluation = _asked_of(folder, prepared)
     ranked = [
         RankedTargets.in_lists(served_lists(generator, evaluation, users), evaluation.targets.take(users))
         for users in evaluation.chunks()
     ]
     figures = sum_up([evaluation.sums(one) for one in ranked])
     # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do
-    known = Evaluation(AsBundle.of(prepared, generator.bundle))
+    known = Evaluation(AsBundle.of(evaluation.prepared, generator.bundle))
     exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
     figures |= {name: exact[name] for name in ("ties", "unreachable")}
     sums = [evaluation.user_sums(one) for one in ranked]
@@ -183,10 +181,7 @@ def evaluate_reranked(folder: Path, prepared: Prepared) -> dict[str, float]:
         folder: A bundle with a ranker.
         prepared: The data; the test part is asked for.
     """
-    from serving.candidates import CandidateGenerator
-
-    evaluation = Evaluation(prepared)
-    generator = CandidateGenerator.load(folder)
+    generator, evaluation = _asked_of(folder, prepared)
     ranked = (
         RankedTargets.in_lists(served_lists(generator, evaluation, users, rerank=True), evaluation.targets.take(users))
         for users in evaluation.chunks()
@@ -195,34 +190,13 @@ def evaluate_reranked(folder: Path, prepared: Prepared) -> dict[str, float]:
     return {f"reranked_{name}": figures[name] for name in METRICS}
 
 
-def served_lists(
-    generator: CandidateGenerator, evaluation: Evaluation, users: np.ndarray, k: int = max(KS), rerank: bool = False
-) -> Tensor:
-    """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)"""
-    prepared = evaluation.prepared
-    histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in users]
-    answer = generator.recommend(
-        user_ids=prepared.users.ids_of(users).to_list(),
-        histories=histories,
-        k=k,
-        exclude_seen=evaluation.seen is not None,
-        rerank=rerank,
-        **(_times(evaluation, users) if generator.bundle.known.timed else {}),
-    )
-    lists = torch.full((len(users), k), -1)
-    lengths = torch.tensor([len(ids) for ids in answer.item_ids])
-    filled = torch.arange(k) < lengths[:, None]
-    lists[filled] = torch.from_numpy(prepared.items.rows([one for ids in answer.item_ids for one in ids]))
-    return lists
+def _asked_of(folder: Path, prepared: Prepared) -> tuple[CandidateGenerator, Evaluation]:
+    """A bundle, and what is asked of it: by its own declarations, so that it is told what its training was told."""
+    from serving.candidates import CandidateGenerator
+    from training.as_bundle import declared_as
 
-
-def _times(evaluation: Evaluation, users: np.ndarray) -> dict[str, list]:
-    """When the items of some users' histories came, and when each target is asked for; nothing where it is not told."""
-    histories, asked_at = evaluation.histories.rows(users), evaluation.asked_at(users)
-    if asked_at is None:
-        return {}
-    times = [histories.times[start:end].tolist() for start, end in pairwise(histories.offsets)]
-    return {"history_times": times, "asked_at": asked_at.tolist()}
+    generator = CandidateGenerator.load(folder)
+    return generator, Evaluation(declared_as(generator.bundle, prepared))
 
 
 def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict[str, float]]:

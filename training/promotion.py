@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from features.errors import InputError
-from training.tracking import connect
+from training.tracking import KNOWS_ASKING_TIME, connect
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 
@@ -18,15 +18,19 @@ class Promotion:
         name: The registered model.
         champion: The version that is champion now.
         previous: The version that `previous` points at now, if any.
+        comparable: Whether the figures of both are of the same question; see
+            `serving.manifest.Manifest.knows_asking_time`.
     """
 
     name: str
     champion: str
     previous: str | None
+    comparable: bool = True
 
     def __str__(self) -> str:
         was = f" (previous: version {self.previous})" if self.previous else ""
-        return f"{self.name}: version {self.champion} is champion{was}"
+        apart = "; note: only one of the two knew when each test item was asked for: do not compare their figures"
+        return f"{self.name}: version {self.champion} is champion{was}" + ("" if self.comparable else apart)
 
 
 def challenge(name: str, version: str, uri: str | None = None) -> None:
@@ -48,7 +52,7 @@ def promote(name: str, version: str | None = None, uri: str | None = None) -> Pr
     client = connect(uri, create=False).MlflowClient()
     aliases = _aliases(client, name)
     chosen = version or aliases.get(CHALLENGER) or _newest(client, name)
-    _require(client, name, chosen)
+    asking = _asking(client, name, chosen)
     champion = aliases.get(CHAMPION)
     if champion == chosen:
         raise InputError(f"version {chosen} of the model {name!r} is champion already")
@@ -57,7 +61,7 @@ def promote(name: str, version: str | None = None, uri: str | None = None) -> Pr
     client.set_registered_model_alias(name, CHAMPION, chosen)
     if aliases.get(CHALLENGER) == chosen:
         client.delete_registered_model_alias(name, CHALLENGER)
-    return Promotion(name, chosen, champion)
+    return Promotion(name, chosen, champion, champion is None or _asking(client, name, champion) == asking)
 
 
 def rollback(name: str, uri: str | None = None) -> Promotion:
@@ -71,11 +75,11 @@ def rollback(name: str, uri: str | None = None) -> Promotion:
     previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
     if previous is None:
         raise InputError(f"the model {name!r} has no previous version to roll back to")
-    _require(client, name, previous)
+    asking = _asking(client, name, previous)
     client.set_registered_model_alias(name, CHAMPION, previous)
     if champion is not None:
         client.set_registered_model_alias(name, PREVIOUS, champion)
-    return Promotion(name, previous, champion)
+    return Promotion(name, previous, champion, champion is None or _asking(client, name, champion) == asking)
 
 
 def _aliases(client, name: str) -> dict[str, str]:
@@ -94,10 +98,15 @@ def _newest(client, name: str) -> str:
     return str(max(versions))
 
 
-def _require(client, name: str, version: str) -> None:
+def _asking(client, name: str, version: str) -> str | None:
+    """Whether the figures of a version know when test items were asked for: "true", or None.
+
+    Raises:
+        InputError: There is no such version.
+    """
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_model_version(name, version)
+        return client.get_model_version(name, version).tags.get(KNOWS_ASKING_TIME)
     except MlflowException as error:
         raise InputError(f"the model {name!r} has no version {version}") from error

@@ -18,6 +18,12 @@ from training.tracking import git_sha, library_versions
 if TYPE_CHECKING:
     from training.families import RunConfig
 
+#: of models that read when they are asked
+ASKING_TIME = (
+    "these figures know when each test item was asked for, and those of models that are not told, the baselines among "
+    "them, do not: they cannot be compared"
+)
+
 #: the figures whose loss by quantisation the manifest states
 _COMPARED = ("hr@10", "ndcg@10")
 
@@ -119,10 +125,11 @@ def note_on_comparing(folder: Path, prepared: Prepared) -> str | None:
             f"the bundle {folder.name} was refitted on all its data, test items included, so it cannot be measured; "
             f"its settings were, before: {known}"
         )
+    notes = [ASKING_TIME] if manifest.knows_asking_time else []
     mine, theirs = prepared.split.sha256, str(manifest.split.get("sha256"))
-    if mine == theirs:
-        return None
-    return (
-        f"the bundle was trained under split {theirs[:12]} and is measured under {mine[:12]}: "
-        "test items may have been trained on, and are then removed as seen"
-    )
+    if mine != theirs:
+        notes.append(
+            f"the bundle was trained under split {theirs[:12]} and is measured under {mine[:12]}: "
+            "test items may have been trained on, and are then removed as seen"
+        )
+    return "; ".join(notes) or None

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 from features.prepared import Prepared
+from recsys.retrievers import reads_asking_time
 from training import processes
 from training.config import flat
-from training.data import describe, prepare
+from training.data import describe, note_on_parts, prepare
 from training.evaluation import METRICS, evaluate_baselines
 from training.families import family_of
 from training.fit import Fitted
-from training.release import load_model, release, release_refitted
+from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
 from training.run_folder import open_folder, save_state
@@ -118,6 +119,8 @@ def run(
             f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
             "the tables of items and users lack"
         )
+    if unread := note_on_parts(prepared):
+        options.say(f"note: {unread}")
     for note in start.notes(prepared) if start is not None else ():
         options.say(note)
     state = open_folder(options.folder, config, facts, options.resume, start)
@@ -130,6 +133,8 @@ def run(
         bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
         family = family_of(config).name
         comparison = {family: official, **evaluate_baselines(prepared)}
+        if reads_asking_time(config.model):
+            options.say(f"note: {ASKING_TIME}")
         better = [name for name, row in comparison.items() if row["ndcg@10"] > official["ndcg@10"]]
         if better:
             options.say(f"note: {' and '.join(better)} rank the test items better than this model (NDCG@10)")
@@ -142,6 +147,7 @@ def run(
             "dataset_hash": prepared.dataset.sha256,
             "split": prepared.split.name,
             "split_hash": prepared.split.sha256,
+            "knows_asking_time": reads_asking_time(config.model),
             "seed": config.seed,
             **{name: official[name] for name in METRICS},
             "validation_ndcg@10": fitted.validation,

@@ -26,6 +26,10 @@ be_impatient()
 LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-lightning", "polars", "numpy", "mlflow")
 
 
+#: a registered version's tag: see `serving.manifest.Manifest.knows_asking_time`
+KNOWS_ASKING_TIME = "knows_asking_time"
+
+
 def connect(uri: str | None = None, create: bool = True):
     """MLflow, pointed at `uri`, else at MLFLOW_TRACKING_URI, else at `mlflow.db` in this folder.
 
@@ -129,12 +133,17 @@ class TrackedRun:
         Returns:
             The version's number.
         """
+        from serving.manifest import Manifest
         from serving.pyfunc_model import log_bundle
 
         with contextlib.redirect_stderr(io.StringIO()):  # where MLflow says what `register` says already
             logged = log_bundle(folder, registered_model_name=register)
         number = getattr(logged, "registered_model_version", None)
-        return None if number is None else str(number)
+        if number is None:
+            return None
+        if Manifest.read(folder).knows_asking_time:
+            self._mlflow.MlflowClient().set_model_version_tag(register, str(number), KNOWS_ASKING_TIME, "true")
+        return str(number)
 
     def finish(self, status: str = "FINISHED") -> None:
         """Ends the run."""

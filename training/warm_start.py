@@ -19,7 +19,6 @@ import polars as pl
 import yaml
 from torch import Tensor
 
-from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Earlier, Prepared
 from features.splits import TEST
@@ -27,6 +26,7 @@ from recsys.retrievers import RetrieverConfig, family_of
 from serving.bundle import Bundle, with_metrics
 from serving.manifest import Manifest
 from serving.resolve import resolve
+from training.as_bundle import declared_as
 from training.carried_weights import carried_weights
 from training.config import flat
 
@@ -138,12 +138,9 @@ class WarmStart:
         Raises:
             InputError: Data that lacks a column which the model reads, or has ids of another type.
         """
-        dataset, schema = prepared.dataset, self.bundle.schema
         try:
             self.bundle.items.rows(prepared.items.ids), self.bundle.users.rows(prepared.users.ids)  # of the same type
-            if dataset.schema != schema:
-                made = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
-                prepared = dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans))
+            prepared = declared_as(self.bundle, prepared)
         except InputError as error:
             raise InputError(f"the model of {self.source} cannot go on with this data: {error}") from error
         statistics = {**self.bundle.known.encoder.statistics, **self.bundle.item_encoder.statistics}

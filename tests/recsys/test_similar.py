@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recsys.index import IndexConfig, ItemIndex
-from recsys.similar import similar_items
+from recsys.similar import Neighbours
 from recsys.top_k import Chunks
 
 
@@ -42,7 +42,7 @@ def test_it_is_the_brute_force_ranking_of_what_is_stored(monkeypatch, kind, prec
     for chunks in (Chunks(256, 16_384), Chunks(2, 30)):
         monkeypatch.setattr("recsys.similar._CHUNKS", chunks)
         for k in (1, 12, 45, 500):
-            scores, found = similar_items(index, rows, k)
+            scores, found = Neighbours(index).of(rows, k)
             assert scores.shape == found.shape == (5, k)
             assert scores.dtype == np.float32
             for n, expected in enumerate(brute_force(stored, rows, k)):
@@ -54,26 +54,35 @@ def test_it_is_the_brute_force_ranking_of_what_is_stored(monkeypatch, kind, prec
 
 def test_the_answer_does_not_change_with_what_else_is_asked():
     index = ItemIndex.build(made(3000, 16))
-    together = similar_items(index, np.arange(3000), 20)
+    together = Neighbours(index).of(np.arange(3000), 20)
     for row in (0, 60, 1234):
-        alone = similar_items(index, np.array([row]), 20)
+        alone = Neighbours(index).of(np.array([row]), 20)
         assert alone[1][0].tolist() == together[1][row].tolist()
         assert alone[0][0].tolist() == together[0][row].tolist()
 
 
 def test_a_vector_of_zeros_is_similar_to_nothing():
     index = ItemIndex.build(made())
-    assert (similar_items(index, np.array([3]), 5)[1] == -1).all()
-    assert not np.isin([3, 150], similar_items(index, np.array([0]), 199)[1]).any()
+    assert (Neighbours(index).of(np.array([3]), 5)[1] == -1).all()
+    assert not np.isin([3, 150], Neighbours(index).of(np.array([0]), 199)[1]).any()
 
 
 def test_only_the_columns_that_count_are_compared():
     vectors = np.array([[1, 0, 9], [1, 1, 9], [2, 0.1, -9]], dtype=np.float32)
     index = ItemIndex.build(vectors)
-    assert similar_items(index, np.array([0]), 2)[1].tolist() == [[1, 2]]
-    assert similar_items(index, np.array([0]), 2, width=2)[1].tolist() == [[2, 1]]
+    assert Neighbours(index).of(np.array([0]), 2)[1].tolist() == [[1, 2]]
+    assert Neighbours(index, width=2).of(np.array([0]), 2)[1].tolist() == [[2, 1]]
+
+
+def test_vectors_beyond_what_float32_multiplies_are_compared_too():
+    vectors = made(200, 4)[10:50] * np.float32(10) ** np.linspace(-36, 34, 40, dtype=np.float32)[:, None]
+    rows = np.array([0, 20, 39])
+    scores, found = Neighbours(ItemIndex.build(vectors)).of(rows, 7)
+    for n, expected in enumerate(brute_force(vectors, rows, 7)):
+        assert found[n].tolist() == [row for row, _ in expected]
+        assert scores[n].tolist() == pytest.approx([score for _, score in expected], abs=1e-6)
 
 
 def test_nothing_asked_is_nothing_answered():
-    scores, rows = similar_items(ItemIndex.build(made()), np.empty(0, np.int64), 4)
+    scores, rows = Neighbours(ItemIndex.build(made())).of(np.empty(0, np.int64), 4)
     assert scores.shape == rows.shape == (0, 4)

@@ -307,7 +307,7 @@ def test_many_threads_ask_at_once(any_generator, strings):
 def test_large_requests_are_ranked_in_parts(any_generator, monkeypatch):
     whole = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
     monkeypatch.setattr("serving.candidates._CHUNK", 7)
-    monkeypatch.setattr("serving.user_vectors._MOST", 5000)
+    monkeypatch.setattr("recsys.retrievers._MOST", 5000)
     parts = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
     assert parts.item_ids == whole.item_ids
     assert parts.sources == whole.sources

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,9 @@ from serving.app import create_app
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.known_users import KnownUsers
+from serving.pyfunc_model import signature
 from serving.raw_ids import FieldError
+from training.cli import main
 from training.evaluation import Evaluation, ModelScores, evaluate_bundle, served_lists
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
@@ -108,6 +111,40 @@ def test_what_is_evaluated_is_what_is_served(tiny, tmp_path, split, backbone):
     official = evaluate_bundle(folder, prepared)
     for name in ("hr@10", "ndcg@10", "mrr@10", "ties", "unreachable"):
         assert official[name] == pytest.approx(figures[name], abs=1e-9)
+
+
+@pytest.mark.parametrize("seen", ["none", "train+validation"])
+def test_whoever_does_not_say_gets_the_lists_that_were_measured(tiny, tmp_path, capsys, seen):
+    prepared = tiny.prepared_of(tiny.make_dataset(), "leave-one-out", seen=seen)
+    model = tiny.model_for(prepared, family="sequential")
+    folder = write_bundle(tmp_path / "b", model, prepared)
+    evaluation, generator = Evaluation(prepared), CandidateGenerator.load(folder)
+    ranking, _ = evaluation.rank(evaluation.users, ModelScores(model, evaluation).scorer(evaluation.users))
+    measured = [prepared.items.ids_of(one[one >= 0][:20]).to_list() for one in ranking.rows.numpy()]
+    users = prepared.users.ids_of(evaluation.users).to_list()
+    assert generator.recommend(users, k=20).item_ids == measured
+    repeats = any(
+        set(one) & set(prepared.items.ids_of(prepared.test_histories.row(user)))
+        for one, user in zip(measured, evaluation.users, strict=True)
+    )
+    assert repeats == (seen == "none")
+
+    client = TestClient(create_app(generator))
+    for said in ({}, {"exclude_seen": None}):
+        body = client.post("/candidates", json={"user_ids": users, "k": 20, **said}).json()
+        assert [one["item_ids"] for one in body["candidates"]] == measured
+    records = [{"user_id": one} for one in users]
+    body = client.post("/invocations", json={"dataframe_records": records, "params": {"k": 20}}).json()
+    assert [one["item_ids"] for one in body["predictions"]] == measured
+    manifest = generator.bundle.manifest
+    (default,) = [one.default for one in signature(manifest.removes_seen).params if one.name == "exclude_seen"]
+    assert default == (seen != "none")
+
+    asked = ["recommend", "--model", str(folder), "--user", users[0], "-k", "20", "--json"]
+    for said, kept in (([], seen == "none"), (["--keep-seen"], True), (["--no-keep-seen"], False)):
+        assert main([*asked, *said]) == 0
+        expected = generator.recommend(users[:1], k=20, exclude_seen=not kept)
+        assert json.loads(capsys.readouterr().out) == expected.to_json()
 
 
 def test_attributes_that_would_change_nothing_are_refused(sequential):

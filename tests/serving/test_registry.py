@@ -173,7 +173,7 @@ def test_pyfunc_answers_as_the_generator_does(registry, generator):
 def test_the_logged_model_has_a_signature_requirements_and_nothing_pickled(registry):
     _, logged = registry
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=logged[0].model_uri))
-    assert logged[0].signature.inputs.input_names() == ["user_id", "history"]
+    assert logged[0].signature.inputs.input_names() == ["user_id", "history", "history_times", "asked_at"]
     assert {one.name for one in logged[0].signature.params} == {"k", "exclude_seen", "rerank", "rerank_depth"}
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert not suffixes & {".pkl", ".pickle", ".pt", ".pth"}

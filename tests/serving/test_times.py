@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from fastapi.testclient import TestClient
@@ -15,8 +16,9 @@ from features.schema import Sequence
 from serving.app import create_app
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
+from serving.pyfunc_model import Retriever
 from serving.raw_ids import FieldError
-from training.evaluation import Evaluation, ModelScores, served_lists
+from training.evaluation import Evaluation, ModelScores, evaluate_bundle, served_lists
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -78,16 +80,23 @@ def test_each_user_has_own_times_or_none(generator, timed, monkeypatch):
         brute_force(generator, timed, rows, [10, 900, 10_000], 10**9),
         brute_force(generator, timed, rows, [10, 900, 10_000], 20_000),
     ]
+    told = {"history_times": times} | ({"asked_at": asked_at} if generator.bundle.reads_asking_time else {})
     for chunk in (4096, 2):
         monkeypatch.setattr("serving.candidates._CHUNK", chunk)
-        answer = generator.recommend(users, histories, exclude_seen=False, history_times=times, asked_at=asked_at)
+        answer = generator.recommend(users, histories, exclude_seen=False, **told)
         assert list(zip(answer.item_ids, answer.scores, strict=True))[:5] == expected
         assert answer.sources == ["user", "history", "history", "history", "history", "popularity"]
-    body = {"user_ids": users, "histories": histories, "history_times": times, "asked_at": asked_at}
-    over_http = TestClient(create_app(generator)).post("/candidates", json={**body, "exclude_seen": False})
+    client, body = TestClient(create_app(generator)), {"user_ids": users, "histories": histories, **told}
+    over_http = client.post("/candidates", json={**body, "exclude_seen": False})
     assert over_http.json()["candidates"] == answer.to_json()
-    told = [expected[n][1].expected for n in (1, 3)]
-    assert (told[0] == told[1]) == (generator.bundle.model.config.times == "events")
+    columns = {"user_id": users, "history": histories, **told}
+    records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    split = {"columns": list(columns), "data": [list(one.values()) for one in records]}
+    for frame in ({"dataframe_records": records}, {"dataframe_split": split}):
+        moved = client.post("/invocations", json={**frame, "params": {"exclude_seen": False}})
+        assert moved.json()["predictions"] == answer.to_json()
+    scores = [expected[n][1].expected for n in (1, 3)]
+    assert (scores[0] == scores[1]) == (generator.bundle.model.config.times == "events")
 
 
 def test_what_is_evaluated_is_what_is_served(generator, timed):
@@ -113,11 +122,46 @@ def test_what_is_evaluated_is_what_is_served(generator, timed):
     ],
 )
 def test_times_that_cannot_be_used_are_named(generator, arguments, words):
+    if "asked_at" in arguments and not generator.bundle.reads_asking_time:
+        words = "this model does not read when it is asked, so asked_at would change nothing"
     with pytest.raises(FieldError, match=words):
         generator.recommend([None], [ITEMS], **arguments)
     answer = TestClient(create_app(generator)).post("/candidates", json={"histories": [ITEMS], **arguments})
     assert answer.status_code == 422
     assert next(iter(arguments)) in answer.json()["detail"][0]["loc"]
+
+
+def test_times_belong_to_histories(generator):
+    with pytest.raises(FieldError, match="history_times are those of histories, and no histories are given"):
+        generator.recommend(["u003"], history_times=[TIMES])
+    with pytest.raises(FieldError, match=r"history_times\[1\] has 4 times for the 0 items of histories\[1\]"):
+        generator.recommend(["u003", "u004"], [None, None], history_times=[None, TIMES])
+    answer = generator.recommend(["u003"], [None], history_times=[None])
+    assert answer.to_json() == generator.recommend(["u003"]).to_json()
+
+
+def test_the_manifest_says_that_figures_know_when_they_were_asked(generator):
+    manifest = generator.bundle.manifest
+    assert manifest.knows_asking_time == generator.bundle.reads_asking_time
+    assert manifest.split.get("knows_asking_time", False) == (generator.bundle.model.config.times == "request")
+
+
+def test_it_is_measured_by_its_own_declarations_whatever_those_of_the_data(generator, timed, strings):
+    folder = generator.resolved.folder
+    assert evaluate_bundle(folder, strings) == evaluate_bundle(folder, timed)
+
+
+def test_what_pandas_makes_of_times_is_read(generator):
+    model = Retriever()
+    model.generator = generator
+    frame = pd.DataFrame({"history": [ITEMS, ITEMS], "history_times": [np.array(TIMES), None]})
+    told = {"history_times": [TIMES, None]}
+    if generator.bundle.reads_asking_time:  # a column with a gap is of floats
+        frame["asked_at"], told["asked_at"] = [20_000, np.nan], [20_000, None]
+    expected = generator.recommend(None, [ITEMS, ITEMS], **told).to_json()
+    assert model.predict(None, frame).to_dict("records") == expected
+    frame["asked_at"] = [None, None]
+    model.predict(None, frame)
 
 
 def test_a_model_that_does_not_read_times_says_so(any_generator):

@@ -90,6 +90,33 @@ def test_own_tables_go_the_whole_way(capsys: pytest.CaptureFixture, store: str, 
     assert again["hr@10"] == pytest.approx(figures["hr@10"]) and again["split_hash"] == figures["split_hash"]
 
 
+def test_parts_that_the_data_says_are_the_split_unless_another_is_named(
+    capsys: pytest.CaptureFixture, store: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "sessions"
+    folder.mkdir()
+    lines = [" ".join(str((n + step) % 12) for step in range(4)) for n in range(60)]
+    _write(folder, "train_sessions.txt", "\n".join(lines))
+    _write(folder, "test_prefix_target.tsv", "\n".join(f"{n} {n + 1}\t{(n + 2) % 12}" for n in range(11)))
+    data = ["--data", "sessions", "--root", str(folder)]
+    assert main(["data", *data, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["split"] == "given" and "column 'part'" in told.err
+    Path("named.yaml").write_text("split: {name: leave-one-out}")
+    for named in (["--split", "leave-one-out"], ["--set", "split.name=leave-one-out"], ["--config", "named.yaml"]):
+        assert main(["data", *data, "--json", *named]) == 0
+        told = capsys.readouterr()
+        assert json.loads(told.out)["split"] == "leave-one-out" and "column 'part'" not in told.err
+    model = ["model.dim=16", "model.layers=1", "optimiser.max_epochs=1", "optimiser.backend=torch"]
+    settings = [word for setting in model for word in ("--set", setting)]
+    assert main(["train", "sequential", *data, "--no-mlflow", "--run-dir", "run", "--json", *settings]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["split"] == "given" and "name: given" in Path("run/config.yaml").read_text()
+    assert main(["evaluate", "--model", "run/bundle", "--json", *data]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["split_hash"], again["hr@10"]) == (figures["split_hash"], pytest.approx(figures["hr@10"]))
+
+
 def test_several_seeds_give_mean_and_deviation(capsys: pytest.CaptureFixture, store: str) -> None:
     assert main(["train", "two-tower", "--seeds", "2", "--no-mlflow", "--json", *SMALL]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])

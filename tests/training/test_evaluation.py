@@ -12,7 +12,7 @@ from features.prepared import Prepared
 from features.schema import FeatureSchema, Id, Sequence
 from features.splits import make_split
 from training.as_bundle import only
-from training.data import describe
+from training.data import describe, note_on_parts
 from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_baselines
 
 
@@ -80,3 +80,12 @@ def test_rows_without_what_is_not_wanted_keep_their_times() -> None:
     kept = only(rows, np.array([True, True, False, True, True]))
     assert (kept.values.tolist(), kept.offsets.tolist()) == ([4, 4, 3], [0, 1, 1, 2, 3])
     assert kept.times.tolist() == [10, 12, 13]
+
+
+def test_parts_that_are_said_and_not_read_are_noted() -> None:
+    dataset = _sessions()
+    part = np.where(np.arange(120) // 4 < 24, "train", np.where(np.arange(120) % 4 < 3, "context", "test"))
+    said = Dataset.construct("said", dataset.interactions.with_columns(part=pl.Series(part)))
+    for data, name, noted in ((dataset, "leave-one-out", False), (said, "leave-one-out", True), (said, "given", False)):
+        note = note_on_parts(Prepared.of(data, make_split(name, data)))
+        assert noted == (note is not None) and (not noted or "the split leave-one-out does not read" in note)

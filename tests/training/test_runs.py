@@ -23,6 +23,7 @@ from training.evaluation import Evaluation, ModelScores, evaluate, served_lists,
 from training.promotion import Promotion, promote, rollback
 from training.release import load_model, note_on_comparing
 from training.runs import RunOptions, run
+from training.tracking import KNOWS_ASKING_TIME
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,7 @@ def test_a_refitted_bundle_is_not_measured_on_what_it_knows(tracked, small_prepa
     assert note_on_comparing(first.bundle, small_prepared) is None
     other = Prepared.of(small_prepared.dataset, random_ratio(small_prepared.dataset, seed=9))
     assert "under split" in note_on_comparing(first.bundle, other)
+    assert not first.figures["knows_asking_time"]
     with pytest.raises(InputError, match="refitted on all its data"):
         note_on_comparing(second.bundle, small_prepared)
 
@@ -117,7 +119,12 @@ def test_promotion_and_rollback_move_what_is_served(tracked) -> None:
     assert served() == build[second.version]
     with pytest.raises(InputError, match="champion already"):
         promote("shop", second.version, uri)
-    assert rollback("shop", uri).champion == first.version
+    client = mlflow.MlflowClient(uri)
+    client.set_model_version_tag("shop", first.version, KNOWS_ASKING_TIME, "true")
+    back = rollback("shop", uri)
+    client.delete_model_version_tag("shop", first.version, KNOWS_ASKING_TIME)
+    assert back == Promotion("shop", first.version, second.version, comparable=False)
+    assert "do not compare their figures" in str(back)
     assert served() == build[first.version]
     with pytest.raises(InputError, match="no version 99"):
         promote("shop", "99", uri)

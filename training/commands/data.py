@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from training.commands.options import configuration, data_arguments, json_argument
+from training.commands.options import configuration, data_arguments, json_argument, read_data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,10 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Describes a data set and its split."""
-    from training.data import describe, load, split
+    from training.data import describe, split
 
-    config = configuration(arguments)
-    dataset = load(config.data)
+    config, dataset = read_data(arguments, configuration(arguments))
     facts = describe(dataset, split(config.split, dataset))
     if arguments.out is not None:
         from features.sources.tables import write_tables

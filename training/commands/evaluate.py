@@ -7,7 +7,7 @@ import json
 import sys
 
 from features.errors import InputError
-from training.commands.options import configuration, data_arguments, json_argument, model_argument
+from training.commands.options import configuration, data_arguments, json_argument, model_argument, read_data
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,15 +30,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.data is None and arguments.config is None:
         raise InputError("name the data to measure on with --data, or with the --config of the run")
     resolved = resolve(arguments.model, tracking_uri=arguments.tracking_uri)
-    family = family_of_kind(Manifest.read(resolved.folder).kind)
-    config = configuration(arguments, family.config)
-    prepared = prepare(config)
+    manifest = Manifest.read(resolved.folder)
+    family = family_of_kind(manifest.kind)
+    prepared = prepare(*read_data(arguments, configuration(arguments, family.config)))
     note = note_on_comparing(resolved.folder, prepared)
     if note:
         print(f"recsys evaluate: note: {note}", file=sys.stderr)
     official = evaluate_bundle(resolved.folder, prepared)
     if arguments.json:
         facts = {"model": arguments.model, "dataset": prepared.dataset.name, "split_hash": prepared.split.sha256}
+        facts["knows_asking_time"] = manifest.knows_asking_time
         print(json.dumps({**facts, **{name: official[name] for name in METRICS}, "all": official}))
     else:
         print(table({arguments.model: official, **evaluate_baselines(prepared)}, prepared))

@@ -7,7 +7,10 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from features.dataset import Dataset
 
 
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -82,6 +85,39 @@ def configuration(arguments: argparse.Namespace, kind: type | None = None, **giv
         split__name=arguments.split,
         **given,
     )
+
+
+def read_data(arguments: argparse.Namespace, config: Any) -> tuple[Any, Dataset]:
+    """The configured data; and the configuration, of the split `given` where the data has one and none is named.
+
+    Args:
+        arguments: Those of `data_arguments`.
+        config: What `configuration` gave.
+    """
+    from training.data import load, with_given_parts
+
+    dataset = load(config.data)
+    if not _names_split(arguments):
+        found = with_given_parts(config, dataset)
+        if found is not config:
+            say("the interactions have a column 'part', so the split is given, by what it says; --split names another")
+            config = found
+    return config, dataset
+
+
+def _names_split(arguments: argparse.Namespace) -> bool:
+    """Whether the arguments say which split, in any of the three ways."""
+    import yaml
+
+    if arguments.split is not None:
+        return True
+    if any(one.partition("=")[0].strip() in ("split", "split.name") for one in arguments.settings):
+        return True
+    if arguments.config is None:
+        return False
+    stated = yaml.safe_load(Path(arguments.config).read_text(encoding="utf-8"))  # `configuration` has read it
+    split = (stated or {}).get("split") or {}
+    return not isinstance(split, dict) or "name" in split
 
 
 def print_configuration(config: Any) -> int:

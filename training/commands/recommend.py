@@ -17,7 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--history", action="append", default=[], metavar="ID,ID,...", help="items of a user without an id; repeatable"
     )
     parser.add_argument("-k", type=int, default=10, help="candidates for each (default: %(default)s)")
-    parser.add_argument("--keep-seen", action="store_true", help="do not leave out what the user knows already")
+    parser.add_argument(
+        "--asked-at",
+        type=int,
+        metavar="TIME",
+        help="when they ask, in the unit of the training data, of a model that reads it (default: at the latest item)",
+    )
+    parser.add_argument(
+        "--keep-seen",
+        action=argparse.BooleanOptionalAction,
+        help="do not leave out what the user knows already (default: as the model was measured)",
+    )
     parser.add_argument("--rerank", action="store_true", help="let the model's ranker order the candidates")
     parser.add_argument(
         "--rerank-depth",
@@ -41,9 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         user_ids=[*arguments.user, *([None] * len(histories))],
         histories=[*([None] * len(arguments.user)), *histories],
         k=arguments.k,
-        exclude_seen=not arguments.keep_seen,
+        exclude_seen=None if arguments.keep_seen is None else not arguments.keep_seen,
         rerank=arguments.rerank,
         rerank_depth=arguments.rerank_depth,
+        asked_at=None if arguments.asked_at is None else [arguments.asked_at] * (len(arguments.user) + len(histories)),
     )
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

@@ -16,6 +16,7 @@ from training.commands.options import (
     data_arguments,
     json_argument,
     print_configuration,
+    read_data,
     runs_of,
     say,
     tracking_argument,
@@ -104,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
     from training.runs import run as train
 
     say(f"reading {first.data.name}")
-    prepared = prepare(first)
+    first, dataset = read_data(arguments, first)
+    prepared = prepare(first, dataset)
     kind = first.model.embeddings.kind if start is None else f"{first.model.embeddings.kind}-continued"
     name = ("" if family.name == "two-tower" else f"{family.name}-") + f"{{data}}-{first.split.name}-{kind}"
     results = []

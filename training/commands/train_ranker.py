@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
-from training.commands.options import configuration, print_configuration, runs_of, say
+from training.commands.options import configuration, print_configuration, read_data, runs_of, say
 
 if TYPE_CHECKING:
     from features.prepared import Prepared
@@ -47,7 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     say(f"reading {first.data.name}")
     # for a bundle the split must be the bundle's, whose data holds what is no example, too
-    prepared = prepare(first) if arguments.into else prepare_labelled(first)
+    if arguments.into:
+        first, dataset = read_data(arguments, first)
+    prepared = prepare(first, dataset) if arguments.into else prepare_labelled(first)
     name = f"ranker-{{data}}-{first.split.name}-{first.model.embeddings.kind}"
     runs = runs_of(arguments, first, name)
     results = [_once(config, folder, resume, prepared, arguments) for config, folder, resume in runs]

@@ -137,7 +137,8 @@ def run(
             options.say(f"note: {ASKING_TIME}")
         better = [name for name, row in comparison.items() if row["ndcg@10"] > official["ndcg@10"]]
         if better:
-            options.say(f"note: {' and '.join(better)} rank the test items better than this model (NDCG@10)")
+            verb = "ranks" if len(better) == 1 else "rank"
+            options.say(f"note: {' and '.join(better)} {verb} the test items better than this model (NDCG@10)")
         retained = {} if start is None else compare(prepared, start.bundle, load_model(bundle))
         if refitted is not None:
             bundle = release_refitted(bundle, config, fits.everything, refitted, prepared, official)

@@ -43,7 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--seed", type=int, help="of the model's weights and of the batches (default: 0)")
     run.add_argument("--seeds", type=int, default=1, metavar="N", help="train with N seeds; print mean and deviation")
-    run.add_argument("--run-dir", type=Path, help="where the run's files go (default: a folder of runs/ for each seed)")
+    run.add_argument(
+        "--run-dir",
+        type=Path,
+        help="where the run's files go, in the place of an earlier run's (default: a folder of runs/ named by model, "
+        "data, split and tables, with one for each seed)",
+    )
     run.add_argument(
         "--resume",
         action="store_true",

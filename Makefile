@@ -37,7 +37,7 @@ format: setup  ## put formatting and mendable style right
 	$(PYTHON_ENV) -m ruff check --fix .
 	$(PYTHON_ENV) -m ruff format .
 
-bench: setup  ## run every benchmark on DATA_ROOT (default data; ARGS=--quick for seconds)
+bench: setup  ## run every benchmark on DATA_ROOT, which takes hours (default data; ARGS=--quick for minutes)
 	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do \
 	    echo "== $$script"; $(PYTHON_ENV) "$$script" --data-root "$(DATA_ROOT)" $(ARGS); \
 	done

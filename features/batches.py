@@ -105,7 +105,7 @@ class NextItemBatch(_Movable):
     """Windows of histories: after each item of a window, the one that came next is to be found.
 
     Args:
-        users: The B users' features. Their history is the window: B rows, T values, oldest first.
+        users: The B users' history, which is the window: B rows, T values, oldest first; and no other feature.
         targets: The item row that came after each of them. (T,)
     """
 

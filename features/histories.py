@@ -63,6 +63,30 @@ def chronological(user_rows: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
     return _chronological(user_rows.copy(), timestamps.copy())
 
 
+def from_the_first(user_rows: np.ndarray, timestamps: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Whether each interaction is its user's first target or comes after it, in the order of `chronological`.
+
+    Args:
+        user_rows: (n,) int64
+        timestamps: (n,) int64
+        targets: Which interactions are targets. (n,) bool
+
+    Returns:
+        (n,) bool
+
+    Example:
+        >>> from_the_first(np.array([0, 0, 1, 0]), np.array([3, 1, 0, 2]), np.array([False, False, False, True]))
+        array([ True, False, False,  True])
+    """
+    order = chronological(user_rows, timestamps)
+    users, met = user_rows[order], np.cumsum(targets[order])  # (n,), targets until there
+    begins = np.flatnonzero(np.diff(users, prepend=-1))  # of each user
+    before = np.repeat(met[begins] - targets[order[begins]], np.diff(begins, append=len(users)))
+    after = np.empty(len(users), dtype=bool)
+    after[order] = met > before
+    return after
+
+
 def _chronological(user_rows: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
     """As `chronological`, and both arguments may be overwritten."""
     if (timestamps[1:] >= timestamps[:-1]).all():  # most logs are written as things happen

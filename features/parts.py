@@ -36,6 +36,8 @@ class Split:
         seen: What is removed from a user's ranking of test items, context besides; in a ranking of validation items it
             is the training items and the context, unless this is "none".
         test_history: What a user's history holds when test items are asked for, context besides.
+        histories: Whether what they hold came "earlier" than what is asked for, as the parts are; or is "cut" before
+            the first of a user's items that is asked for, in the order of time; or may be of "any" time.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Split:
     interactions: pl.DataFrame = field(repr=False)
     seen: Literal["none", "train", "train+validation"] = "train"
     test_history: Literal["train", "train+validation"] = "train"
+    histories: Literal["earlier", "cut", "any"] = "earlier"
 
     @cached_property
     def sha256(self) -> str:
@@ -74,7 +77,7 @@ def split_of(name: str, settings: dict[str, Any], parts: np.ndarray, dataset: Da
         settings: With which settings.
         parts: A part for each interaction. (n,) uint8
         dataset: What was split.
-        knows: `Split.seen` and `Split.test_history`, where they are not the defaults.
+        knows: `Split.seen`, `Split.test_history` and `Split.histories`, where they are not the defaults.
     """
     interactions = dataset.interactions.select("user_id", "item_id", "timestamp")
     return Split(name, settings, parts, interactions, *knows)

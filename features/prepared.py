@@ -13,7 +13,7 @@ import polars as pl
 from features.batches import FeatureBatch, JaggedArray
 from features.dataset import Dataset
 from features.feature_table import FeatureEncoder, FeatureTable
-from features.histories import histories
+from features.histories import from_the_first, histories
 from features.schema import Feature
 from features.splits import CONTEXT, TEST, TRAIN, VALIDATION, Split
 from features.vocabulary import Vocabulary
@@ -66,13 +66,25 @@ class Prepared:
 
     def part(self, *parts: int) -> JaggedArray:
         """Each user's items of the given parts, oldest first, with their times if those are declared. (U rows)"""
+        return self._items(np.isin(self.split.parts, parts))
+
+    def _known(self, asked: int, *parts: int) -> JaggedArray:
+        """What is known of each user's items of the given parts when those of another are asked for. (U rows)"""
+        chosen = np.isin(self.split.parts, parts)
+        if self.split.histories == "cut":
+            times = self.dataset.interactions["timestamp"].to_numpy()
+            chosen &= ~from_the_first(self.user_rows, times, self.split.parts == asked)
+        return self._items(chosen)
+
+    def _items(self, chosen: np.ndarray) -> JaggedArray:
+        """Each user's items of some interactions. (n,) bool -> (U rows)"""
         history = self.dataset.schema.history
         return histories(
             self.user_rows,
             self.item_rows,
             self.dataset.interactions["timestamp"].to_numpy(),
             len(self.users),
-            chosen=np.isin(self.split.parts, parts),
+            chosen=chosen,
             timed=history is not None and history.timed,
         )
 
@@ -94,22 +106,24 @@ class Prepared:
     @cached_property
     def validation_histories(self) -> JaggedArray:
         """What a user's history is when the validation items are asked for. (U rows)"""
-        return self.part(TRAIN, CONTEXT) if self.split.counts["context"] else self.train
+        if self.split.histories != "cut" and not self.split.counts["context"]:
+            return self.train
+        return self._known(VALIDATION, TRAIN, CONTEXT)
 
     @cached_property
     def test_histories(self) -> JaggedArray:
         """What it is when the test items are asked for; the split says whether validation is in it. (U rows)"""
         if self.split.test_history == "train+validation":
-            return self.part(TRAIN, VALIDATION, CONTEXT)
-        return self.validation_histories
+            return self._known(TEST, TRAIN, VALIDATION, CONTEXT)
+        return self._known(TEST, TRAIN, CONTEXT) if self.split.histories == "cut" else self.validation_histories
 
     def seen(self, part: str) -> JaggedArray | None:
         """What is removed from each user's ranking of `part`, as the split says. (U rows)"""
         if self.split.seen == "none":
             return None
         if part == "test" and self.split.seen == "train+validation":
-            return self.part(TRAIN, VALIDATION, CONTEXT)
-        return self.validation_histories
+            return self._known(TEST, TRAIN, VALIDATION, CONTEXT)
+        return self._known(TEST, TRAIN, CONTEXT) if part == "test" else self.validation_histories
 
     @cached_property
     def item_counts(self) -> np.ndarray:

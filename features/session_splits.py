@@ -13,7 +13,7 @@ import polars as pl
 
 from features.dataset import Dataset
 from features.errors import InputError
-from features.histories import chronological
+from features.histories import chronological, from_the_first
 from features.parts import CONTEXT, PARTS, TEST, TRAIN, VALIDATION, Split, check_shares, split_of
 from features.vocabulary import Vocabulary
 
@@ -79,10 +79,12 @@ def given(
         seen: What is removed from rankings.
 
     Raises:
-        InputError: No such column, another word in it, or a part that nothing is left for.
+        InputError: No such column, another word in it, an order in which histories would hold what came later, or a
+            part that nothing is left for.
     """
     check_shares(validation=validation)
     parts = _said(dataset)
+    _check_order(dataset, parts)
     if validation and not (parts == VALIDATION).any():
         rows = _user_rows(dataset)
         times = dataset.interactions["timestamp"].to_numpy()
@@ -120,6 +122,20 @@ def _said(dataset: Dataset) -> np.ndarray:
         if not (parts == part).any():
             raise InputError(f"column 'part' of the interactions says {PARTS[part]!r} nowhere")
     return parts
+
+
+def _check_order(dataset: Dataset, parts: np.ndarray) -> None:
+    """Refuses what is known when something earlier is asked for."""
+    rows, times = _user_rows(dataset), dataset.interactions["timestamp"].to_numpy()
+    for asked, known in ((TEST, (TRAIN, CONTEXT, VALIDATION)), (VALIDATION, (TRAIN, CONTEXT))):
+        late = np.isin(parts, known) & from_the_first(rows, times, parts == asked)
+        if late.any():
+            one = dataset.interactions.row(int(late.argmax()), named=True)
+            raise InputError(
+                f"column 'part' of the interactions puts {np.count_nonzero(late)} of them into histories that come "
+                f"after the same user's first {PARTS[asked]!r} item, such as the {one['part']!r} item "
+                f"{one['item_id']!r} of the user {one['user_id']!r}; histories may hold only what came before"
+            )
 
 
 def _user_rows(dataset: Dataset) -> np.ndarray:

@@ -39,7 +39,7 @@ __all__ = [
 def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, seed: int = 0) -> Split:
     """Every interaction for itself, at random, in exact proportions; what train and validation leave is for test.
 
-    Training items are removed from a user's ranking, and a test history is the training items.
+    Training items are removed from a user's ranking, and a test history is the training items, later ones too.
 
     Args:
         dataset: What to split.
@@ -60,7 +60,8 @@ def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, 
     parts[:until_train] = TRAIN
     parts[until_train:until_validation] = VALIDATION
     np.random.default_rng(seed).shuffle(parts)  # shuffles labels of one byte, not positions of eight
-    return split_of("random", {"train": train, "validation": validation, "seed": seed}, parts, dataset)
+    settings = {"train": train, "validation": validation, "seed": seed}
+    return split_of("random", settings, parts, dataset, "train", "train", "any")
 
 
 def leave_one_out(dataset: Dataset, seen: Literal["train+validation", "none"] = "train+validation") -> Split:
@@ -133,7 +134,13 @@ def by_time(
     return made
 
 
-def cold_items(dataset: Dataset, validation: float = 0.05, test: float = 0.05, seed: int = 0) -> Split:
+def cold_items(
+    dataset: Dataset,
+    validation: float = 0.05,
+    test: float = 0.05,
+    seed: int = 0,
+    history: Literal["all", "before"] = "all",
+) -> Split:
     """Withholds items, with all their interactions: separate ones for validation and for test.
 
     Nothing may learn from withheld items: histories hold training items only.
@@ -143,6 +150,8 @@ def cold_items(dataset: Dataset, validation: float = 0.05, test: float = 0.05, s
         validation: Share of the items (of those with interactions) for validation.
         test: Share of the items for test.
         seed: Another seed withholds other items.
+        history: "all" the training items that the user has; or those "before" the first withheld one that is asked for,
+            which next-item models need: what came after tells them what came.
     """
     check_shares(validation=validation, test=test)
     items = Vocabulary.fit("item_id", dataset.interactions["item_id"])
@@ -155,7 +164,10 @@ def cold_items(dataset: Dataset, validation: float = 0.05, test: float = 0.05, s
     part_of_item[sizes[0] : sum(sizes)] = TEST
     np.random.default_rng(seed).shuffle(part_of_item)
     parts = part_of_item[items.rows(dataset.interactions["item_id"])]
-    return split_of("cold-items", {"validation": validation, "test": test, "seed": seed}, parts, dataset)
+    settings = {"validation": validation, "test": test, "seed": seed}
+    if history == "all":  # not named, so that the split has the hash that it had before there was a choice
+        return split_of("cold-items", settings, parts, dataset, "train", "train", "any")
+    return split_of("cold-items", {**settings, "history": history}, parts, dataset, "train", "train", "cut")
 
 
 SPLITS: dict[str, Callable[..., Split]] = {

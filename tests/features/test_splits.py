@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
+from features.schema import FeatureSchema, Id, Sequence
 from features.splits import CONTEXT, PARTS, SPLITS, TEST, TRAIN, VALIDATION, make_split
 
 
@@ -108,6 +109,56 @@ def test_cold_items_are_withheld_whole() -> None:
         make_split("cold-items", _dataset([(0, 0, 0), (0, 1, 1)]))
 
 
+@pytest.mark.parametrize("timed", [False, True])
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 7), st.integers(0, 4)), min_size=30, max_size=60))
+def test_histories_of_cold_items_can_end_before_the_targets(timed: bool, rows: list[tuple[int, int, int]]) -> None:
+    dataset = _dataset(rows, schema=FeatureSchema(user=(Sequence("history", timed=timed),), item=(Id("item_id"),)))
+    if dataset.interactions["item_id"].n_unique() < 3:
+        return
+    split, whole = (make_split("cold-items", dataset, history=history) for history in ("before", "all"))
+    assert (split.parts == whole.parts).all() and split.sha256 != whole.sha256
+    assert whole.sha256 == make_split("cold-items", dataset).sha256
+    prepared, unlimited = Prepared.of(dataset, split), Prepared.of(dataset, whole)
+    for user, name in enumerate(prepared.users.ids.to_list()):
+        mine = sorted((when, at) for at, (one, _, when) in enumerate(rows) if one == name)
+        for part, told in ((VALIDATION, "validation"), (TEST, "test")):
+            first = next((place for place, (_, at) in enumerate(mine) if split.parts[at] == part), len(mine))
+            kept = [at for _, at in mine[:first] if split.parts[at] == TRAIN]
+            history = getattr(prepared, f"{told}_histories")
+            expected = prepared.item_rows[kept].tolist()
+            assert history.row(user).tolist() == prepared.seen(told).row(user).tolist() == expected
+            if timed:
+                times = history.times[history.offsets[user] : history.offsets[user + 1]]
+                assert times.tolist() == [rows[at][2] for at in kept]
+            assert getattr(unlimited, f"{told}_histories").row(user).tolist() == unlimited.train.row(user).tolist()
+        assert prepared.train.row(user).tolist() == unlimited.train.row(user).tolist()
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        (["train", "test", "context"], "puts 1 of them into histories .* 'test' item, such as the 'context' item 2 of"),
+        (["train", "test", "validation"], "'test' item, such as the 'validation' item 2 of the user 0"),
+        (["validation", "train", "test"], "'validation' item, such as the 'train' item 1 of the user 0"),
+        (["test", "train", "train"], "puts 2 of them .* 'test' item, such as the 'train' item 1 of the user 0"),
+        (["train", "validation", "test"], None),
+        (["context", "validation", "validation"], None),
+        (["train", "test", "test"], None),
+    ],
+)
+def test_given_parts_that_know_what_comes_later_are_refused(parts: list[str], told: str | None) -> None:
+    """Equal times count in the order of the file, and other users' parts are their own affair."""
+    others = [(8, 0, 0, "test"), (8, 1, 1, "test"), (9, 0, 5, "train"), (9, 2, 6, "train"), (9, 1, 7, "validation")]
+    columns = ["user_id", "item_id", "timestamp", "part"]
+    log = pl.DataFrame([*others, *((0, n, 3, part) for n, part in enumerate(parts))], schema=columns, orient="row")
+    dataset = Dataset.construct("x", log)
+    if told is None:
+        assert make_split("given", dataset).counts["train"] >= 2
+        return
+    with pytest.raises(InputError, match=told):
+        make_split("given", dataset)
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -182,17 +233,17 @@ def _said(*parts: str | None, users: list[int] | None = None) -> Dataset:
 
 
 def test_given_parts_are_those_of_the_column() -> None:
-    said = ["train", "context", "validation", "test", "train"]
+    said = ["train", "context", "train", "validation", "test"]
     dataset = _said(*said)
     split = make_split("given", dataset)
     assert [PARTS[part] for part in split.parts] == said and split.seen == "none"
     prepared = Prepared.of(dataset, split)  # all at the same time: the order of the file counts
-    assert prepared.train.row(0).tolist() == [0, 4]
-    assert prepared.validation_histories.row(0).tolist() == [0, 1, 4]
-    assert prepared.test_histories.row(0).tolist() == [0, 1, 2, 4]
+    assert prepared.train.row(0).tolist() == [0, 2]
+    assert prepared.validation_histories.row(0).tolist() == [0, 1, 2]
+    assert prepared.test_histories.row(0).tolist() == [0, 1, 2, 3]
     seen = Prepared.of(dataset, make_split("given", dataset, seen="train+validation"))
-    assert seen.seen("validation").row(0).tolist() == [0, 1, 4]
-    assert seen.seen("test").row(0).tolist() == [0, 1, 2, 4]
+    assert seen.seen("validation").row(0).tolist() == [0, 1, 2]
+    assert seen.seen("test").row(0).tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("seed", [0, "latest"])

@@ -60,13 +60,19 @@ class BinaryCrossEntropy:
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
         batch_items: Tensor | None = None,
+        batch_start: int = 0,
     ) -> Tensor:
         """See `Loss`; the frequencies are not used."""
         batch_items = targets.values if batch_items is None else batch_items
         if not batch_items.numel():
             return zero_loss(queries, encode_items)
-        score = self._shared_scores if self.shared else self._own_scores
-        positive, costs = score(queries, targets, encode_items, n_items, generator, others, batch_items)  # (T,), (T,)
+        if self.shared:
+            scored = self._shared_scores(queries, targets, encode_items, n_items, generator, others, batch_items)
+        else:
+            scored = self._own_scores(
+                queries, targets, encode_items, n_items, generator, others, batch_items, batch_start
+            )
+        positive, costs = scored  # (T,), (T,)
         # log(sigma(s)^beta) = beta log sigma(s): no power of a sigma is ever computed, and float32 is enough
         losses = costs - self.weight_of_positive(n_items) * logsigmoid(positive)
         return losses.sum() / ((self.n_negatives + 1) * max(len(targets.values), 1))
@@ -82,7 +88,7 @@ class BinaryCrossEntropy:
         return scores.positive, costs[targets.row_of_value]
 
     def _own_scores(
-        self, queries, targets, encode_items, n_items, generator, others, batch_items
+        self, queries, targets, encode_items, n_items, generator, others, batch_items, batch_start
     ) -> tuple[Tensor, Tensor]:
         """The same, with negatives of each target's own. (T,), (T,)"""
         # all processes draw for the whole batch, encode the same items, and score their own part
@@ -90,8 +96,7 @@ class BinaryCrossEntropy:
         drawn = torch.randint(n_items, shape, generator=generator, device=queries.device)
         rows = torch.cat([batch_items, drawn.flatten()]).unique()
         vectors = encode_items(rows)
-        first = _first_of(targets.values, batch_items)
-        mine = drawn[first : first + len(targets.values)]  # (T, k)
+        mine = drawn[batch_start : batch_start + len(targets.values)]  # (T, k)
         users = targets.row_of_value
         askers = queries.index_select(0, users)
         at = torch.searchsorted(rows, targets.values)
@@ -133,15 +138,6 @@ class GeneralisedBCE(BinaryCrossEntropy):
     def weight_of_positive(self, n_items: int) -> float:
         """The paper's beta."""
         return 1 - self.calibration * (1 - self.n_negatives / n_items)
-
-
-def _first_of(part: Tensor, whole: Tensor) -> int:
-    """Where this process's targets begin among those of all processes; of places that look the same, the first."""
-    if not 0 < len(part) < len(whole):
-        return 0
-    starts = (whole[: len(whole) - len(part) + 1] == part[0]).nonzero()  # (candidates, 1)
-    same = whole[starts + torch.arange(len(part), device=part.device)] == part
-    return int(starts[same.all(dim=1).int().argmax()])
 
 
 def _taken(users: Tensor, items: Tensor, n_items: int, targets: Jagged, others: Jagged | None) -> Tensor:

@@ -35,8 +35,12 @@ class Loss(Protocol):
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
         batch_items: Tensor | None = None,
+        batch_start: int = 0,
     ) -> Tensor:
         """The mean over targets of the cross-entropy in nats; 0 without targets.
+
+        That of a softmax, or, of the binary losses, of k + 1 yes-or-no questions a target, divided by k + 1. So figures
+        of different losses do not compare, and a weight beside one means something else beside another.
 
         Args:
             queries: User vectors. (B, D)
@@ -49,6 +53,7 @@ class Loss(Protocol):
                 from the ranking, so scoring them down would be wasted, and wrong. (B rows)
             batch_items: Where several processes divide a batch, the target rows of all of them, this one's included:
                 a target is told from those of the whole batch.
+            batch_start: Where this process's targets begin among them.
         """
         ...
 
@@ -93,6 +98,7 @@ class FullSoftmax:
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
         batch_items: Tensor | None = None,
+        batch_start: int = 0,
     ) -> Tensor:
         """See `Loss`; what the batch holds, the frequencies and the generator are not used."""
         # Once, and outside the checkpoints: an optimiser that steps inside the backward pass, as TorchRec's fused ones

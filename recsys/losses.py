@@ -1,7 +1,8 @@
 """Losses of retrieval, of two-tower and of next-item models alike: which of all items did the user take?
 
-All have the signature of `Loss`, and return the mean over targets of the cross-entropy in nats. They differ in the
-items that a target is told from, and in how:
+All have the signature of `Loss`, and return a mean over targets in nats: of a softmax the cross-entropy of the target,
+of a yes or no for each item the binary cross-entropies of the target and its k negatives, divided by k + 1. They differ
+in the items that a target is told from, and in how:
 
 =============== =============================================================== =====================================
 name            a target is told from                                           by

@@ -56,6 +56,7 @@ class InBatchSoftmax:
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
         batch_items: Tensor | None = None,
+        batch_start: int = 0,
     ) -> Tensor:
         """See `Loss`."""
         device = queries.device

@@ -62,6 +62,7 @@ class SampledSoftmax:
         generator: torch.Generator | None = None,
         others: Jagged | None = None,
         batch_items: Tensor | None = None,
+        batch_start: int = 0,
     ) -> Tensor:
         """See `Loss`."""
         batch_items = targets.values if batch_items is None else batch_items

@@ -108,7 +108,8 @@ def test_no_targets_cost_nothing_and_still_reach_both_towers(loss, elsewhere):
     assert table.grad.abs().sum() == 0
 
 
-@pytest.mark.parametrize("cuts", [[0, 3, 6], [0, 0, 1, 6]], ids=repr)
+# the last: two parts of the same two targets
+@pytest.mark.parametrize("cuts", [[0, 3, 6], [0, 0, 1, 6], [0, 2, 3, 5, 6]], ids=repr)
 @pytest.mark.parametrize("loss", [*LOSSES, FullSoftmax()], ids=repr)
 def test_processes_that_divide_a_batch_have_its_loss_together_and_encode_the_same_items(loss, cuts):
     queries, table, whole, asked = vectors(6), vectors(N, seed=1), jagged(NEXT_ITEM), []
@@ -119,7 +120,7 @@ def test_processes_that_divide_a_batch_have_its_loss_together_and_encode_the_sam
 
     def value(part):
         targets = jagged(NEXT_ITEM[part])
-        return loss(queries[part], targets, encode, N, FREQUENCY, generator(), None, whole.values).item()
+        return loss(queries[part], targets, encode, N, FREQUENCY, generator(), None, whole.values, part.start).item()
 
     parts = [slice(*ends) for ends in pairwise(cuts)]
     together = sum(value(part) * len(NEXT_ITEM[part]) for part in parts) / 6

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from features.batches import FeatureBatch, Jagged
+from features.errors import InputError
 from features.feature_table import FeatureTable
 from features.schema import FeatureSchema
 from features.vocabulary import Vocabulary
-from recsys.attribute_heads import AttributeHeads
 from recsys.catalogue import Catalogue
 from recsys.embeddings import Embeddings, FeatureLookup
 from recsys.item_encoder import ItemEncoder
@@ -51,6 +51,11 @@ class SequentialRecommender(nn.Module):
         self.config = config
         features = item_features(config, schema)
         self.history = schema.history.name
+        if config.times != "none" and not schema.history.timed:
+            raise InputError(
+                f"model.times is {config.times!r}, and the sequence feature {self.history!r} is not declared with "
+                "`timed: true`, so no model would be told a time; declare it, or set model.times=none"
+            )
         self.catalogue = Catalogue(items, [feature.name for feature in features])
 
         candidates = {feature.name: feature.name for feature in features}
@@ -70,7 +75,6 @@ class SequentialRecommender(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(_layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
-        self.attribute_heads = AttributeHeads(config.dim, config.also_predict, schema, vocabularies, items)
         for name, weight in self.named_parameters():
             if weight.dim() == 2 and not name.startswith("embeddings.") and not name.endswith("_bias"):
                 nn.init.trunc_normal_(weight, std=0.02)
@@ -117,10 +121,6 @@ class SequentialRecommender(nn.Module):
         for layer in self.layers:
             vectors = layer(vectors, groups)
         return self.norm(vectors)
-
-    def attribute_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        """How badly the next items' attributes are predicted: see `recsys.attribute_heads`. (T, D), (T,) -> ()"""
-        return self.attribute_heads(hidden, targets)
 
     def _inputs(self, rows: Tensor) -> Tensor:
         """The vectors of a history's items, each encoded once. (T,) -> (T, D)"""

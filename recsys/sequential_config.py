@@ -29,7 +29,7 @@ class SequentialConfig:
         max_length: A history's last so many items are read.
         positions: Adds a learned vector for how far from the end of the history an item stands. "hstu" also learns the
             distance between two items.
-        times: Of "hstu": a learned bias for the time that has passed since each item, where the declared history is
+        times: Of "hstu": a learned bias for the time that has passed since each item; the declared history must be
             timed. "events" counts it to the latest item, so that nothing is known that a history does not say;
             "request" counts it to the moment when the next item is asked for: in training when it came, when serving
             what the request says. A model that knows when somebody comes back ranks better; only compare such models
@@ -39,8 +39,9 @@ class SequentialConfig:
         combine: Several embeddings of an item are added ("sum") or stand side by side and are projected ("concat").
         tie: An item has the same vector in a history as where it is searched for. Apart, they are twice the parameters.
         also_predict: Categorical or multi-valued item features that the model learns to predict of the next item
-            besides (M2TRec, Shalaby et al., RecSys 2022).
-        also_predict_weight: Weight of each such loss, the next item's being 1.
+            besides (M2TRec, Shalaby et al., RecSys 2022). What predicts them is training's, and no part of the model.
+        also_predict_weight: Weight of each such loss, a cross-entropy in nats; the next item's loss has 1. Beside "bce"
+            and "gbce", which divide by k + 1, the same weight is worth more.
         embeddings: How features are embedded. Two look-ups at least where ids are hashed: with one, items that collide
             are the same to a sequence model.
     """

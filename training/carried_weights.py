@@ -48,12 +48,6 @@ def _rows(source: str, bundle: Bundle, model: Retriever, prepared: Prepared) -> 
     Ids are compared on the way: strings and integers have no hash in common, whatever kind of table.
     """
     before = {**bundle.known.encoder.vocabularies, **bundle.item_encoder.vocabularies}
-    for feature in getattr(model.config, "also_predict", ()):
-        if before[feature].sha256 != prepared.vocabularies[feature].sha256:
-            raise InputError(
-                f"the model of {source} predicts {feature!r}, too (model.also_predict), and this data has other values "
-                "of it, so the model cannot go on; train anew"
-            )
     item_id = next((one.name for one in bundle.schema.item if isinstance(one, Id)), "")
     history = bundle.schema.history
     names = {name.split(".")[-2]: name for name in model.state_dict() if is_table(model, name)}

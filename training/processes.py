@@ -79,26 +79,35 @@ def my_part(n: int) -> slice:
     return slice(rank() * n // world_size(), (rank() + 1) * n // world_size())
 
 
-def weight(n: int, device: torch.device) -> float | Tensor:
-    """What a mean over n local values must be multiplied with, so that its mean over processes is the mean over all."""
+def weight(n: int | Tensor, device: torch.device) -> float | Tensor:
+    """What a mean over n local values must be multiplied with, so that its mean over processes is the mean over all.
+
+    Of several means, `n` is a tensor of as many numbers.
+    """
     if world_size() == 1:
         return 1.0
-    total = torch.tensor(float(n), device=device)
+    total = torch.as_tensor(n, dtype=torch.float32, device=device).clone()
     dist.all_reduce(total)
     return n * world_size() / total.clamp(min=1)
 
 
 def gathered(values: Tensor) -> Tensor:
     """The values of all processes, those of process 0 first, however many each has. (T,) -> (sum of T,)"""
+    return gathered_from(values)[0]
+
+
+def gathered_from(values: Tensor) -> tuple[Tensor, int]:
+    """As `gathered`, and where this process's values begin among them. (T,) -> (sum of T,), and a place"""
     if world_size() == 1:
-        return values
+        return values, 0
     counts = [torch.zeros(1, dtype=torch.int64, device=values.device) for _ in range(world_size())]
     dist.all_gather(counts, torch.tensor([len(values)], device=values.device))
-    most = max(int(count) for count in counts)
+    sizes = torch.cat(counts).tolist()
+    most = max(sizes)
     padded = torch.cat([values, values.new_zeros(most - len(values))])
     found = [torch.empty_like(padded) for _ in counts]
     dist.all_gather(found, padded)
-    return torch.cat([one[: int(count)] for one, count in zip(found, counts, strict=True)])
+    return torch.cat([one[:size] for one, size in zip(found, sizes, strict=True)]), sum(sizes[: rank()])
 
 
 class _GatherVectors(torch.autograd.Function):
@@ -129,3 +138,8 @@ def gathered_objects(one: Any) -> list[Any]:
     found: list[Any] = [None] * world_size()
     dist.all_gather_object(found, one)
     return found
+
+
+def most(number: int) -> int:
+    """The largest number that any process has."""
+    return max(gathered_objects(number))

@@ -83,9 +83,12 @@ class RetrieverTraining(pl.LightningModule):
             return self.model.encode_items(self._candidates)
         each = -(-len(rows) // world)
         padded = torch.cat([rows, rows[-1:].expand(each * world - len(rows))])
-        mine = padded[processes.rank() * each :][:each].cpu().numpy()
-        items: FeatureBatch = self.prepared.item_table.take(self._known[mine])
-        return processes.gathered_vectors(self.model.encode_items(items.to(device=self.device)))[: len(rows)]
+        mine = self._features(padded[processes.rank() * each :][:each])
+        return processes.gathered_vectors(self.model.encode_items(mine))[: len(rows)]
+
+    def _features(self, rows: Tensor) -> FeatureBatch:
+        """The features of some candidates. (M,) -> M rows"""
+        return self.prepared.item_table.take(self._known[rows.cpu().numpy()]).to(device=self.device)
 
     def _told(self, loss: Tensor, n: int, also: Tensor | None = None) -> Tensor:
         """Logs a mean over n targets, and gives what to step on: its mean over processes is that of the whole batch.
@@ -93,17 +96,18 @@ class RetrieverTraining(pl.LightningModule):
         Args:
             loss: Of the targets, in nats.
             n: How many of the targets are this process's.
-            also: What else is to be learned from them, a mean over the same n.
+            also: What else is to be learned; its mean over processes is that of the whole batch already.
         """
         several = processes.world_size() > 1
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=n, sync_dist=several)
-        return (loss if also is None else loss + also) * processes.weight(n, self.device)
+        loss = loss * processes.weight(n, self.device)
+        return loss if also is None else loss + also
 
     def on_validation_epoch_start(self) -> None:
         """Encodes the catalogue once."""
         if self._evaluation is None:
             self._evaluation = Evaluation(self.prepared, "validation")
-        self._scores = ModelScores(self.model, self._evaluation)
+        self._scores = ModelScores(self.model, self._evaluation, processes.most)
         self._sums = []
 
     def validation_step(self, users: np.ndarray, _: int) -> None:

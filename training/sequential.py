@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from features.batches import Jagged, NextItemBatch
+from features.batches import FeatureBatch, Jagged, NextItemBatch
 from features.prepared import Prepared
+from recsys.attribute_heads import AttributeHeads
 from training import processes
 from training.retriever import RetrieverTraining
 from training.sequential_config import SequentialTrainConfig
@@ -30,21 +31,23 @@ class SequentialTraining(RetrieverTraining):
         backend: Literal["torch", "torchrec", "sharded"] = "torchrec",
     ) -> None:
         super().__init__(config, prepared, config.windows.candidates, backend)
+        self.heads = heads_of(config, prepared)
+        self._known_here = torch.from_numpy(self._known)
 
-    def _queries(self, batch: NextItemBatch) -> Tensor:
-        """The vector of each place. (T, D)"""
-        history = batch.users.sparse[self.model.history]
-        if len(history):
-            return self.model.hidden(history, batch.users.asked_at)
-        # a process without a part of this batch: the others wait for a gradient of every weight, if only of 0
-        one = torch.ones(1, dtype=torch.int64, device=self.device)
-        times = None if history.times is None else one
-        return self.model.hidden(Jagged(one * int(self._known[0]), one, times))[:0]
+    def on_fit_start(self) -> None:
+        """Puts the rows of candidates where the model is, too."""
+        super().on_fit_start()
+        self._known_here = self._known_here.to(self.device)
+
+    def _features(self, rows: Tensor) -> FeatureBatch:
+        """Of the model's own catalogue, which is where it is. (M,) -> M rows"""
+        return self.model.catalogue.take(self._known_here[rows])
 
     def training_step(self, batch: NextItemBatch, _: int) -> Tensor:
         """Mean loss of the places, of a softmax in nats, and what the next items' attributes cost."""
-        queries = self._queries(batch)  # (T, D)
+        queries = self.model.hidden(batch.users.sparse[self.model.history], batch.users.asked_at)  # (T, D)
         targets = self._compact[batch.targets]  # (T,)
+        everybodys, start = processes.gathered_from(targets)
         loss = self.loss(
             queries,
             Jagged(targets, torch.ones_like(targets)),
@@ -52,9 +55,28 @@ class SequentialTraining(RetrieverTraining):
             len(self._known),
             self._frequency,
             generator=self._draws,
-            batch_items=processes.gathered(targets),
+            batch_items=everybodys,
+            batch_start=start,
         )
         also = None
         if self.config.model.also_predict:
-            also = self.config.model.also_predict_weight * self.model.attribute_loss(queries, batch.targets)
+            also = self.config.model.also_predict_weight * self._attributes(queries, batch.targets)
         return self._told(loss, len(targets), also)
+
+    def _attributes(self, queries: Tensor, targets: Tensor) -> Tensor:
+        """How badly the next items' attributes are predicted, each on average over those known. (T, D), (T,) -> ()
+
+        Over all processes' targets: they know different shares of them.
+        """
+        losses, known = self.heads(queries, targets)
+        return (losses / known.clamp(min=1) * processes.weight(known, self.device)).sum()
+
+
+def heads_of(config: SequentialTrainConfig, prepared: Prepared) -> AttributeHeads:
+    """What predicts the attributes of the next item; bundles and trainings that go on from them know nothing of it.
+
+    Raises:
+        InputError: `model.also_predict` names what cannot be predicted.
+    """
+    model, schema = config.model, prepared.dataset.schema
+    return AttributeHeads(model.dim, model.also_predict, schema, prepared.vocabularies, prepared.item_table)

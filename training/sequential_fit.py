@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
+import torch
+
 from features.errors import InputError
 from features.prepared import Prepared
 from recsys.sequential import SequentialRecommender
 from training.fit import FitOptions, Fitted
 from training.retriever import fit_retriever, usable_model
-from training.sequential import SequentialTraining
+from training.sequential import SequentialTraining, heads_of
 from training.sequential_config import SequentialTrainConfig
 from training.windows import NextItemData
 
@@ -47,9 +49,18 @@ def check_usable(config: SequentialTrainConfig, prepared: Prepared, validate: bo
         The model for plain torch, without memory for its weights.
 
     Raises:
-        InputError: Nothing to train on or to validate on, or a loss or a model that cannot be made.
+        InputError: Nothing to train on or to validate on, histories that hold what came later, or a loss or a model
+            that cannot be made.
     """
+    if prepared.split.histories == "any":
+        raise InputError(
+            f"the split {prepared.split.name!r} as it is set leaves items in a history that came after what is asked "
+            "for, which a next-item model would learn from; take leave-one-out, time or sessions, or cold-items with "
+            "split.settings.history=before"
+        )
     plain = usable_model(config, prepared, validate)
+    with torch.device("meta"):
+        heads_of(config, prepared)
     if prepared.train.lengths.max() < 2:
         raise InputError(
             f"no user of the data set {prepared.dataset.name!r} has two training interactions under this split, so "

@@ -102,7 +102,8 @@ class TorchRecStrategy(DDPStrategy):
             module.to(self.root_device)
         torch.set_rng_state(random)
         if self._initial is not None:
-            sharded_checkpoints.fill(self.model.state_dict(), self._initial)
+            model = {name: one for name, one in self.model.state_dict().items() if name.startswith("model.")}
+            sharded_checkpoints.fill(model, self._initial)  # what a module has besides is training's, and begins anew
 
     def with_fused(self, dense: Callable[[Any], torch.optim.Optimizer]) -> CombinedOptimizer:
         """One optimiser of everything: `dense` for what has gradients, and the fused one for what steps in backward.

@@ -34,6 +34,7 @@ class TwoTowerTraining(RetrieverTraining):
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         """Mean cross-entropy of the targets, in nats."""
         targets = self._among_candidates(batch.targets)
+        everybodys, start = processes.gathered_from(targets.values)
         loss = self.loss(
             self.model.encode_users(batch.users),
             targets,
@@ -42,6 +43,7 @@ class TwoTowerTraining(RetrieverTraining):
             self._frequency,
             generator=self._draws,
             others=self._among_candidates(batch.others),
-            batch_items=processes.gathered(targets.values),
+            batch_items=everybodys,
+            batch_start=start,
         )
         return self._told(loss, len(targets.values))

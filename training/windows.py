@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from features.batches import Jagged, NextItemBatch
+from features.batches import FeatureBatch, Jagged, NextItemBatch
 from features.errors import InputError
 from features.prepared import Prepared
 from training import processes
@@ -67,9 +67,9 @@ class Windows:
 
     def __iter__(self) -> Iterator[NextItemBatch]:
         random = np.random.default_rng([self.seed, self.epoch()])
-        users, starts, lengths = self._cut(random)
-        order = random.permutation(len(users))
-        batch_of = np.arange(len(users)) * self._batches // max(1, len(users))
+        starts, lengths = self._cut(random)
+        order = random.permutation(len(starts))
+        batch_of = np.arange(len(starts)) * self._batches // max(1, len(starts))
         if self.config.group_by_length:
             order = order[np.lexsort((lengths[order], batch_of // _GROUP))]
         ends = np.searchsorted(batch_of, np.arange(self._batches + 1))
@@ -77,10 +77,10 @@ class Windows:
         for start, stop in zip(ends[turns], ends[turns + 1], strict=True):
             mine = processes.my_part(stop - start)  # several processes draw the same, and each takes its own windows
             rows = order[start:stop][mine]
-            yield self._batch(users[rows], starts[rows], lengths[rows])
+            yield self._batch(starts[rows], lengths[rows])
 
-    def _cut(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each window's user, where its first input stands among the training items, and its inputs. (W,) each
+    def _cut(self, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Where each window's first input stands among the training items, and how many inputs it has. (W,) each
 
         A history longer than a window is cut at a random place of the first window's length, and then every
         `max_length` items. Neighbours share the item at the cut: it is the last target of one, and the first input of
@@ -89,25 +89,24 @@ class Windows:
         begins, inputs, most = self.prepared.train.offsets[self._users], self._inputs, self._most
         if self.config.windows == "last":
             lengths = np.minimum(inputs, most)
-            return self._users, begins + inputs - lengths, lengths
+            return begins + inputs - lengths, lengths
         first = np.where(inputs > most, random.integers(1, most + 1, len(inputs)), inputs)
         counts = 1 + -(-(inputs - first) // most)
         of = np.repeat(np.arange(len(inputs)), counts)
         place = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)  # of a window among its user's
         starts = np.maximum(first[of] + (place - 1) * most, 0) * (place > 0)
         stops = np.minimum(first[of] + place * most, inputs[of])
-        return self._users[of], begins[of] + starts, stops - starts
+        return begins[of] + starts, stops - starts
 
-    def _batch(self, users: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> NextItemBatch:
+    def _batch(self, starts: np.ndarray, lengths: np.ndarray) -> NextItemBatch:
         items, times = self.prepared.train.values, self.prepared.train.times
         ends = np.cumsum(lengths)
         places = np.repeat(starts - (ends - lengths), lengths) + np.arange(ends[-1] if len(ends) else 0)
-        features = self.prepared.user_table.take(users)
         history = Jagged(torch.from_numpy(items[places]), torch.from_numpy(lengths))
+        features = FeatureBatch({self._history: history}, size=len(lengths))  # and nothing that no model would read
         if times is not None:
             history.times = torch.from_numpy(times[places])
             features.asked_at = torch.from_numpy(times[starts + lengths])  # when the last target came
-        features.sparse[self._history] = history
         return NextItemBatch(features, targets=torch.from_numpy(items[places + 1]))
 
 

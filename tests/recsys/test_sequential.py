@@ -16,10 +16,8 @@ from recsys.sequential import SequentialRecommender
 from recsys.sequential_config import BACKBONES, ITEMS, SequentialConfig
 from recsys.two_tower import TwoTowerConfig
 
-SCHEMA = FeatureSchema(
-    user=(Sequence("history"),),
-    item=(Id("item_id"), Categorical("brand"), MultiValued("tags"), Numeric("price"), Text("title")),
-)
+ITEM = (Id("item_id"), Categorical("brand"), MultiValued("tags"), Numeric("price"), Text("title"))
+SCHEMA, TIMED = (FeatureSchema(user=(Sequence("history", timed=timed),), item=ITEM) for timed in (False, True))
 N = 30
 VOCABULARIES = {
     name: Vocabulary.fit(name, pl.Series(name, values))
@@ -41,11 +39,11 @@ def _items(seed: int = 0) -> FeatureTable:
     )
 
 
-def _model(table: FeatureTable | None = None, **settings) -> SequentialRecommender:
+def _model(table: FeatureTable | None = None, schema: FeatureSchema = SCHEMA, **settings) -> SequentialRecommender:
     torch.manual_seed(0)
     defaults = {"dim": 16, "max_length": 12, "embeddings": EmbeddingPlan("collisionless", width=16)}
     config = SequentialConfig(**{**defaults, **settings})
-    return SequentialRecommender(config, SCHEMA, VOCABULARIES, table or _items()).eval()
+    return SequentialRecommender(config, schema, VOCABULARIES, table or _items()).eval()
 
 
 def _jagged(*rows: list[int]) -> Jagged:
@@ -87,6 +85,7 @@ def test_only_the_end_of_a_long_history_is_read() -> None:
 
 def test_order_counts() -> None:
     model = _model(positions=False)
+    torch.nn.init.normal_(model.layers[-1].attention.distance_bias)  # which begins at nothing
     first, second = model.encode_users(_users([1, 2, 3], [2, 1, 3]))
     assert not torch.allclose(first, second, atol=1e-6)
 
@@ -120,32 +119,6 @@ def test_an_item_without_id_is_found_by_its_attributes() -> None:
     assert torch.equal(by_attributes[4], by_attributes[5]) and not torch.equal(by_all[4], by_all[5])
 
 
-def test_attributes_of_the_next_item_are_learned() -> None:
-    model = _model(also_predict=("brand", "tags"))
-    hidden, targets = torch.randn(50, 16), torch.randint(0, N, (50,))
-    optimiser = torch.optim.Adam(model.parameters(), 0.05)
-    losses = []
-    for _ in range(60):
-        loss = model.attribute_loss(hidden, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_attribute_loss_is_the_cross_entropy_over_what_is_known() -> None:
-    items = _items()
-    model = _model(items, also_predict=("brand", "tags"))
-    hidden = torch.randn(N, 16)
-    brand, tags = (head(hidden).log_softmax(dim=1) for head in model.attribute_heads.heads)
-    brands = [-brand[n, items.sparse["brand"].row(n)[0]] for n in range(N) if items.sparse["brand"].row(n)[0] >= 0]
-    rows = [(n, items.sparse["tags"].row(n)) for n in range(N)]
-    several = [-tags[n, torch.from_numpy(row)].mean() for n, row in rows if len(row)]
-    expected = torch.stack(brands).mean() + torch.stack(several).mean()
-    torch.testing.assert_close(model.attribute_loss(hidden, torch.arange(N)), expected)
-
-
 def test_the_catalogue_is_no_weight() -> None:
     model = _model(items="all")
     assert not any("catalogue" in name for name in model.state_dict())
@@ -163,9 +136,9 @@ def test_the_catalogue_is_no_weight() -> None:
         ({"dropout": 1.0}, "model.dropout is in"),
         ({"max_length": 0}, "model.max_length is at least 1"),
         ({"items": "text"}, "model.items is 'text', not one of id, attributes, all"),
-        ({"also_predict": ("price",)}, "'price', which is no categorical or multi-valued item feature"),
         ({"also_predict_weight": -1.0}, "model.also_predict_weight is 0 or more"),
         ({"embeddings": EmbeddingPlan(widths={"brand": 32})}, "model.combine is 'sum'"),
+        ({"times": "events"}, "model.times is 'events', and the sequence feature 'history' is not .*timed: true"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict, told: str) -> None:
@@ -196,6 +169,12 @@ def test_families_are_found_by_their_configuration_and_by_name() -> None:
         config_from_json("gru", {})
 
 
+def test_biases_of_distance_and_time_begin_at_nothing() -> None:
+    (first, *_) = _model(schema=TIMED, times="events").layers
+    assert not first.attention.distance_bias.any() and not first.attention.time_bias.any()
+    assert first.attention.out.weight.any()
+
+
 def _timed(values: list[int], times: list[int], asked_at: int | None = None) -> FeatureBatch:
     history = Jagged(torch.tensor(values), torch.tensor([len(values)]), torch.tensor(times))
     return FeatureBatch({"history": history}, {}, 1, None if asked_at is None else torch.tensor([asked_at]))
@@ -203,7 +182,7 @@ def _timed(values: list[int], times: list[int], asked_at: int | None = None) -> 
 
 @pytest.mark.parametrize("times", ["none", "events", "request"])
 def test_time_is_known_as_far_as_it_is_declared(times: str) -> None:
-    model = _model(times=times)
+    model = _model(schema=TIMED, times=times)
     for layer in model.layers:
         if times != "none":
             torch.nn.init.normal_(layer.attention.time_bias)
@@ -221,7 +200,7 @@ def test_time_is_known_as_far_as_it_is_declared(times: str) -> None:
 
 
 def test_a_place_asks_when_the_next_item_came() -> None:
-    model = _model(times="request", positions=False)
+    model = _model(schema=TIMED, times="request", positions=False)
     torch.nn.init.normal_(model.layers[0].attention.time_bias)
     full = _timed([1, 2, 3, 4], [0, 50, 60, 900]).sparse["history"]
     part = _timed([1, 2, 3], [0, 50, 60])

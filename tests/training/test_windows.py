@@ -39,6 +39,7 @@ def _windows(batches: list) -> list[tuple[list[int], list[int]]]:
     for batch in batches:
         history = batch.users.sparse["history"]
         assert batch.users.size == len(history) and len(batch.targets) == len(history.values)
+        assert batch.users.sparse.keys() == {"history"} and not batch.users.dense  # all that such a model reads
         sizes = history.lengths.tolist()
         pairs = zip(history.values.split(sizes), batch.targets.split(sizes), strict=True)
         out += [(inputs.tolist(), targets.tolist()) for inputs, targets in pairs]

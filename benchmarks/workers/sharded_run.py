@@ -6,6 +6,7 @@ Every process does the steps in order, and the first writes what they found to F
 FOLDER/settings.json, where there is one, holds settings that replace those below.
 """
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
+import polars as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from row_wise_model import next_item
@@ -67,7 +69,12 @@ CASES = {
     "full-softmax-sgd-columns": ("optimiser.tables=sgd", "optimiser.sharding=column_wise", "optimiser.table_lr=0.5"),
     "collisionless-dense": ("model.embeddings.kind=collisionless", "loss.name=in-batch"),
     "sequential-dense": ("model.items=all", "model.also_predict=[category]"),
-    "sequential-adagrad": ("optimiser.tables=adagrad", "optimiser.sharding=table_wise", "loss.name=mixed"),
+    "sequential-adagrad": (
+        "optimiser.tables=adagrad",
+        "optimiser.sharding=table_wise",
+        "loss.name=mixed",
+        "model.also_predict=[category]",
+    ),
 }
 
 
@@ -147,6 +154,10 @@ def retriever(case: str, folder: Path, settings: list[str], half: bool = False, 
     config = load_config(settings=[*SETTINGS, *own, *settings, *CASES[case]], kind=kind)
     epochs = config.optimiser.max_epochs // 2 if half else config.optimiser.max_epochs
     prepared = prepare(config)
+    if sequential:  # processes know the attributes of different shares of their targets
+        every_second = pl.when(pl.int_range(pl.len()) % 2 == 1).then(pl.col("category"))
+        items = prepared.dataset.items.with_columns(every_second)
+        prepared = dataclasses.replace(prepared, dataset=dataclasses.replace(prepared.dataset, items=items))
     torch.manual_seed(5)
     plain = make_retriever(config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table)
     before = {name: weight.clone() for name, weight in plain.state_dict().items()}

@@ -108,7 +108,7 @@ def read_asked(
     stored = bundle.known.histories(rows)
     nothing = np.zeros(len(ids), np.int64)
     if times is None and all(one is None for one in given):
-        at = asking_times(asked_at, stored) if bundle.known.timed else nothing
+        at = asking_times(asked_at, stored, stored.lengths > 0) if bundle.known.timed else nothing
         return Asked(ids, rows, trained, stored, stored, nothing > 0, nothing, stored.lengths > 0, at)
     lists = [[] if one is None else as_list(one, "histories", n) for n, one in enumerate(given)]
     flat, owner = _item_rows(items, lists), np.repeat(np.arange(len(lists)), [len(one) for one in lists])
@@ -124,7 +124,8 @@ def read_asked(
         came, told = history_times([None] * len(lists) if times is None else times, lists)
         came = np.concatenate([stored.times, came[is_known]])
         ranked_by = JaggedArray(ranked_by.values, ranked_by.offsets, came[chosen.values])
-        timed, at = ~is_given | told, asking_times(asked_at, ranked_by)
+        timed = ~is_given | told
+        at = asking_times(asked_at, ranked_by, timed)
     seen = JaggedArray.from_pairs(owners, values, len(ids))
     unknown = np.bincount(owner[~is_known], minlength=len(ids))
     return Asked(ids, rows, trained, ranked_by, seen, is_given, unknown, timed, at)

@@ -24,7 +24,7 @@ def history_times(given: Any, histories: list[list[Any]]) -> tuple[np.ndarray, n
         The times of all items, end to end, 0 where they are not told (sum of L,) int64; and of whom they are told (B,).
 
     Raises:
-        FieldError: Times that are no whole numbers, or not as many as items.
+        FieldError: Times that are no whole numbers, not as many as items, or that run backwards.
     """
     rows = as_list(given, "history_times")
     if len(rows) != len(histories):
@@ -41,18 +41,26 @@ def history_times(given: Any, histories: list[list[Any]]) -> tuple[np.ndarray, n
                 "history_times",
                 n,
             )
-    return _whole(list(chain.from_iterable(lists)), "history_times"), told
+    flat = _whole(list(chain.from_iterable(lists)), "history_times")
+    owner = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
+    backwards = np.flatnonzero((flat[1:] < flat[:-1]) & (owner[1:] == owner[:-1]))
+    if len(backwards):
+        n = int(owner[backwards[0]])
+        raise FieldError(f"history_times[{n}] run backwards; a history is given oldest first", "history_times", n)
+    return flat, told
 
 
-def asking_times(given: Any, histories: JaggedArray) -> np.ndarray:
+def asking_times(given: Any, histories: JaggedArray, timed: np.ndarray) -> np.ndarray:
     """When each user asks; at the time of the history's latest item where it is not told. (B,) int64
 
     Args:
         given: Whole numbers, or None, for each user; None altogether where nobody's is told. (B,)
         histories: With times. (B rows)
+        timed: Whose times are told, and not only those of a history in general. (B,) bool
 
     Raises:
-        FieldError: Times that are no whole numbers, or not as many as users.
+        FieldError: Times that are no whole numbers, not as many as users, before the history's latest item, or of a
+            history whose own times are not told.
     """
     latest = np.zeros(len(histories), np.int64)
     some = histories.lengths > 0
@@ -63,7 +71,12 @@ def asking_times(given: Any, histories: JaggedArray) -> np.ndarray:
     if len(asked) != len(histories):
         raise FieldError(f"there are {len(histories)} users and {len(asked)} times of asked_at", "asked_at")
     told = np.array([one is not None for one in asked], dtype=bool)
-    return np.where(told, _whole([0 if one is None else one for one in asked], "asked_at"), latest)
+    times = _whole([0 if one is None else one for one in asked], "asked_at")
+    for n in np.flatnonzero(told & some & ~timed)[:1].tolist():
+        raise FieldError(f"asked_at[{n}] says nothing without the history_times of histories[{n}]", "asked_at", n)
+    for n in np.flatnonzero(told & some & (times < latest))[:1].tolist():
+        raise FieldError(f"asked_at[{n}] is {times[n]}, before the history's latest item, {latest[n]}", "asked_at", n)
+    return np.where(told, times, latest)
 
 
 def _whole(times: Sequence[Any], field: str) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_each_user_has_own_times_or_none(generator, timed, monkeypatch):
     users = ["u003", None, None, None, "u003", None]
     histories = [None, ITEMS, ITEMS, ITEMS, ITEMS, ["?"]]
     times = [None, TIMES, None, TIMES, TIMES, [3]]
-    asked_at = [10**9, None, 10**9, 10**9, 20_000, 5]
+    asked_at = [10**9, None, None, 10**9, 20_000, 5]
     rows = timed.items.rows(["sku-004", "sku-010", "sku-020"]).tolist()
     own = timed.test_histories.rows(np.array([3]))
     expected = [
@@ -116,9 +116,12 @@ def test_what_is_evaluated_is_what_is_served(generator, timed):
         ({"history_times": [[1, 2, 3, "4"]]}, "history_times holds 4, which is no whole number"),
         ({"history_times": [[1, 2, 3, None]]}, "history_times holds None, which is no whole number"),
         ({"history_times": [[1, 2, 3, 2**63]]}, "history_times holds 9223372036854775808, which is no whole number"),
+        ({"history_times": [[1, 2, 9, 4]]}, r"history_times\[0\] run backwards"),
         ({"history_times": "now"}, "history_times is a str, not a list"),
         ({"asked_at": [1, 2]}, "there are 1 users and 2 times of asked_at"),
         ({"asked_at": [1.5]}, r"asked_at holds 1\.5, which is no whole number"),
+        ({"asked_at": [5]}, r"asked_at\[0\] says nothing without the history_times of histories\[0\]"),
+        ({"asked_at": [3], "history_times": [[1, 2, 3, 4]]}, r"asked_at\[0\] is 3, before .* latest item, 4"),
     ],
 )
 def test_times_that_cannot_be_used_are_named(generator, arguments, words):

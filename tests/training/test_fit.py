@@ -137,7 +137,7 @@ def test_a_killed_run_resumes_to_the_same_figures(tmp_path: Path) -> None:
         "optimiser.patience=30",
     ):
         arguments += ["--set", setting]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}  # two runs on two cores
 
     def train(folder: str, *more: str) -> subprocess.Popen:
         command = [*arguments, "--run-dir", str(tmp_path / folder), "--json", *more]

@@ -22,6 +22,7 @@ class Catalogue(nn.Module):
         names: Which of them are wanted.
 
     Example:
+        >>> import numpy as np
         >>> from features.batches import JaggedArray
         >>> genres = JaggedArray(np.array([4, 5, 6]), np.array([0, 2, 3]))
         >>> batch = Catalogue(FeatureTable({"genres": genres}, {}, 2), ["genres"]).take(torch.tensor([1, 0]))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from features.batches import FeatureBatch, Jagged, NextItemBatch
 from features.prepared import Prepared
-from recsys.attribute_heads import AttributeHeads
+from recsys.losses.attribute_heads import AttributeHeads
 from training import processes
 from training.retriever import RetrieverTraining
 from training.sequential_config import SequentialTrainConfig

@@ -60,5 +60,5 @@ def test_sequences_and_true_times(sequence_data, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_told(sequence_data, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no data set 'ml-20m'; they are ml-1m, "):
+    with pytest.raises(InputError, match=r"no data set 'ml-20m'; they are generated, ml-1m, "):
         sequence_data.load("ml-20m", tmp_path)

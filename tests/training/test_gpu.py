@@ -10,7 +10,7 @@ from features.labelled import LabelledExamples
 from features.prepared import Prepared
 from features.schema import Sequence
 from features.splits import leave_one_out
-from recsys.linear_cross_entropy import linear_cross_entropy
+from recsys.losses.linear_cross_entropy import linear_cross_entropy
 from recsys.ranking import Ranker
 from recsys.retrievers import make_retriever
 from recsys.top_k import top_k

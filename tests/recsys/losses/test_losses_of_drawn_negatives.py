@@ -9,7 +9,7 @@ import torch
 from features.batches import Jagged
 from features.errors import InputError
 from recsys.losses import BinaryCrossEntropy, FullSoftmax, GeneralisedBCE, SampledSoftmax, make_loss
-from recsys.shared_negatives import _draw_by_popularity
+from recsys.losses.shared_negatives import _draw_by_popularity
 
 N = 12
 FREQUENCY = torch.tensor([40, 1, 7, 0, 12, 3, 9, 25, 2, 5, 8, 1])

@@ -11,7 +11,7 @@ from torch.nn.functional import softplus
 
 from features.batches import Jagged
 from features.errors import InputError
-from recsys.full_softmax import NO_CANDIDATE, EncodeItems, check_temperature, logits, pair_logits, zero_loss
+from recsys.losses.full_softmax import NO_CANDIDATE, EncodeItems, check_temperature, logits, pair_logits, zero_loss
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recsys import linear_cross_entropy as module
-from recsys.linear_cross_entropy import linear_cross_entropy
+from recsys.losses.linear_cross_entropy import linear_cross_entropy
 
 
 def example(n_queries: int, n_items: int, dtype=torch.float64, width: int = 5, spread: float = 1.0):

@@ -12,7 +12,7 @@ from features.errors import InputError
 from features.feature_table import FeatureTable
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric
 from features.vocabulary import Vocabulary
-from recsys.attribute_heads import AttributeHeads
+from recsys.losses.attribute_heads import AttributeHeads
 
 N, D = 60, 16
 SCHEMA = FeatureSchema(item=(Id("item_id"), Categorical("brand"), MultiValued("tags"), Numeric("price")))

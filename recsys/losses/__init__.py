@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from features.errors import InputError
 from features.settings import check_settings
-from recsys.binary_losses import BinaryCrossEntropy, GeneralisedBCE
-from recsys.full_softmax import EncodeItems, FullSoftmax, Loss
-from recsys.sampled_softmax import InBatchSoftmax, MixedSoftmax
-from recsys.shared_negatives import SampledSoftmax
+from recsys.losses.binary import BinaryCrossEntropy, GeneralisedBCE
+from recsys.losses.full_softmax import EncodeItems, FullSoftmax, Loss
+from recsys.losses.sampled_softmax import InBatchSoftmax, MixedSoftmax
+from recsys.losses.shared_negatives import SampledSoftmax
 
 __all__ = [
     "BinaryCrossEntropy",

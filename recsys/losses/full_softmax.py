@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from features.batches import Jagged
 from features.errors import InputError
-from recsys.linear_cross_entropy import linear_cross_entropy
+from recsys.losses.linear_cross_entropy import linear_cross_entropy
 
 #: item rows to item vectors: (M,) int64 to (M, D)
 EncodeItems = Callable[[Tensor], Tensor]

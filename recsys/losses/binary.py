@@ -10,8 +10,8 @@ from torch.nn.functional import logsigmoid, softplus
 
 from features.batches import Jagged
 from features.errors import InputError
-from recsys.full_softmax import EncodeItems, check_temperature, pair_logits, zero_loss
-from recsys.shared_negatives import SharedScores, check_n_negatives
+from recsys.losses.full_softmax import EncodeItems, check_temperature, pair_logits, zero_loss
+from recsys.losses.shared_negatives import SharedScores, check_n_negatives
 
 
 @dataclass(frozen=True)

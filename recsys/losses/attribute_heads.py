@@ -16,7 +16,7 @@ from features.feature_table import FeatureTable
 from features.schema import Categorical, FeatureSchema, MultiValued
 from features.vocabulary import Vocabulary
 from recsys.catalogue import Catalogue
-from recsys.linear_cross_entropy import linear_cross_entropy
+from recsys.losses.linear_cross_entropy import linear_cross_entropy
 
 
 class AttributeHeads(nn.Module):

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recsys import linear_cross_entropy as module
+from recsys.losses import linear_cross_entropy as module
 from recsys.losses.linear_cross_entropy import linear_cross_entropy
 
 

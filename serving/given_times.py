@@ -59,8 +59,8 @@ def asking_times(given: Any, histories: JaggedArray, timed: np.ndarray) -> np.nd
         timed: Whose times are told, and not only those of a history in general. (B,) bool
 
     Raises:
-        FieldError: Times that are no whole numbers, not as many as users, before the history's latest item, or of a
-            history whose own times are not told.
+        FieldError: Times that are no whole numbers, not as many as users, or of a history whose own times
+            are not told.
     """
     latest = np.zeros(len(histories), np.int64)
     some = histories.lengths > 0
@@ -74,8 +74,6 @@ def asking_times(given: Any, histories: JaggedArray, timed: np.ndarray) -> np.nd
     times = _whole([0 if one is None else one for one in asked], "asked_at")
     for n in np.flatnonzero(told & some & ~timed)[:1].tolist():
         raise FieldError(f"asked_at[{n}] says nothing without the history_times of histories[{n}]", "asked_at", n)
-    for n in np.flatnonzero(told & some & (times < latest))[:1].tolist():
-        raise FieldError(f"asked_at[{n}] is {times[n]}, before the history's latest item, {latest[n]}", "asked_at", n)
     return np.where(told, times, latest)
 
 

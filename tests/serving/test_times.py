@@ -121,7 +121,6 @@ def test_what_is_evaluated_is_what_is_served(generator, timed):
         ({"asked_at": [1, 2]}, "there are 1 users and 2 times of asked_at"),
         ({"asked_at": [1.5]}, r"asked_at holds 1\.5, which is no whole number"),
         ({"asked_at": [5]}, r"asked_at\[0\] says nothing without the history_times of histories\[0\]"),
-        ({"asked_at": [3], "history_times": [[1, 2, 3, 4]]}, r"asked_at\[0\] is 3, before .* latest item, 4"),
     ],
 )
 def test_times_that_cannot_be_used_are_named(generator, arguments, words):

@@ -27,7 +27,7 @@ demo: setup  ## train, register, serve and query a small recommender
 	.venv/bin/recsys demo $(ARGS)
 
 test: setup  ## run the tests and doctests
-	$(PYTHON_ENV) -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON_ENV) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup  ## check style and formatting
 	$(PYTHON_ENV) -m ruff check .

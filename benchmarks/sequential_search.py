@@ -25,11 +25,11 @@ from training.sequential_fit import fit
 BASE = {
     "ml-1m": (
         "windows.windows=all windows.batch_size=32 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
-        "optimiser.max_epochs=10 optimiser.validate_every=2 model.dropout=0.2"
+        "optimiser.max_epochs=10 optimiser.validate_every=2 model.layers=2 model.dropout=0.2"
     ),
     "amazon-beauty": (
-        "windows.batch_size=64 optimiser.lr=2e-3 optimiser.weight_decay=0.01 optimiser.max_epochs=12 "
-        "optimiser.validate_every=2 model.max_length=50 model.dropout=0.4"
+        "windows.windows=last windows.batch_size=64 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
+        "optimiser.max_epochs=12 optimiser.validate_every=2 model.max_length=50 model.layers=2 model.dropout=0.4"
     ),
     "generated": "model.dim=16 model.embeddings.width=16 model.layers=1 optimiser.max_epochs=1",
 }

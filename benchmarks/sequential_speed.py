@@ -125,8 +125,11 @@ def same_settings(case: Case) -> tuple[str, ...]:
         "model.hidden=4",
         f"model.dropout={case.dropout}",
         f"model.max_length={case.length}",
+        "windows.windows=last",
         "windows.batch_size=128",
         "optimiser.lr=1e-3",
+        "optimiser.weight_decay=0",
+        "optimiser.gradient_clip=0",
         # RecTools' rate is constant; of ours, a schedule this long is nearly so in the epochs that there is time for
         "optimiser.max_epochs=40",
     )

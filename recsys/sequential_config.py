@@ -48,7 +48,7 @@ class SequentialConfig:
 
     backbone: Literal["sasrec", "ligr", "hstu"] = "hstu"
     dim: int = 64
-    layers: int = 2
+    layers: int = 4
     heads: int = 2
     hidden: int = 4
     dropout: float = 0.2

@@ -23,8 +23,8 @@ class WindowsConfig:
             model reads (`model.max_length`), which is also the most that it can be.
         windows: "last": each user's most recent window; what came before it is not trained on. "all": the whole
             history, cut at places that change with the epoch; each item but a user's first is a target once an epoch.
-        batch_size: Windows of a batch. 0 takes a fiftieth of the windows, so that an epoch of a small data set has
-            steps enough to learn from, but 32 at least, and at most 256.
+        batch_size: Windows of a batch. 0 takes a two-hundredth of the windows, so that an epoch has some 200 steps to
+            learn from, but 16 at least, and at most 256.
         group_by_length: Batches of windows of similar length, which wastes less where batches are padded. Which windows
             meet in a batch then depends on their lengths, too.
         candidates: What a target is told from: the whole "catalogue", or only what is "trained", that is, has a
@@ -32,7 +32,7 @@ class WindowsConfig:
     """
 
     max_length: int = 0
-    windows: Literal["last", "all"] = "last"
+    windows: Literal["last", "all"] = "all"
     batch_size: int = 0
     group_by_length: bool = False
     candidates: Literal["catalogue", "trained"] = "catalogue"
@@ -58,7 +58,7 @@ class SequentialTrainConfig:
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(
-        default_factory=lambda: OptimiserConfig(lr=1e-3, max_epochs=100, gradient_clip=1.0)
+        default_factory=lambda: OptimiserConfig(lr=2e-3, weight_decay=0.01, max_epochs=30, gradient_clip=1.0)
     )
     index: IndexConfig = field(default_factory=IndexConfig)
     bundle: BundleConfig = field(default_factory=BundleConfig)

@@ -59,7 +59,7 @@ class Windows:
         if config.windows == "all":  # an early cut makes the most, a late one the fewest
             most_windows += int(np.ceil((self._inputs[self._inputs > self._most] - 1) / self._most).sum())
             fewest = int(np.ceil(self._inputs / self._most).sum())
-        self.batch_size = config.batch_size or min(256, max(32, most_windows // 50))
+        self.batch_size = config.batch_size or min(256, max(16, most_windows // 200))
         self._batches = min(math.ceil(most_windows / self.batch_size), fewest)  # no batch is empty
 
     def __len__(self) -> int:

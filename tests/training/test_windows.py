@@ -113,7 +113,7 @@ def test_grouped_batches_hold_windows_of_similar_length() -> None:
 
 def test_a_declared_length_shortens_windows() -> None:
     schema = FeatureSchema(user=(Sequence("history", max_length=3),), item=(Id("item_id"),))
-    windows = _windows(_epoch(_prepared([9], schema), max_length=8))
+    windows = _windows(_epoch(_prepared([9], schema), windows="last", max_length=8))
     assert windows == [([5, 6, 7], [6, 7, 8])]
     with pytest.raises(InputError, match="needs a user feature of kind 'sequence'"):
         Windows(_prepared([9], FeatureSchema(user=(Id("user_id"),))), WindowsConfig(), 0, lambda: 0)
@@ -152,10 +152,10 @@ def test_what_a_split_withholds_is_in_no_window() -> None:
         assert held == sorted(row for row in trained if len(row) >= 2)
 
 
-def test_a_batch_is_a_fiftieth_within_bounds() -> None:
+def test_a_batch_is_a_two_hundredth_within_bounds() -> None:
     assert [len(_epoch(_prepared([3] * 100), windows=one, batch_size=10)) for one in ("last", "all")] == [10, 10]
-    sizes = [NextItemData(_prepared([3] * n), WindowsConfig(), 0).batch_size for n in (100, 5000, 20_000)]
-    assert sizes == [32, 100, 256]
+    sizes = [NextItemData(_prepared([3] * n), WindowsConfig(), 0).batch_size for n in (100, 20_000, 60_000)]
+    assert sizes == [16, 100, 256]
 
 
 @pytest.mark.parametrize(

@@ -115,9 +115,8 @@ class SequentialRecommender(nn.Module):
         vectors = self._inputs(history.values)
         if self.positions is not None:
             vectors = vectors + self.positions(_from_end(history))
-        vectors = self.dropout(
-            vectors * math.sqrt(self.dim)
-        )  # else the weights of the layers would start out too large
+        # tables start out as small as scores want them, and layers want more
+        vectors = self.dropout(vectors * math.sqrt(self.dim))
         for layer in self.layers:
             vectors = layer(vectors, groups)
         return self.norm(vectors)

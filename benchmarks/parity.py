@@ -26,9 +26,10 @@ from report import Report, arguments
 from features.prepared import Prepared
 from recsys.metrics import RankedTargets
 from serving.candidates import CandidateGenerator
+from training.bundle_evaluation import served_lists
 from training.config import TrainConfig, load_config
 from training.data import prepare
-from training.evaluation import Evaluation, ModelScores, served_lists, sum_up
+from training.evaluation import Evaluation, ModelScores, sum_up
 from training.release import load_model
 from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig

@@ -25,9 +25,10 @@ from features.prepared import Prepared
 from recsys.two_tower import TwoTower
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
+from training.bundle_evaluation import evaluate_bundle, served_lists
 from training.config import TrainConfig, load_config
 from training.data import prepare
-from training.evaluation import Evaluation, evaluate_bundle, served_lists
+from training.evaluation import Evaluation
 from training.release import load_model, relative_loss
 from training.runs import RunOptions, run
 

@@ -30,8 +30,9 @@ from features.errors import InputError
 from features.prepared import Prepared
 from features.splits import make_split
 from recsys.baselines import EASE, EASEConfig
+from training.bundle_evaluation import evaluate_bundle
 from training.config import load_config
-from training.evaluation import Evaluation, evaluate, evaluate_baselines, evaluate_bundle
+from training.evaluation import Evaluation, evaluate, evaluate_baselines
 from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig
 

@@ -21,9 +21,10 @@ from report import Report, arguments
 
 from features.errors import InputError
 from features.prepared import Prepared
+from training.bundle_evaluation import evaluate_bundle
 from training.config import TrainConfig, load_config
 from training.data import prepare
-from training.evaluation import evaluate_baselines, evaluate_bundle
+from training.evaluation import evaluate_baselines
 from training.runs import RunOptions, run
 
 SEEDS = 3

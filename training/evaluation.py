@@ -1,4 +1,4 @@
-"""Full-ranking evaluation of models, bundles, baselines and a known optimum, by one set of measures.
+"""Full-ranking evaluation of models, baselines and a known optimum, by one set of measures.
 
 The split says what is removed from a ranking as seen, and whether a test history includes the validation items. A user
 without any history is ranked by popularity, because that is what serving answers.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,17 +16,12 @@ from torch import Tensor
 from features.batches import Jagged, JaggedArray
 from features.prepared import Prepared
 from recsys.baselines import ItemKNN, Popularity
-from recsys.confidence import bootstrap_intervals
 from recsys.metrics import MetricSums, RankedTargets, UserSums
 from recsys.retrievers import Retriever, encode_catalogue, encode_histories
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
-from training.served_lists import LONGEST, served_lists
-
-if TYPE_CHECKING:
-    from serving.candidates import CandidateGenerator
 
 #: lengths of list that figures are given for
-KS = (10, 20, LONGEST)
+KS = (10, 20, 50)
 
 #: the figures that tables show
 METRICS = ("hr@10", "ndcg@10", "mrr@10", "recall@50", "coverage@10")
@@ -145,58 +138,6 @@ def sum_up(parts: list[MetricSums]) -> dict[str, float]:
     for one in parts[1:]:
         total = total + one
     return {name: value for name, value in total.values().items() if not math.isnan(value)}
-
-
-def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
-    """The official figures: those of the lists that the loaded bundle answers with, and 95% intervals of the first two.
-
-    Args:
-        folder: A bundle.
-        prepared: The data; the test part is asked for.
-    """
-    from training.as_bundle import AsBundle
-
-    generator, evaluation = _asked_of(folder, prepared)
-    ranked = [
-        RankedTargets.in_lists(served_lists(generator, evaluation, users), evaluation.targets.take(users))
-        for users in evaluation.chunks()
-    ]
-    figures = sum_up([evaluation.sums(one) for one in ranked])
-    # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do
-    known = Evaluation(AsBundle.of(evaluation.prepared, generator.bundle))
-    exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
-    figures |= {name: exact[name] for name in ("ties", "unreachable")}
-    sums = [evaluation.user_sums(one) for one in ranked]
-    whole = UserSums(sums[0].names, torch.cat([one.sums for one in sums]), torch.cat([one.counts for one in sums]))
-    intervals = bootstrap_intervals(whole)
-    for name in ("hr@10", "ndcg@10"):
-        figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
-    return figures
-
-
-def evaluate_reranked(folder: Path, prepared: Prepared) -> dict[str, float]:
-    """The figures of the lists that a bundle answers with when it is asked to re-rank them: "reranked_hr@10" and so on.
-
-    Args:
-        folder: A bundle with a ranker.
-        prepared: The data; the test part is asked for.
-    """
-    generator, evaluation = _asked_of(folder, prepared)
-    ranked = (
-        RankedTargets.in_lists(served_lists(generator, evaluation, users, rerank=True), evaluation.targets.take(users))
-        for users in evaluation.chunks()
-    )
-    figures = sum_up([evaluation.sums(one, slices=False) for one in ranked])
-    return {f"reranked_{name}": figures[name] for name in METRICS}
-
-
-def _asked_of(folder: Path, prepared: Prepared) -> tuple[CandidateGenerator, Evaluation]:
-    """A bundle, and what is asked of it: by its own declarations, so that it is told what its training was told."""
-    from serving.candidates import CandidateGenerator
-    from training.as_bundle import declared_as
-
-    generator = CandidateGenerator.load(folder)
-    return generator, Evaluation(declared_as(generator.bundle, prepared))
 
 
 def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict[str, float]]:

@@ -12,7 +12,8 @@ from recsys.retrievers import Retriever
 from serving.bundle import Bundle, with_metrics
 from serving.bundle_writer import write_bundle
 from serving.manifest import Manifest
-from training.evaluation import METRICS, evaluate_bundle
+from training.bundle_evaluation import evaluate_bundle
+from training.evaluation import METRICS
 from training.tracking import git_sha, library_versions
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from serving.candidates import CandidateGenerator
 from serving.known_users import KnownUsers
 from serving.pyfunc_model import signature
 from serving.raw_ids import FieldError
+from training.bundle_evaluation import evaluate_bundle, served_lists
 from training.cli import main
-from training.evaluation import Evaluation, ModelScores, evaluate_bundle, served_lists
+from training.evaluation import Evaluation, ModelScores
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 LONG = [f"sku-{n % 57:03d}" for n in range(5000)]

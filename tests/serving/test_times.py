@@ -18,7 +18,8 @@ from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.pyfunc_model import Retriever
 from serving.raw_ids import FieldError
-from training.evaluation import Evaluation, ModelScores, evaluate_bundle, served_lists
+from training.bundle_evaluation import evaluate_bundle, served_lists
+from training.evaluation import Evaluation, ModelScores
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 

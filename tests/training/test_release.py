@@ -10,8 +10,8 @@ from features.prepared import Prepared
 from recsys.two_tower import TwoTower
 from serving.bundle_writer import BundleConfig, write_bundle
 from serving.manifest import Manifest
+from training.bundle_evaluation import evaluate_bundle
 from training.config import TrainConfig, as_dict, load_config
-from training.evaluation import evaluate_bundle
 from training.release import load_model, release, release_refitted
 
 

@@ -18,8 +18,9 @@ from recsys.metrics import RankedTargets
 from serving.app import create_app
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
+from training.bundle_evaluation import served_lists
 from training.config import LossConfig, TrainConfig, load_config
-from training.evaluation import Evaluation, ModelScores, evaluate, served_lists, sum_up
+from training.evaluation import Evaluation, ModelScores, evaluate, sum_up
 from training.promotion import Promotion, promote, rollback
 from training.release import load_model, note_on_comparing
 from training.runs import RunOptions, run

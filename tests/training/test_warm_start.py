@@ -25,9 +25,9 @@ from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
 from serving.resolve import Resolved
 from training.as_bundle import AsBundle
+from training.bundle_evaluation import evaluate_bundle
 from training.cli import main
 from training.config import TrainConfig, load_config
-from training.evaluation import evaluate_bundle
 from training.retention import compare, told
 from training.run_folder import began_from
 from training.runs import RunOptions, run

@@ -21,8 +21,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Measures a bundle on the test part, beside the baselines."""
     from serving.manifest import Manifest
     from serving.resolve import resolve
+    from training.bundle_evaluation import evaluate_bundle
     from training.data import prepare
-    from training.evaluation import METRICS, evaluate_baselines, evaluate_bundle
+    from training.evaluation import METRICS, evaluate_baselines
     from training.families import family_of_kind
     from training.release import note_on_comparing
     from training.report import table

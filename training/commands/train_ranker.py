@@ -156,7 +156,7 @@ def _into(base: Path, out: Path, model: Ranker, prepared: Prepared) -> dict[str,
     from serving.bundle import with_metrics
     from serving.manifest import Manifest
     from serving.ranker_writer import with_ranker
-    from training.evaluation import evaluate_reranked
+    from training.bundle_evaluation import evaluate_reranked
 
     shutil.rmtree(out, ignore_errors=True)
     vocabularies = dict(prepared.vocabularies)

@@ -1,0 +1,102 @@
+"""What a bundle answers to what an evaluation asks: its official figures are those of these lists."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from features.prepared import Prepared
+from recsys.confidence import bootstrap_intervals
+from recsys.metrics import RankedTargets, UserSums
+from training.evaluation import KS, METRICS, Evaluation, ModelScores, evaluate, sum_up
+
+if TYPE_CHECKING:
+    from serving.bundle import Bundle
+    from serving.candidates import CandidateGenerator
+
+
+def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
+    """The official figures: those of the lists that the loaded bundle answers with, and 95% intervals of the first two.
+
+    Args:
+        folder: A bundle.
+        prepared: The data; the test part is asked for.
+    """
+    from training.as_bundle import AsBundle
+
+    generator, evaluation = _asked_of(folder, prepared)
+    ranked = [
+        RankedTargets.in_lists(served_lists(generator, evaluation, users), evaluation.targets.take(users))
+        for users in evaluation.chunks()
+    ]
+    figures = sum_up([evaluation.sums(one) for one in ranked])
+    # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do
+    known = Evaluation(AsBundle.of(evaluation.prepared, generator.bundle))
+    exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
+    figures |= {name: exact[name] for name in ("ties", "unreachable")}
+    sums = [evaluation.user_sums(one) for one in ranked]
+    whole = UserSums(sums[0].names, torch.cat([one.sums for one in sums]), torch.cat([one.counts for one in sums]))
+    intervals = bootstrap_intervals(whole)
+    for name in ("hr@10", "ndcg@10"):
+        figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
+    return figures
+
+
+def evaluate_reranked(folder: Path, prepared: Prepared) -> dict[str, float]:
+    """The figures of the lists that a bundle answers with when it is asked to re-rank them: "reranked_hr@10" and so on.
+
+    Args:
+        folder: A bundle with a ranker.
+        prepared: The data; the test part is asked for.
+    """
+    generator, evaluation = _asked_of(folder, prepared)
+    ranked = (
+        RankedTargets.in_lists(served_lists(generator, evaluation, users, rerank=True), evaluation.targets.take(users))
+        for users in evaluation.chunks()
+    )
+    figures = sum_up([evaluation.sums(one, slices=False) for one in ranked])
+    return {f"reranked_{name}": figures[name] for name in METRICS}
+
+
+def _asked_of(folder: Path, prepared: Prepared) -> tuple[CandidateGenerator, Evaluation]:
+    """A bundle, and what is asked of it: by its own declarations, so that it is told what its training was told."""
+    from serving.candidates import CandidateGenerator
+    from training.as_bundle import declared_as
+
+    generator = CandidateGenerator.load(folder)
+    return generator, Evaluation(declared_as(generator.bundle, prepared))
+
+
+def served_lists(
+    generator: CandidateGenerator, evaluation: Evaluation, users: np.ndarray, k: int = max(KS), rerank: bool = False
+) -> Tensor:
+    """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)"""
+    prepared = evaluation.prepared
+    histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in users]
+    answer = generator.recommend(
+        user_ids=prepared.users.ids_of(users).to_list(),
+        histories=histories,
+        k=k,
+        exclude_seen=evaluation.seen is not None,
+        rerank=rerank,
+        **_times(evaluation, users, generator.bundle),
+    )
+    lists = torch.full((len(users), k), -1)
+    lengths = torch.tensor([len(ids) for ids in answer.item_ids])
+    filled = torch.arange(k) < lengths[:, None]
+    lists[filled] = torch.from_numpy(prepared.items.rows([one for ids in answer.item_ids for one in ids]))
+    return lists
+
+
+def _times(evaluation: Evaluation, users: np.ndarray, bundle: Bundle) -> dict[str, list]:
+    """When the items of some users' histories came, and when each target is asked for, to bundles that read it."""
+    if not bundle.known.timed:
+        return {}
+    histories, asked_at = evaluation.histories.rows(users), evaluation.asked_at(users)
+    times = {"history_times": [histories.times[start:end].tolist() for start, end in pairwise(histories.offsets)]}
+    return times | ({"asked_at": asked_at.tolist()} if bundle.reads_asking_time else {})

@@ -28,14 +28,20 @@ class Case:
 COMMON: dict[str, str] = {
     "ml-1m": (
         "windows.windows=all windows.batch_size=32 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
-        "optimiser.max_epochs=12 optimiser.validate_every=2"
+        "optimiser.max_epochs=10 optimiser.validate_every=2 model.dropout=0.2 model.layers=2"
     ),
     "ml-1m-real-time": (
         "windows.windows=all windows.batch_size=32 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
-        "optimiser.max_epochs=12 optimiser.validate_every=2"
+        "optimiser.max_epochs=10 optimiser.validate_every=2 model.dropout=0.2 model.layers=2"
     ),
-    "amazon-beauty": "windows.batch_size=64 optimiser.lr=2e-3 model.max_length=50 optimiser.max_epochs=20",
-    "beauty-bert4rec": "windows.batch_size=64 optimiser.lr=2e-3 model.max_length=50 optimiser.max_epochs=15",
+    "amazon-beauty": (
+        "windows.windows=last windows.batch_size=64 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
+        "optimiser.max_epochs=12 optimiser.validate_every=2 model.max_length=50 model.layers=4 model.dropout=0.4"
+    ),
+    "beauty-bert4rec": (
+        "windows.windows=last windows.batch_size=64 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
+        "optimiser.max_epochs=12 optimiser.validate_every=2 model.max_length=50 model.layers=4 model.dropout=0.4"
+    ),
     "diginetica": (
         "windows.batch_size=256 optimiser.lr=2e-3 model.max_length=20 optimiser.max_epochs=8 model.dropout=0.2 "
         "loss.name=sampled-softmax loss.settings.n_negatives=1024 loss.settings.draw=popularity "
@@ -44,7 +50,7 @@ COMMON: dict[str, str] = {
 }
 
 WIDE = "model.dim=128 model.embeddings.width=128 model.heads=4 model.layers=2"
-HEADLINE = "model.layers=4"
+HEADLINE = "model.layers=8"
 
 #: what a row differs in, and how many runs it is the mean of
 ROWS: dict[str, tuple[str, int]] = {

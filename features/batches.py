@@ -178,6 +178,17 @@ class JaggedArray:
         lengths = np.minimum(self.lengths, most)
         return self._picked(from_end <= most, lengths)
 
+    def only(self, chosen: np.ndarray) -> JaggedArray:
+        """The same rows without the values that are not chosen. (nnz,) bool
+
+        Example:
+            >>> rows = JaggedArray(np.array([7, 8, 9]), np.array([0, 2, 3]))
+            >>> rows.only(np.array([False, True, False])).offsets.tolist()
+            [0, 1, 1]
+        """
+        offsets = np.concatenate([[0], np.cumsum(chosen)])[self.offsets]
+        return JaggedArray(self.values[chosen], offsets, None if self.times is None else self.times[chosen])
+
     def rows(self, rows: np.ndarray) -> JaggedArray:
         """The given rows, in the given order, as an array of their own."""
         return self._picked(*self.positions(rows))

@@ -46,7 +46,8 @@ class AsBundle(Prepared):
     @cached_property
     def test_histories(self) -> JaggedArray:
         """Without the items that the bundle has not. (U rows)"""
-        return only(super().test_histories, self.old_rows >= 0)
+        histories = super().test_histories
+        return histories.only(self.old_rows[histories.values] >= 0)
 
     @cached_property
     def item_table(self) -> FeatureTable:
@@ -78,10 +79,3 @@ def declared_as(bundle: Bundle, prepared: Prepared) -> Prepared:
         return prepared
     made = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
     return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans))
-
-
-def only(jagged: JaggedArray, wanted: np.ndarray) -> JaggedArray:
-    """Rows without the items that are not wanted."""
-    chosen = wanted[jagged.values]
-    offsets = np.concatenate([[0], np.cumsum(chosen)])[jagged.offsets]
-    return JaggedArray(jagged.values[chosen], offsets, None if jagged.times is None else jagged.times[chosen])

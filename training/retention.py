@@ -17,7 +17,7 @@ from features.prepared import Prepared
 from recsys.retrievers import Retriever
 from recsys.top_k import Scorer
 from serving.bundle import Bundle
-from training.as_bundle import AsBundle, only
+from training.as_bundle import AsBundle
 from training.evaluation import Evaluation, ModelScores, evaluate
 
 #: what is told of old items
@@ -35,7 +35,7 @@ class EvaluationOf(Evaluation):
 
     def __init__(self, prepared: Prepared, wanted: np.ndarray, part: str = "test") -> None:
         super().__init__(prepared, part)
-        self.targets = only(self.targets, wanted)
+        self.targets = self.targets.only(wanted[self.targets.values])
         self.users = np.flatnonzero(self.targets.lengths)
 
 

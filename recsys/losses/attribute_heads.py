@@ -57,7 +57,8 @@ class AttributeHeads(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(dim, max(1, len(vocabularies[name]))) for name in self.names)
         for head in self.heads:
             nn.init.trunc_normal_(head.weight, std=0.02)
-        known = {name: _known(items.sparse[name]) for name in self.names}
+        # without the values that the vocabulary does not have
+        known = {name: items.sparse[name].only(items.sparse[name].values >= 0) for name in self.names}
         several = [name for name in self.names if (known[name].lengths > 1).any()]
         self.several = Catalogue(FeatureTable(known, {}, items.size), several)
         # each item's first value beside: what has one value at most is then read without waiting for a GPU
@@ -99,13 +100,6 @@ class AttributeHeads(nn.Module):
         starts = several.lengths.cumsum(0) - several.lengths
         mean = embedding_bag(several.values, vectors, starts, mode="mean")  # (T, D + 1)
         return total + (asking * (vectors.index_select(0, first) - mean)).sum()
-
-
-def _known(values: JaggedArray) -> JaggedArray:
-    """Without the values that the vocabulary does not have."""
-    there = values.values >= 0
-    rows = np.repeat(np.arange(len(values)), values.lengths)
-    return JaggedArray.from_pairs(rows[there], values.values[there], len(values))
 
 
 def _first(values: JaggedArray) -> np.ndarray:

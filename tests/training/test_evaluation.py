@@ -11,7 +11,6 @@ from features.dataset import Dataset
 from features.prepared import Prepared
 from features.schema import FeatureSchema, Id, Sequence
 from features.splits import make_split
-from training.as_bundle import only
 from training.data import describe, note_on_parts
 from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_baselines
 
@@ -77,7 +76,7 @@ def test_timed_histories_are_asked_when_the_target_came() -> None:
 
 def test_rows_without_what_is_not_wanted_keep_their_times() -> None:
     rows = JaggedArray(np.array([4, 2, 4, 3]), np.array([0, 2, 2, 3, 4]), np.array([10, 11, 12, 13]))
-    kept = only(rows, np.array([True, True, False, True, True]))
+    kept = rows.only(np.array([True, True, False, True, True])[rows.values])
     assert (kept.values.tolist(), kept.offsets.tolist()) == ([4, 4, 3], [0, 1, 1, 2, 3])
     assert kept.times.tolist() == [10, 12, 13]
 

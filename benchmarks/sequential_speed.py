@@ -63,13 +63,16 @@ CASES = {
         losses=("softmax", "sampled"),
         length=200,
         dropout=0.1,
-        best=("model.backbone=hstu", "loss.name=full-softmax", "optimiser.lr=3e-3", "optimiser.max_epochs=20"),
+        best=("model.layers=2", "windows.windows=all", "windows.batch_size=32", "optimiser.max_epochs=10"),
     ),
     "amazon-beauty": Case(
         losses=("sampled",),
         length=50,
         dropout=0.2,
-        best=("model.backbone=hstu", "model.max_length=50", "loss.name=full-softmax", "optimiser.max_epochs=20"),
+        best=(
+            *("model.max_length=50", "model.layers=2", "model.dropout=0.4"),
+            *("windows.windows=last", "windows.batch_size=64", "optimiser.max_epochs=12"),
+        ),
     ),
 }
 QUICK = Case(losses=("softmax",), length=20, dropout=0.1, best=())

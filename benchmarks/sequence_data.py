@@ -2,6 +2,7 @@
 
 ml-1m            MovieLens-1M as SASRec and BERT4Rec preprocess it: all ratings, in time order
 ml-1m-real-time  its users 1 to 2,999 with the true timestamps
+ml-1m-plots      ratings of 4 and 5 with what is known of the films: genres, year, director, actors, plot
 amazon-beauty    Amazon Beauty 2014, 5-core, with titles, brands and categories
 beauty-bert4rec  Amazon Beauty as the BERT4Rec repository preprocesses it
 generated        a small shop, for quick runs
@@ -21,7 +22,7 @@ from features.errors import InputError
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Sequence, Text
 from features.sources.files import read_table
 
-NAMES = ("generated", "ml-1m", "ml-1m-real-time", "amazon-beauty", "beauty-bert4rec", "diginetica")
+NAMES = ("generated", "ml-1m", "ml-1m-real-time", "ml-1m-plots", "amazon-beauty", "beauty-bert4rec", "diginetica")
 
 #: where a path of categories begins in Amazon Beauty's attributes; what stands before it is the brand
 MAIN_CATEGORIES = ("Bath & Body", "Fragrance", "Hair Care", "Makeup", "Skin Care", "Tools & Accessories")
@@ -64,6 +65,8 @@ def load(name: str, root: Path | None) -> Dataset:
         rated = sources.load("ml-1m", root / "ml-1m", min_rating=0, ratings_file=file).interactions
         timed = FeatureSchema(user=(Sequence("history", timed=True),))
         made = Dataset.construct(name, rated, schema=timed)  # the catalogue is what they rated, as in the other rows
+    elif name == "ml-1m-plots":
+        made = _films(root / "ml-1m")
     elif name == "amazon-beauty":
         made = _beauty(root / "amazon-beauty")
     else:
@@ -80,6 +83,18 @@ def described_by(dataset: Dataset, *names: str) -> Dataset:
     """
     kept = tuple(feature for feature in dataset.schema.item if feature.name in names)
     return dataclasses.replace(dataset, schema=FeatureSchema(dataset.schema.user, kept))
+
+
+def _films(folder: Path) -> Dataset:
+    """MovieLens-1M with the columns of `movies_extrainfos.dat`."""
+    dataset = sources.load("ml-1m", folder)
+    names = ("item_id", "name", "year_told", "rated", "released", "genres_told", "director", "writer", "actors", "plot")
+    lines = (folder / "movies_extrainfos.dat").read_text(encoding="utf-8", errors="replace").splitlines()
+    rows = [(line.split("::") + [None] * len(names))[: len(names)] for line in lines if line]
+    told = pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.col("item_id").cast(pl.Int64))
+    wanted = [pl.col(one).replace({"N/A": None, "": None}) for one in ("director", "actors", "plot")]
+    told = told.unique("item_id", keep="first").select("item_id", *wanted)
+    return dataclasses.replace(dataset, items=dataset.items.join(told, on="item_id", how="left", maintain_order="left"))
 
 
 def _beauty(folder: Path) -> Dataset:
@@ -104,6 +119,7 @@ def _described() -> list[pl.Expr]:
     words = pl.col("title").str.to_lowercase().str.extract_all(r"[a-z][a-z0-9']+").list.unique(maintain_order=True)
     return [
         brand.alias("brand"),
+        path.list.join(" > ").alias("path"),
         depths[0].alias("category"),
         pl.when(path.list.len() > 1).then(depths[1]).alias("subcategory"),
         pl.concat_list(depths).list.unique(maintain_order=True).alias("categories"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -12,7 +14,9 @@ import polars as pl
 from features.digest import sha256_of
 from features.errors import InputError
 from features.ids import canonical_ids
-from features.schema import Categorical, Feature, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
+from features.item_log import with_new_items
+from features.schema import Categorical, Feature, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text, Vector
+from features.vectors import vector_column
 from features.vocabulary import Vocabulary
 
 
@@ -75,7 +79,37 @@ class Dataset:
         schema = schema or FeatureSchema()
         _check_features("users", schema.user, users)
         _check_features("items", schema.item, items)
+        if schema.vector is not None:
+            items, schema = _with_vectors(items, schema)
         return cls(name, interactions, items, users, schema, orphans)
+
+    def with_new_items(self, new: Mapping[str | int, Mapping[str, Any]]) -> Dataset:
+        """The same data with items that nobody has taken yet: see `features.item_log`.
+
+        Args:
+            new: Their attributes by id; items that are there already stay as they are.
+
+        Raises:
+            InputError: An id or an attribute of another type than the table's column.
+        """
+        return dataclasses.replace(self, items=with_new_items(self.items, new))
+
+    def with_vectors(self, vectors: pl.Series, feature: str | None = None) -> Dataset:
+        """The same data whose items have a vector besides: a new column, and its declaration.
+
+        Args:
+            vectors: A list of numbers for each item, or null, in the order of `items`; its name is the column's.
+            feature: What the feature is called; as the column, where not given.
+
+        Raises:
+            InputError: Items that have a vector or such a column already, or vectors that cannot be used.
+        """
+        if vectors.name in self.items.columns:
+            raise InputError(f"the items have a column {vectors.name!r} already")
+        declared = (*self.schema.item, Vector(feature or vectors.name, vectors.name))
+        schema = FeatureSchema(self.schema.user, declared)
+        items, schema = _with_vectors(self.items.with_columns(vectors), schema)
+        return dataclasses.replace(self, items=items, schema=schema)
 
     @cached_property
     def sha256(self) -> str:
@@ -88,6 +122,15 @@ class Dataset:
             f"Dataset({self.name!r}: {self.interactions.height:,} interactions of {self.users.height:,} users "
             f"with {self.items.height:,} items{orphans})"
         )
+
+
+def _with_vectors(items: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, FeatureSchema]:
+    """The items with their vectors in one type, and the declaration that says how long they are."""
+    feature = schema.vector
+    column = vector_column(items[feature.column], feature.size)
+    sized = dataclasses.replace(feature, size=column.dtype.size)
+    declared = tuple(sized if one is feature else one for one in schema.item)
+    return items.with_columns(column), FeatureSchema(schema.user, declared)
 
 
 def _interactions(frame: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,8 @@ import torch
 
 from features.batches import FeatureBatch, JaggedArray
 from features.errors import InputError
-from features.schema import Categorical, Feature, Id, MultiValued, Numeric
+from features.schema import Categorical, Feature, Id, MultiValued, Numeric, Vector
+from features.vectors import vector_matrix
 from features.vocabulary import Vocabulary
 
 
@@ -21,7 +22,7 @@ class FeatureTable:
 
     Args:
         sparse: Feature name to vocabulary rows, jagged; -1 for values that the encoder does not know.
-        dense: Feature name to standardised numbers. (n,) float32
+        dense: Feature name to standardised numbers, (n,) float32, or to vectors, (n, V) float32.
         size: n
     """
 
@@ -101,6 +102,9 @@ class FeatureEncoder:
                 where, values = _values(feature, frame)
                 rows = self.vocabularies[feature.name].rows(values)
                 sparse[feature.name] = JaggedArray.from_pairs(where, rows, frame.height)
+            elif isinstance(feature, Vector):
+                missing = pl.Series(feature.column, [None] * frame.height, dtype=pl.Null)
+                dense[feature.name] = vector_matrix(frame.get_column(feature.column, default=missing), feature.size)
             elif isinstance(feature, Numeric):
                 mean, deviation = self.statistics[feature.name]
                 numbers = (_numbers(feature, frame) - mean) / deviation

@@ -81,6 +81,27 @@ class Text(Feature):
 
 
 @dataclass(frozen=True)
+class Vector(Feature):
+    """Numbers that an encoder has made of a text or a picture, as many for every entity; null where there was none.
+
+    Nothing is standardised or looked up: how a model takes them in is its `recsys.fusion.FusionConfig`.
+
+    Args:
+        size: How many numbers; 0 for as many as the column has.
+    """
+
+    size: int = 0
+
+    kind: ClassVar[str] = "vector"
+    embedded: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.size < 0:
+            raise InputError(f"the size of the vector {self.name!r} is 0 or more, got {self.size}")
+
+
+@dataclass(frozen=True)
 class Sequence(Feature):
     """The items that a user engaged with before, oldest first; made from the interactions, not from a column.
 
@@ -95,7 +116,9 @@ class Sequence(Feature):
     kind: ClassVar[str] = "sequence"
 
 
-KINDS: dict[str, type[Feature]] = {cls.kind: cls for cls in (Id, Categorical, MultiValued, Numeric, Text, Sequence)}
+KINDS: dict[str, type[Feature]] = {
+    cls.kind: cls for cls in (Id, Categorical, MultiValued, Numeric, Text, Vector, Sequence)
+}
 
 
 @dataclass(frozen=True)
@@ -120,17 +143,25 @@ class FeatureSchema:
             for name in names:
                 if names.count(name) > 1:
                     raise InputError(f"the {side} feature {name!r} is declared {names.count(name)} times")
-            for cls in (Id, Sequence):
+            for cls in (Id, Vector, Sequence):
                 if sum(isinstance(feature, cls) for feature in features) > 1:
                     raise InputError(f"the {side} side declares more than one feature of kind {cls.kind!r}")
         if any(isinstance(feature, Sequence) for feature in self.item):
             raise InputError("a feature of kind 'sequence' belongs to the user side")
+        vector = next((feature for feature in self.user if isinstance(feature, Vector)), None)
+        if vector is not None:
+            raise InputError(f"the feature {vector.name!r} is of kind 'vector', which belongs to the item side")
         both = {feature.name for feature in self.user} & {feature.name for feature in self.item}
         if both:  # one namespace, because a multiplexed table salts by feature name
             raise InputError(f"the feature {sorted(both)[0]!r} is declared for users and for items; name them apart")
 
     def __iter__(self) -> Iterator[Feature]:
         return iter((*self.user, *self.item))
+
+    @property
+    def vector(self) -> Vector | None:
+        """The items' declared vector, if any: what they are besides their ids and attributes."""
+        return next((feature for feature in self.item if isinstance(feature, Vector)), None)
 
     @property
     def history(self) -> Sequence | None:

@@ -1,4 +1,4 @@
-"""From an item's declared features to one vector: their embeddings, summed or side by side."""
+"""From an item's declared features to one vector: their embeddings, summed or side by side, and fused with its text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from features.batches import FeatureBatch
-from features.schema import Feature, Numeric
+from features.schema import Feature, Numeric, Vector
 from recsys.embeddings import Embeddings
+from recsys.fusion import FusionConfig, TextFusion
 
 
 class ItemEncoder(nn.Module):
@@ -22,6 +23,8 @@ class ItemEncoder(nn.Module):
         dim: D
         combine: "sum" of the embeddings, which must have one width; or "concat": side by side, then projected.
         names: What the look-ups call a feature, where that is not its name.
+        text: The declared vector, if there is one to be fused with them.
+        fusion: How; not at all where not given.
     """
 
     def __init__(
@@ -31,8 +34,17 @@ class ItemEncoder(nn.Module):
         dim: int,
         combine: Literal["sum", "concat"],
         names: Mapping[str, str],
+        text: Vector | None = None,
+        fusion: FusionConfig | None = None,
     ) -> None:
         super().__init__()
+        fusion = fusion or FusionConfig()
+        self.text = text.name if text is not None and fusion.reads_text else None
+        self.fusion = TextFusion(fusion, text.size, dim) if self.text is not None else None
+        self.learns = fusion.learns_items
+        if not self.learns:
+            return
+        dim = fusion.learned_width(dim)
         self.names = {feature.name: names[feature.name] for feature in features if feature.embedded}
         self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
         self.combine = combine
@@ -48,6 +60,11 @@ class ItemEncoder(nn.Module):
 
     def forward(self, embeddings: Embeddings, items: FeatureBatch) -> Tensor:
         """M items -> (M, D)"""
+        learned = self._learned(embeddings, items) if self.learns else None
+        return learned if self.fusion is None else self.fusion(learned, items.dense[self.text])
+
+    def _learned(self, embeddings: Embeddings, items: FeatureBatch) -> Tensor:
+        """What ids and attributes come to. M items -> (M, E)"""
         sparse = {own: items.sparse[name] for name, own in self.names.items()}
         parts = list(embeddings(sparse).values()) if sparse else []
         numbers = torch.stack([items.dense[name] for name in self.dense], dim=1) if self.dense else None

@@ -72,7 +72,7 @@ def make_retriever(
     """
     if isinstance(config, SequentialConfig):
         return SequentialRecommender(config, schema, vocabularies, items, backend)
-    return TwoTower(config, schema, vocabularies, backend)
+    return TwoTower(config, schema, vocabularies, items, backend)
 
 
 def family_of(config: RetrieverConfig) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +22,18 @@ from features.schema import FeatureSchema
 from features.vocabulary import Vocabulary
 from recsys.catalogue import Catalogue
 from recsys.embeddings import Embeddings, FeatureLookup
+from recsys.fusion import text_of
 from recsys.item_encoder import ItemEncoder
 from recsys.layers.blocks import HSTULayer, LiGRLayer, SASRecLayer
 from recsys.layers.padded import PaddedGroups
 from recsys.sequential_config import SequentialConfig, item_features
+
+
+class Hidden(NamedTuple):
+    """Places of histories whose items are hidden. (T,) bool; and the vector that stands there instead. (D,)"""
+
+    places: Tensor
+    vector: Tensor
 
 
 class SequentialRecommender(nn.Module):
@@ -56,7 +64,8 @@ class SequentialRecommender(nn.Module):
                 f"model.times is {config.times!r}, and the sequence feature {self.history!r} is not declared with "
                 "`timed: true`, so no model would be told a time; declare it, or set model.times=none"
             )
-        self.catalogue = Catalogue(items, [feature.name for feature in features])
+        text = text_of(config.fusion, schema) if config.fusion.reads_text else None
+        self.catalogue = Catalogue(items, [feature.name for feature in (*features, *([text] if text else []))])
 
         candidates = {feature.name: feature.name for feature in features}
         inputs = candidates if config.tie else {name: f"{self.history}.{name}" for name in candidates}
@@ -65,18 +74,21 @@ class SequentialRecommender(nn.Module):
             own: FeatureLookup(own, own) for names in (candidates, inputs) for own in map(names.__getitem__, embedded)
         }
         identities = {names[name]: vocabularies[name] for names in (candidates, inputs) for name in embedded}
-        self.embeddings = Embeddings(config.embeddings, list(lookups.values()), identities, backend)
+        plan = config.fusion.narrowed(config.embeddings, config.dim)
+        self.embeddings = Embeddings(plan, list(lookups.values()), identities, backend)
         widths = {name: self.embeddings.widths[name] for name in embedded}
-        self.item_encoder = ItemEncoder(features, widths, config.dim, config.combine, candidates)
+        how = (config.dim, config.combine)
+        self.item_encoder = ItemEncoder(features, widths, *how, candidates, text, config.fusion)
         if not config.tie:
-            self.input_encoder = ItemEncoder(features, widths, config.dim, config.combine, inputs)
+            self.input_encoder = ItemEncoder(features, widths, *how, inputs, text, config.fusion)
 
         self.positions = nn.Embedding(config.max_length, config.dim) if config.positions else None
         self.dropout = nn.Dropout(config.dropout)
         self.layers = nn.ModuleList(_layer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.dim)
+        own = ("embeddings.", "item_encoder.fusion.", "input_encoder.fusion.")  # who know how they begin
         for name, weight in self.named_parameters():
-            if weight.dim() == 2 and not name.startswith("embeddings.") and not name.endswith("_bias"):
+            if weight.dim() == 2 and not name.startswith(own) and not name.endswith("_bias"):
                 nn.init.trunc_normal_(weight, std=0.02)
 
     @property
@@ -98,12 +110,13 @@ class SequentialRecommender(nn.Module):
         last = (lengths.cumsum(0) - 1).clamp(min=0)
         return vectors[last] * (lengths > 0)[:, None]
 
-    def hidden(self, history: Jagged, asked_at: Tensor | None = None) -> Tensor:
+    def hidden(self, history: Jagged, asked_at: Tensor | None = None, hide: Hidden | None = None) -> Tensor:
         """The vector of each place, from which the item after it is found. (B rows, T values) -> (T, D)
 
         Args:
             history: Item rows of the catalogue, oldest first, at most `max_length` a row.
             asked_at: When the item after each row's last is asked for; at once, where that is not told. (B,) int64
+            hide: Places whose items are not to be seen, and what stands there instead; for training alone.
         """
         if not history.values.numel():
             # of several processes, the others wait for this one's look-up, and for a gradient, if only of 0
@@ -113,6 +126,8 @@ class SequentialRecommender(nn.Module):
         if self.config.times != "none" and history.times is not None:
             groups = groups.with_gaps(history.times, self._asked(history, asked_at))
         vectors = self._inputs(history.values)
+        if hide is not None:
+            vectors = torch.where(hide.places[:, None], hide.vector, vectors)
         if self.positions is not None:
             vectors = vectors + self.positions(_from_end(history))
         # tables start out as small as scores want them, and layers want more

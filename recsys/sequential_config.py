@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from features.errors import InputError
 from features.schema import Categorical, Feature, FeatureSchema, Id, MultiValued, Numeric
 from recsys.embeddings import EmbeddingPlan
+from recsys.fusion import FusionConfig
 
 BACKBONES = ("sasrec", "ligr", "hstu")
 TIMES = ("none", "events", "request")
@@ -42,6 +43,7 @@ class SequentialConfig:
             besides (M2TRec, Shalaby et al., RecSys 2022). What predicts them is training's, and no part of the model.
         also_predict_weight: Weight of each such loss, a cross-entropy in nats; the next item's loss has 1. Beside "bce"
             and "gbce", which divide by k + 1, the same weight is worth more.
+        fusion: How the items' declared vector, such as the embedding of a text, is taken in.
         embeddings: How features are embedded. Two look-ups at least where ids are hashed: with one, items that collide
             are the same to a sequence model.
     """
@@ -60,6 +62,7 @@ class SequentialConfig:
     tie: bool = True
     also_predict: tuple[str, ...] = ()
     also_predict_weight: float = 0.1
+    fusion: FusionConfig = field(default_factory=FusionConfig)
     embeddings: EmbeddingPlan = field(default_factory=lambda: EmbeddingPlan(kind="collisionless"))
 
     #: how vectors are compared
@@ -81,6 +84,7 @@ class SequentialConfig:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
         if not 0 <= self.also_predict_weight < float("inf"):
             raise InputError(f"model.also_predict_weight is 0 or more, got {self.also_predict_weight}")
+        self.fusion.learned_width(self.dim)
         if self.combine == "sum" and len({self.embeddings.width, *self.embeddings.widths.values()}) > 1:
             raise InputError(
                 "model.combine is 'sum', so all embeddings have one width, and model.embeddings.widths says others; "
@@ -97,6 +101,7 @@ class SequentialConfig:
         return cls(
             **{
                 **data,
+                "fusion": FusionConfig.from_json(data.get("fusion")),
                 "embeddings": EmbeddingPlan(**data["embeddings"]),
                 "also_predict": tuple(data["also_predict"]),
             }
@@ -104,13 +109,15 @@ class SequentialConfig:
 
 
 def item_features(config: SequentialConfig, schema: FeatureSchema) -> list[Feature]:
-    """The declared features that an item is made of.
+    """The declared features that an item is made of, its vector apart.
 
     Raises:
         InputError: No history is declared, or nothing of what `config.items` names.
     """
     if schema.history is None:
         raise InputError("a sequential model needs a user feature of kind 'sequence'; none is declared")
+    if not config.fusion.learns_items:
+        return []
     usable = [feature for feature in schema.item if isinstance(feature, Id | Categorical | MultiValued | Numeric)]
     chosen = [
         feature for feature in usable if config.items == "all" or (config.items == "id") == isinstance(feature, Id)

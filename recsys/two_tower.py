@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from features.batches import FeatureBatch
 from features.errors import InputError
+from features.feature_table import FeatureTable
 from features.schema import Feature, FeatureSchema, Id, Numeric, Sequence
 from features.vocabulary import Vocabulary
 from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
+from recsys.fusion import FusionConfig, HistoryTexts, TextFusion, text_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class TwoTowerConfig:
         tie_history: An item has the same embedding in a history as in the item tower. Apart, they are twice the
             parameters, and what an item says of a user may differ from what it is as a candidate.
         history_pooling: How the history's item embeddings become one: "mean", "sqrt" or "sum".
+        fusion: How the items' declared vector, such as the embedding of a text, is taken in: by the item tower's own
+            vector, and as the mean of the history's texts beside what else the user tower reads.
         embeddings: How features are embedded.
     """
 
@@ -51,6 +55,7 @@ class TwoTowerConfig:
     item_bias: bool = False
     tie_history: bool = False
     history_pooling: Literal["mean", "sqrt", "sum"] = "sqrt"
+    fusion: FusionConfig = field(default_factory=FusionConfig)
     embeddings: EmbeddingPlan = field(default_factory=EmbeddingPlan)
 
     def __post_init__(self) -> None:
@@ -65,6 +70,9 @@ class TwoTowerConfig:
             raise InputError(f"model.similarity is {self.similarity!r}, not 'dot' or 'cosine'")
         if not self.temperature > 0:
             raise InputError(f"model.temperature is a positive number, got {self.temperature}")
+        self.fusion.learned_width(self.dim)
+        if self.item_bias and not self.fusion.learns_items:
+            raise InputError(f"model.item_bias is learned for items, and model.fusion.kind {self.fusion.kind!r} is not")
 
     def to_json(self) -> dict[str, Any]:
         """As plain dictionaries and lists; see `from_json`."""
@@ -75,6 +83,7 @@ class TwoTowerConfig:
         """The inverse of `to_json`."""
         data = dict(data)
         data["embeddings"] = EmbeddingPlan(**data["embeddings"])
+        data["fusion"] = FusionConfig.from_json(data.get("fusion"))
         for hidden in ("user_hidden", "item_hidden"):
             data[hidden] = tuple(data[hidden])
         return cls(**data)
@@ -89,6 +98,7 @@ class Tower(nn.Module):
         hidden: Widths of the hidden layers.
         out: D
         dropout: Share of the inputs that training zeroes.
+        others: How many inputs there are besides.
     """
 
     def __init__(
@@ -98,20 +108,22 @@ class Tower(nn.Module):
         hidden: tuple[int, ...],
         out: int,
         dropout: float,
+        others: int = 0,
     ) -> None:
         super().__init__()
         self.sparse = [feature.name for feature in features if feature.embedded]
         self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
-        inputs = sum(widths[name] for name in self.sparse) + len(self.dense)
+        inputs = sum(widths[name] for name in self.sparse) + len(self.dense) + others
         layers: list[nn.Module] = [nn.Dropout(dropout)] if dropout else []
         for width, following in itertools.pairwise([inputs, *hidden]):
             layers += [nn.Linear(width, following), nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.Linear([inputs, *hidden][-1], out))
 
-    def forward(self, embeddings: Embeddings, batch: FeatureBatch) -> Tensor:
-        """B users or items -> (B, D)"""
+    def forward(self, embeddings: Embeddings, batch: FeatureBatch, *others: Tensor) -> Tensor:
+        """B users or items, and what else is known of them, (B, n) each -> (B, D)"""
         inputs = [embeddings.joined({name: batch.sparse[name] for name in self.sparse})] if self.sparse else []
         inputs += [batch.dense[name][:, None] for name in self.dense]
+        inputs += others
         return self.layers(torch.cat(inputs, dim=1) if len(inputs) > 1 else inputs[0])
 
 
@@ -122,6 +134,7 @@ class TwoTower(nn.Module):
         config: What it looks like.
         schema: The declared features; those of kind text are left out.
         vocabularies: For each id, categorical and multi-valued feature its vocabulary.
+        items: The features of the whole catalogue, which models that fuse texts need. (N rows)
         backend: "torch" for serving, "torchrec" or "sharded" for training: see `recsys.embeddings.Embeddings`.
     """
 
@@ -130,16 +143,20 @@ class TwoTower(nn.Module):
         config: TwoTowerConfig,
         schema: FeatureSchema,
         vocabularies: Mapping[str, Vocabulary],
+        items: FeatureTable | None = None,
         backend: Literal["torch", "torchrec", "sharded"] = "torch",
     ) -> None:
         super().__init__()
         self.config = config
+        text = text_of(config.fusion, schema)
         user = [feature for feature in schema.user if feature.embedded or isinstance(feature, Numeric)]
         item = [feature for feature in schema.item if feature.embedded or isinstance(feature, Numeric)]
-        for side, features in (("user", user), ("item", item)):
-            if not features:
-                raise InputError(f"a two-tower model needs at least one {side} feature that is not text")
         item_id = next((feature.name for feature in item if isinstance(feature, Id)), None)
+        if not config.fusion.learns_items:
+            item = []
+        for side, features in (("user", user), ("item", item)):
+            if not features and (side == "user" or config.fusion.learns_items):
+                raise InputError(f"a two-tower model needs at least one {side} feature that is not text")
         if schema.history is not None and item_id is None:
             raise InputError(f"the sequence {schema.history.name!r} needs an item feature of kind 'id'")
         lookups, identities = [], {}
@@ -155,8 +172,15 @@ class TwoTower(nn.Module):
                 identities[feature.name] = vocabularies[feature.name]
         self.embeddings = Embeddings(config.embeddings, lookups, identities, backend)
         widths = self.embeddings.widths
-        self.user_tower = Tower(user, widths, config.user_hidden, config.dim, config.dropout)
-        self.item_tower = Tower(item, widths, config.item_hidden, config.dim + config.item_bias, config.dropout)
+        reads_texts = text is not None and config.fusion.reads_text
+        self.history_texts = HistoryTexts(schema.history, text, items) if reads_texts and schema.history else None
+        others = text.size if self.history_texts is not None else 0
+        self.user_tower = Tower(user, widths, config.user_hidden, config.dim, config.dropout, others)
+        if item:
+            out = config.fusion.learned_width(config.dim) + config.item_bias
+            self.item_tower = Tower(item, widths, config.item_hidden, out, config.dropout)
+        self.text = text.name if reads_texts else None
+        self.fusion = TextFusion(config.fusion, text.size, config.dim) if reads_texts else None
         if config.similarity == "cosine":
             self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 
@@ -167,7 +191,8 @@ class TwoTower(nn.Module):
 
     def encode_users(self, users: FeatureBatch) -> Tensor:
         """Declared features of B users -> (B, D)"""
-        vectors = self.user_tower(self.embeddings, users)
+        others = () if self.history_texts is None else (self.history_texts(users),)
+        vectors = self.user_tower(self.embeddings, users, *others)
         if self.config.similarity == "cosine":
             vectors = nn.functional.normalize(vectors, dim=1) * self.log_scale.exp()
         if self.config.item_bias:
@@ -176,8 +201,16 @@ class TwoTower(nn.Module):
 
     def encode_items(self, items: FeatureBatch) -> Tensor:
         """Declared features of B items -> (B, D)"""
-        vectors = self.item_tower(self.embeddings, items)
+        vectors = self.item_tower(self.embeddings, items) if self.config.fusion.learns_items else None
+        if self.fusion is not None:
+            vectors = self._fused(vectors, items.dense[self.text])
         if self.config.similarity == "cosine":
             dim = self.config.dim
             vectors = torch.cat([nn.functional.normalize(vectors[:, :dim], dim=1), vectors[:, dim:]], dim=1)
         return vectors
+
+    def _fused(self, learned: Tensor | None, text: Tensor) -> Tensor:
+        """With the items' texts, a bias left as it is. (B, E + bias), (B, V) -> (B, D + bias)"""
+        if not self.config.item_bias:
+            return self.fusion(learned, text)
+        return torch.cat([self.fusion(learned[:, :-1], text), learned[:, -1:]], dim=1)

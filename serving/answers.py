@@ -52,6 +52,14 @@ class SimilarAnswer(BaseModel):
     similar: list[Similar]
 
 
+class NewItemsAnswer(BaseModel):
+    """What became of new items."""
+
+    model: ModelIdentity
+    changed: int = Field(description="How many were taken in that were not there before, or taken out.")
+    new_items: int = Field(description="How many there are now.")
+
+
 class InvocationAnswer(BaseModel):
     """As MLflow's scoring server answers, and which model it was."""
 

@@ -17,9 +17,16 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from features.errors import InputError
-from serving.answers import CandidateAnswer, InvocationAnswer, Problems, SimilarAnswer
+from serving.answers import CandidateAnswer, InvocationAnswer, NewItemsAnswer, Problems, SimilarAnswer
 from serving.bounded_body import BoundedRoute
-from serving.requests import CandidateRequest, InvocationRequest, Parameters, SimilarRequest
+from serving.requests import (
+    CandidateRequest,
+    GoneItemsRequest,
+    InvocationRequest,
+    NewItemsRequest,
+    Parameters,
+    SimilarRequest,
+)
 from serving.resolve import resolve_aside
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
@@ -29,10 +36,17 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problems, "description": "The body is too large."},
     422: {"model": Problems, "description": "A field cannot be used; the answer names it."},
 }
+_CLOSED: dict[int | str, dict[str, Any]] = {
+    403: {"model": Problems, "description": "This service takes no new items."},
+}
 
 
 def create_app(
-    source: str | Path | CandidateGenerator, *, tracking_uri: str | None = None, threads: int = 0
+    source: str | Path | CandidateGenerator,
+    *,
+    tracking_uri: str | None = None,
+    threads: int = 0,
+    new_items: Path | str | None = None,
 ) -> FastAPI:
     """The ASGI application.
 
@@ -40,15 +54,17 @@ def create_app(
         source: What `serving.candidates.CandidateGenerator.load` takes, or a generator.
         tracking_uri: Where models are registered.
         threads: How many requests are computed at a time; 0 takes the number of processors.
+        new_items: Takes new items, and keeps them in this file; takes none where not given. A generator that is given
+            has its own.
 
     Raises:
         InputError: The source cannot be loaded.
     """
     from serving.candidates import CandidateGenerator
 
-    generator = (
-        source if isinstance(source, CandidateGenerator) else CandidateGenerator.load(source, tracking_uri=tracking_uri)
-    )
+    generator = source
+    if not isinstance(source, CandidateGenerator):
+        generator = CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=new_items)
 
     app = FastAPI(
         title="Recommendation candidates",
@@ -56,6 +72,7 @@ def create_app(
         description="Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
     )
     app.state.generator = generator
+    app.state.takes_items = generator.keeps_new_items
     # more threads than processors would only make all of them slower
     app.state.threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="ranking")
     app.include_router(_router())
@@ -92,6 +109,21 @@ def _router() -> APIRouter:
         generator: CandidateGenerator = request.app.state.generator
         found = await _computed(request, partial(generator.similar, body.item_ids, body.k))
         return JSONResponse({"model": generator.identity, "similar": found.to_json()})
+
+    @router.post("/items", response_model=NewItemsAnswer, responses=_REFUSALS | _CLOSED)
+    async def new_items(request: Request, body: NewItemsRequest) -> Response:
+        """Takes in items that the model was built without; they are candidates from now on."""
+        generator = _open_for_items(request)
+        added = [(one.item_id, one.attributes) for one in body.items]
+        changed = await _computed(request, partial(generator.new_items.add, added))
+        return _changed(generator, changed)
+
+    @router.delete("/items", response_model=NewItemsAnswer, responses=_REFUSALS | _CLOSED)
+    async def gone_items(request: Request, body: GoneItemsRequest) -> Response:
+        """Takes new items out again; ids that are none of theirs are no error."""
+        generator = _open_for_items(request)
+        changed = await _computed(request, partial(generator.new_items.remove, body.item_ids))
+        return _changed(generator, changed)
 
     @router.post("/invocations", response_model=InvocationAnswer, responses=_REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
@@ -138,6 +170,7 @@ def _router() -> APIRouter:
             "precision": manifest.precision,
             "precision_loss": manifest.precision_loss,
             "reranks": manifest.has_ranker,
+            "new_items": len(generator.new_items),
             "metrics": manifest.metrics,
             "data": manifest.data,
             "split": manifest.split,
@@ -146,6 +179,17 @@ def _router() -> APIRouter:
         }
 
     return router
+
+
+def _open_for_items(request: Request) -> CandidateGenerator:
+    """The generator, of a service that takes new items."""
+    if not request.app.state.takes_items:
+        raise HTTPException(403, "this service takes no new items; it was started without --new-items")
+    return request.app.state.generator
+
+
+def _changed(generator: CandidateGenerator, changed: int) -> JSONResponse:
+    return JSONResponse({"model": generator.identity, "changed": changed, "new_items": len(generator.new_items)})
 
 
 async def _computed(request: Request, ask: Callable[[], Any]) -> Any:
@@ -180,6 +224,7 @@ def serve(
     *,
     tracking_uri: str | None = None,
     threads: int = 0,
+    new_items: Path | str | None = None,
 ) -> None:
     """Serves until it is stopped.
 
@@ -189,6 +234,7 @@ def serve(
         port: The port.
         tracking_uri: Where models are registered.
         threads: How many requests are computed at a time; 0 takes the number of processors.
+        new_items: Takes new items, and keeps them in this file; takes none where not given.
 
     Raises:
         InputError: The source cannot be loaded, or the port cannot be listened at.
@@ -204,7 +250,7 @@ def serve(
 
     # requests run side by side; a request that used all processors for itself would stand in the others' way
     torch.set_num_threads(1)
-    generator = CandidateGenerator.of(looking_up())
+    generator = CandidateGenerator.of(looking_up(), new_items=new_items)
     app = create_app(generator, threads=threads)
     config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, timeout_graceful_shutdown=10)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"

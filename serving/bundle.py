@@ -23,6 +23,7 @@ from recsys.index import ItemIndex
 from recsys.precision import check_precision
 from recsys.ranking import Ranker, RankerConfig
 from recsys.retrievers import Retriever, config_from_json, make_retriever, reads_asking_time
+from serving.item_texts import BundleText
 from serving.known_users import KnownUsers
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.reranking import ranker_inputs
@@ -47,6 +48,7 @@ class Bundle:
         item_counts: How often training has seen each item. (N,) int64
         index: The items' vectors.
         ranker: What candidates are re-ranked with, if the bundle has one.
+        text: What the items' declared vector was made of, if the bundle says so.
     """
 
     manifest: Manifest
@@ -60,6 +62,7 @@ class Bundle:
     item_counts: np.ndarray
     index: ItemIndex
     ranker: Ranker | None = None
+    text: BundleText | None = None
 
     @property
     def by_history_alone(self) -> bool:
@@ -140,7 +143,8 @@ class Bundle:
         vocabularies = {**user_encoder.vocabularies, **item_encoder.vocabularies}
         counts = counts["count"].to_numpy()
         # only what reads items out of histories keeps the catalogue's features
-        encoded = item_encoder.encode(tables["items"], known=counts > 0) if manifest.kind == "sequential" else _NOTHING
+        reads_items = manifest.kind == "sequential" or schema.vector is not None
+        encoded = item_encoder.encode(tables["items"], known=counts > 0) if reads_items else _NOTHING
         model = _model(folder, schema, vocabularies, encoded, manifest)
         _require("model.json", "columns a vector", model.dim, manifest.dim)
 
@@ -165,6 +169,7 @@ class Bundle:
             counts,
             index,
             load_ranker(folder, schema, vocabularies, items) if manifest.has_ranker else None,
+            BundleText.read(folder) if "text.json" in manifest.files else None,
         )
 
 

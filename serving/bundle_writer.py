@@ -35,6 +35,8 @@ from recsys.retrievers import (
     reads_asking_time,
     reads_times,
 )
+from recsys.text_encoders import ItemTextConfig
+from serving.item_texts import write_text
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
 from serving.weights import load_weights, save_weights, without_weights
 
@@ -63,6 +65,7 @@ def write_bundle(
     prepared: Prepared,
     index: IndexConfig | None = None,
     precision: Precision = "fp32",
+    text: ItemTextConfig | None = None,
     **facts: Any,
 ) -> Path:
     """Writes a bundle; one that lies there is replaced.
@@ -76,6 +79,7 @@ def write_bundle(
         prepared: What it was trained on.
         index: How items are searched, exactly where not given; recall is measured with the users' own vectors.
         precision: Of the embedding tables and the item vectors: see `BundleConfig`.
+        text: What the items' declared vector was made of, so that the texts of new items become vectors as well.
         facts: Fields of `serving.manifest.Manifest` that only the caller knows: name, metrics, refitted, libraries,
             git_sha, entity_map; or that are other than the data says: data, split.
 
@@ -89,6 +93,8 @@ def write_bundle(
     check_precision("precision", precision)
     with replaced(folder) as part:
         written = _write_parts(part, model, prepared, index or IndexConfig(), precision)
+        if text is not None and text.columns:
+            write_text(part, text)
         dataclasses.replace(written, **facts).sealed(part).write(part)
     return Path(folder)
 
@@ -111,8 +117,8 @@ def replaced(folder: Path | str) -> Iterator[Path]:
     part.chmod(0o755)
     try:
         yield part
-        for file in part.iterdir():
-            file.chmod(0o644)  # some writers make files that only their owner may read
+        for file in part.rglob("*"):
+            file.chmod(0o755 if file.is_dir() else 0o644)  # some writers make files that only their owner may read
         _put(part, folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)

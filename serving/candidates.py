@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.item_log import ItemLog
 from recsys.similar import Neighbours
 from serving.asked import Asked, attribute_frame, read_asked
 from serving.bundle import Bundle
+from serving.new_items import NewItems, Shelf
 from serving.popular import Popular
 from serving.raw_ids import FieldError, RawIds, as_list
 from serving.recommendations import Recommendations, SimilarItems
@@ -38,12 +40,17 @@ class CandidateGenerator:
     A given history replaces the stored one, unless it has no known item; then it is as if it had not been given.
     Unknown items are dropped from histories and counted. What a user has seen is the stored and the given history.
 
+    Items that have come since the model was built (`new_items.add`) are ranked with the others, by what the model makes
+    of their attributes and texts; not for users who get what is most popular, and not where a ranker orders. A model
+    does not read them in histories, but whoever has one in a given history is not recommended it.
+
     Args:
         bundle: What to rank with.
         resolved: Where it came from.
+        log: Where new items are kept; for this process alone where not given.
     """
 
-    def __init__(self, bundle: Bundle, resolved: Resolved | None = None) -> None:
+    def __init__(self, bundle: Bundle, resolved: Resolved | None = None, log: ItemLog | None = None) -> None:
         self.bundle = bundle
         self.resolved = resolved or Resolved(Path(), bundle.manifest.name, None, None)
         self.user_ids = RawIds(bundle.users)
@@ -51,7 +58,9 @@ class CandidateGenerator:
         self._popular = Popular(bundle.item_counts)
         ranker = bundle.ranker
         self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
-        self._titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
+        titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
+        self.new_items = NewItems(bundle, self.item_ids, titles, log)
+        self.keeps_new_items = log is not None
 
     @cached_property
     def _neighbours(self) -> Neighbours:
@@ -59,7 +68,13 @@ class CandidateGenerator:
 
     @classmethod
     def load(
-        cls, source: str | Path, *, tracking_uri: str | None = None, mmap: bool = False, hashes: bool = True
+        cls,
+        source: str | Path,
+        *,
+        tracking_uri: str | None = None,
+        mmap: bool = False,
+        hashes: bool = True,
+        new_items: Path | str | None = None,
     ) -> CandidateGenerator:
         """Loads a bundle, and makes ready what a first request would wait for.
 
@@ -68,16 +83,20 @@ class CandidateGenerator:
             tracking_uri: Where models are registered; MLFLOW_TRACKING_URI, else sqlite:///mlflow.db, where not given.
             mmap: Map the item index into memory, so that processes share its pages.
             hashes: Check the files' hashes, and not only their sizes.
+            new_items: The file that keeps items which have come since the model was built: see `features.item_log`.
 
         Raises:
-            InputError: No such model, or a bundle that is damaged.
+            InputError: No such model, a bundle that is damaged, or new items that cannot be read.
         """
-        return cls.of(resolve(source, tracking_uri), mmap=mmap, hashes=hashes)
+        return cls.of(resolve(source, tracking_uri), mmap=mmap, hashes=hashes, new_items=new_items)
 
     @classmethod
-    def of(cls, resolved: Resolved, *, mmap: bool = False, hashes: bool = True) -> CandidateGenerator:
+    def of(
+        cls, resolved: Resolved, *, mmap: bool = False, hashes: bool = True, new_items: Path | str | None = None
+    ) -> CandidateGenerator:
         """As `load`, for a source that is resolved already."""
-        generator = cls(Bundle.load(resolved.folder, mmap=mmap, hashes=hashes), resolved)
+        log = None if new_items is None else ItemLog(new_items)
+        generator = cls(Bundle.load(resolved.folder, mmap=mmap, hashes=hashes), resolved, log)
         generator.warm()
         return generator
 
@@ -137,9 +156,13 @@ class CandidateGenerator:
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
         if described.any() and self.bundle.by_history_alone and not rerank:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
+        shelf = self.new_items.shelf  # one for the whole request
+        met = shelf.met(histories, len(asked))
         parts = [
             self._ranked(
                 asked.part(start, start + _CHUNK),
+                shelf,
+                met[start : start + _CHUNK],
                 None if frame is None else frame[start : start + _CHUNK],
                 described[start : start + _CHUNK],
                 k,
@@ -151,11 +174,11 @@ class CandidateGenerator:
         lists = [one for _, rows, _ in parts for one in rows]
         return Recommendations(
             user_ids=asked.user_ids,
-            item_ids=self._ids_of(lists),
+            item_ids=self._ids_of(lists, shelf),
             scores=[one.tolist() for _, _, scores in parts for one in scores],
             sources=[one for sources, _, _ in parts for one in sources],
             unknown_history_items=asked.unknown.tolist(),
-            titles=self._titles,
+            titles=shelf.titles,
             rows=lists,
         )
 
@@ -185,7 +208,7 @@ class CandidateGenerator:
             item_ids=self._ids_of(lists),
             scores=scores,
             sources=["item" if row >= 0 else "unknown" for row in rows.tolist()],
-            titles=self._titles,
+            titles=self.new_items.shelf.titles,
             rows=lists,
         )
 
@@ -195,9 +218,12 @@ class CandidateGenerator:
             raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
         return min(int(number), len(self.bundle.items))
 
-    def _ids_of(self, lists: list[np.ndarray]) -> list[list[str]] | list[list[int]]:
-        """Raw ids of lists of item rows."""
-        ids = self.item_ids.ids(np.concatenate([*lists, np.empty(0, np.int64)]))
+    def _ids_of(self, lists: list[np.ndarray], shelf: Shelf | None = None) -> list[list[str]] | list[list[int]]:
+        """Raw ids of lists of item rows; those of new items come after the catalogue's."""
+        rows, n = np.concatenate([*lists, np.empty(0, np.int64)]), len(self.bundle.items)
+        ids = self.item_ids.ids(np.minimum(rows, n - 1))
+        for place in np.flatnonzero(rows >= n).tolist():
+            ids[place] = shelf.ids[rows[place] - n]
         return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
 
     def _sources(self, asked: Asked) -> np.ndarray:
@@ -209,6 +235,8 @@ class CandidateGenerator:
     def _ranked(
         self,
         asked: Asked,
+        shelf: Shelf,
+        met: list[set[int]],
         frame: pl.DataFrame | None,
         described: np.ndarray,
         k: int,
@@ -235,6 +263,10 @@ class CandidateGenerator:
             candidates = np.full((len(personal), depth), -1)
             candidates[usable] = found
             found_scores, found = (one[usable] for one in self._reranker.best(features, candidates, k))
+        elif len(shelf):
+            left_out = [met[user] if exclude_seen else set() for user in users.tolist()]
+            more = vectors[usable], found_scores, found, k, len(self.bundle.items), left_out
+            found_scores, found = shelf.merged(*more)
         lengths = (found >= 0).sum(axis=1).tolist()
         for n, user in enumerate(users.tolist()):
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]

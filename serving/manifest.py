@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from features.errors import InputError
@@ -34,13 +34,14 @@ _FILES = (
     "vocabulary.parquet",
     "weights.safetensors",
 )
-_RANKER = (("ranker.json", "ranker.safetensors"),)
+#: a folder for the files of a language model that is carried along
+TEXT_ENCODER = "text_encoder"
+
+#: groups of files that a bundle of any kind may have besides; of each, all or none
+_OPTIONAL_FILES = (("ranker.json", "ranker.safetensors"), ("text.json",))
 
 #: the files that a bundle of each kind has, besides the manifest
 FILES_OF: dict[str, tuple[str, ...]] = {"retriever": _FILES, "sequential": _FILES}
-
-#: groups of files that it may have besides; of each, all or none
-OPTIONAL_FILES_OF: dict[str, tuple[tuple[str, ...], ...]] = {"retriever": _RANKER, "sequential": _RANKER}
 
 
 class BundleError(InputError):
@@ -140,7 +141,7 @@ class Manifest:
                 raise BundleError(f"{MANIFEST}: {one.name} is {value!r}, not of type {kind}")
         if manifest.kind not in FILES_OF:
             raise BundleError(f"{MANIFEST} says kind {manifest.kind!r}; the kinds are {', '.join(FILES_OF)}")
-        paths = sorted(name for name in manifest.files if Path(name).name != name)
+        paths = sorted(name for name in manifest.files if not _inside(name))
         if paths:
             raise BundleError(f"{MANIFEST} lists {paths[0]!r}, which is no name of a file in the bundle")
         if manifest.precision not in PRECISIONS:
@@ -164,10 +165,11 @@ class Manifest:
         """Whether candidates can be re-ranked."""
         return "ranker.json" in self.files
 
-    def _names(self, there: Callable[[str], bool]) -> tuple[str, ...]:
-        """The files that it must have, and the groups of optional ones of which any is there."""
-        optional = [group for group in OPTIONAL_FILES_OF.get(self.kind, ()) if any(map(there, group))]
-        return (*FILES_OF[self.kind], *chain.from_iterable(optional))
+    def _names(self, there: Collection[str]) -> tuple[str, ...]:
+        """The files that it must have, the groups of optional ones of which any is there, and a carried model's."""
+        optional = [group for group in _OPTIONAL_FILES if any(name in there for name in group)]
+        carried = sorted(name for name in there if name.startswith(f"{TEXT_ENCODER}/"))
+        return (*FILES_OF[self.kind], *chain.from_iterable(optional), *carried)
 
     def write(self, folder: Path) -> None:
         """Writes it into a folder, replacing the one that is there in one step."""
@@ -177,7 +179,7 @@ class Manifest:
 
     def sealed(self, folder: Path) -> Manifest:
         """The same manifest with the files' sizes and hashes, and the build id that follows from them."""
-        names = self._names(lambda name: (folder / name).exists())
+        names = self._names({path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()})
         files = {
             name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
             for name, digest in zip(names, _digests(folder, names), strict=True)
@@ -195,7 +197,7 @@ class Manifest:
         Raises:
             BundleError: Says which file, and both figures.
         """
-        names = self._names(lambda name: name in self.files)
+        names = self._names(self.files)
         for name in names:
             listed, path = self.files.get(name), folder / name
             if not isinstance(listed, dict):
@@ -211,6 +213,13 @@ class Manifest:
                 raise BundleError(
                     f"{name} has the sha256 {digest}, and {MANIFEST} says {self.files[name].get('sha256')}"
                 )
+
+
+def _inside(name: str) -> bool:
+    """Whether a name is that of a file in the bundle, and not of one that lies elsewhere."""
+    parts = PurePosixPath(name).parts
+    plain = all(one not in ("", ".", "..") and "\\" not in one for one in parts) and "/".join(parts) == name
+    return plain and (len(parts) == 1 or (len(parts) <= 3 and parts[0] == TEXT_ENCODER))
 
 
 def _digests(folder: Path, names: tuple[str, ...]) -> list[str]:

@@ -67,7 +67,7 @@ class RawIds:
             ids = ids.to_list() if isinstance(ids, pl.Series) else ids.tolist()
         wanted = int if self.integers else str
         if not set(map(type, ids)) <= {wanted, type(None)}:
-            ids = [self._canonical(one, n, field) for n, one in enumerate(ids)]
+            ids = [self.canonical(one, n, field) for n, one in enumerate(ids)]
         if self._row_of is not None:
             row_of = self._row_of
             return np.fromiter((row_of.get(one, -1) for one in ids), dtype=np.int64, count=len(ids))
@@ -86,7 +86,17 @@ class RawIds:
         """The ids of rows, as JSON writes them. (n,)."""
         return [str(one) for one in self.ids(rows)] if self.integers else self.ids(rows)
 
-    def _canonical(self, one: object, place: int, field: tuple[str | int, ...]) -> str | int | None:
+    def canonical(self, one: object, place: int, field: tuple[str | int, ...]) -> str | int | None:
+        """An id in the catalogue's own type; None for a string that no integer is written as.
+
+        Args:
+            one: As given.
+            place: Where it stands in a list.
+            field: What errors call the list.
+
+        Raises:
+            FieldError: An id of a type that the catalogue's ids are not.
+        """
         if isinstance(one, np.generic):
             one = one.item()
         if one is None or type(one) is (int if self.integers else str):

@@ -22,6 +22,9 @@ MAX_HISTORY = 10_000
 MAX_K = 1_000
 #: of all lists of an answer together: a thousand users with a hundred each
 MAX_CANDIDATES = 100_000
+#: of one request: each is read by a language model
+MAX_NEW_ITEMS = 256
+MAX_ATTRIBUTES = 100
 
 RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
 # The first wrong value ends the reading of a list: a body of two megabytes can hold a million of them, and an error for
@@ -104,6 +107,34 @@ class SimilarRequest(_Strict):
     def _bounded(self) -> SimilarRequest:
         check_size(len(self.item_ids), self.k, of="items")
         return self
+
+
+class NewItem(_Strict):
+    """An item that has come since the model was built."""
+
+    item_id: RawId
+    attributes: Annotated[dict[str, Attribute], Field(max_length=MAX_ATTRIBUTES)] = Field(
+        description="What is said of it, by column: declared attributes, and what its text is made of."
+    )
+
+
+class NewItemsRequest(_Strict):
+    """Items to take in; one that has come before is replaced."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"items": [{"item_id": "B01", "attributes": {"title": "Rose soap", "brand": "Ada"}}]}]
+        },
+    )
+
+    items: Annotated[list[NewItem], Field(fail_fast=True, min_length=1, max_length=MAX_NEW_ITEMS)]
+
+
+class GoneItemsRequest(_Strict):
+    """New items to take out again."""
+
+    item_ids: Annotated[list[RawId], Field(fail_fast=True, min_length=1, max_length=MAX_USERS)]
 
 
 class Parameters(_Strict):

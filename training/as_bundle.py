@@ -13,6 +13,7 @@ from features.dataset import Dataset
 from features.feature_table import FeatureTable
 from features.prepared import Prepared
 from serving.bundle import Bundle
+from training.texts import with_texts
 
 
 @dataclass(frozen=True)
@@ -77,5 +78,7 @@ def declared_as(bundle: Bundle, prepared: Prepared) -> Prepared:
     dataset, schema = prepared.dataset, bundle.schema
     if dataset.schema == schema:
         return prepared
+    if bundle.text is not None:
+        dataset = with_texts(dataset, bundle.text.config)
     made = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
     return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans))

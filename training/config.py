@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from features.errors import InputError
 from recsys.index import IndexConfig
+from recsys.text_encoders import ItemTextConfig
 from recsys.two_tower import TwoTowerConfig
 from serving.bundle_writer import BundleConfig
 from training.optimisers import OptimiserConfig
@@ -24,11 +25,14 @@ class DataConfig:
         name: A source: see `features.sources`.
         root: Its folder or file; empty for the source's default (a download, or data made on the spot).
         settings: What else the source takes, such as `min_rating` of ml-1m or `interactions` of generated.
+        new_items: A file of items that a service was told of (`recsys serve --new-items`): those that the data lacks
+            become items like the others.
     """
 
     name: str = "generated"
     root: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    new_items: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class TrainConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
+    text: ItemTextConfig = field(default_factory=ItemTextConfig)
     model: TwoTowerConfig = field(default_factory=TwoTowerConfig)
     examples: ExamplesConfig = field(default_factory=ExamplesConfig)
     loss: LossConfig = field(default_factory=LossConfig)

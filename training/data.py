@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features import sources
 from features.dataset import Dataset
+from features.item_log import ItemLog
 from features.prepared import Prepared
 from features.splits import Split, make_split
 from training.config import DataConfig, SplitConfig
+from training.texts import with_texts
 
 if TYPE_CHECKING:
     from training.families import RunConfig
 
 
 def load(config: DataConfig) -> Dataset:
-    """The configured data set.
+    """The configured data set, with the items that a service was told of.
 
     Raises:
-        InputError: An unknown source or setting, or data that cannot be used.
+        InputError: An unknown source or setting, data that cannot be used, or new items that cannot be read.
     """
-    return sources.load(config.name, Path(config.root) if config.root else None, **config.settings)
+    dataset = sources.load(config.name, Path(config.root) if config.root else None, **config.settings)
+    return dataset.with_new_items(ItemLog(config.new_items).read()) if config.new_items else dataset
 
 
 def split(config: SplitConfig, dataset: Dataset) -> Split:
@@ -44,14 +48,17 @@ def with_given_parts(config: RunConfig, dataset: Dataset) -> RunConfig:
     return dataclasses.replace(config, split=dataclasses.replace(config.split, name="given"))
 
 
-def prepare(config: RunConfig, dataset: Dataset | None = None) -> Prepared:
-    """Loads, splits and maps the configured data.
+def prepare(
+    config: RunConfig, dataset: Dataset | None = None, say: Callable[[str], None] = lambda line: None
+) -> Prepared:
+    """Loads, splits and maps the configured data, and encodes what is told of items.
 
     Args:
         config: The run's.
         dataset: What `load` gave, where it has been loaded already.
+        say: Called with a line about the texts.
     """
-    dataset = load(config.data) if dataset is None else dataset
+    dataset = with_texts(load(config.data) if dataset is None else dataset, config.text, say)
     return Prepared.of(dataset, split(config.split, dataset))
 
 

@@ -45,7 +45,7 @@ def release(folder: Path, config: RunConfig, prepared: Prepared, model: Retrieve
         The folder, and the official figures.
     """
     origin, facts = _origin(prepared), {}
-    write_bundle(folder, model, prepared, config.index, config.bundle.precision, **origin)
+    write_bundle(folder, model, prepared, config.index, config.bundle.precision, config.text, **origin)
     figures = evaluate_bundle(folder, prepared)
     if config.bundle.precision != "fp32":
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".fp32", dir=folder.parent) as aside:
@@ -90,6 +90,7 @@ def release_refitted(
         everything,
         config.index,
         config.bundle.precision,
+        config.text,
         refitted=True,
         metrics=figures,
         fp32_metrics=before.fp32_metrics,

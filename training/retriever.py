@@ -13,7 +13,9 @@ from torch import Tensor
 from features.batches import FeatureBatch
 from features.errors import InputError
 from features.prepared import Prepared
+from recsys.fusion import fit_texts, text_of
 from recsys.losses import make_loss
+from recsys.losses.alignment import TextAlignment
 from recsys.metrics import RankedTargets
 from recsys.retrievers import Retriever, make_retriever
 from training import processes
@@ -50,6 +52,14 @@ class RetrieverTraining(pl.LightningModule):
         self.model = make_retriever(
             config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table, backend=backend
         )
+        text = text_of(config.model.fusion, prepared.dataset.schema)
+        if text is not None:  # of what training sees: an item that is withheld must not be known to it in any way
+            texts = prepared.item_table.dense[text.name]
+            fit_texts(self.model, texts[prepared.item_counts > 0])
+        fusion = config.model.fusion
+        self.alignment = None
+        if fusion.align != "none":
+            self.alignment = TextAlignment(fusion.align, config.model.dim, texts, fusion.align_temperature, config.seed)
         self.loss = make_loss(config.loss.name, **config.loss.settings)
         # items that the split withholds must not be known to training, not even as what nobody takes
         only_trained = candidates == "trained" or prepared.split.withholds_items
@@ -89,6 +99,16 @@ class RetrieverTraining(pl.LightningModule):
     def _features(self, rows: Tensor) -> FeatureBatch:
         """The features of some candidates. (M,) -> M rows"""
         return self.prepared.item_table.take(self._known[rows.cpu().numpy()]).to(device=self.device)
+
+    def _aligned(self, vectors: Tensor, items: Tensor) -> Tensor:
+        """What it costs that items are not what their texts say; its mean over processes is that of all their items.
+
+        Args:
+            vectors: What the model makes of items. (M, D)
+            items: Their rows in the catalogue. (M,)
+        """
+        loss, n = self.alignment(vectors[:, : self.config.model.dim].float(), items)
+        return self.config.model.fusion.align_weight * loss * processes.weight(n, self.device)
 
     def _told(self, loss: Tensor, n: int, also: Tensor | None = None) -> Tensor:
         """Logs a mean over n targets, and gives what to step on: its mean over processes is that of the whole batch.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: what a run's folder may hold; nothing else in it is ever touched
 _OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png")
-_OUR_FOLDERS = ("checkpoints", "refit", "bundle")
+_OUR_FOLDERS = ("checkpoints", "refit", "bundle", "encoder")
 
 
 def open_folder(

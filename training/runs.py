@@ -100,7 +100,7 @@ def run(
     began = time.perf_counter()
     if prepared is None:
         options.say(f"reading {config.data.name}")
-        prepared = prepare(config)
+        prepared = prepare(config, say=options.say)
     if start is not None:
         config = dataclasses.replace(config, model=start.agreed(config.model))
         prepared = start.continued(prepared)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from features.batches import FeatureBatch, Jagged, NextItemBatch
 from features.prepared import Prepared
 from recsys.losses.attribute_heads import AttributeHeads
+from recsys.sequential import Hidden
 from training import processes
 from training.retriever import RetrieverTraining
 from training.sequential_config import SequentialTrainConfig
@@ -32,6 +33,8 @@ class SequentialTraining(RetrieverTraining):
     ) -> None:
         super().__init__(config, prepared, config.windows.candidates, backend)
         self.heads = heads_of(config, prepared)
+        if config.model.fusion.align == "gen":  # stands in a history for an item that is hidden
+            self.hidden_item = nn.Parameter(torch.zeros(config.model.dim))
         self._known_here = torch.from_numpy(self._known)
 
     def on_fit_start(self) -> None:
@@ -45,7 +48,9 @@ class SequentialTraining(RetrieverTraining):
 
     def training_step(self, batch: NextItemBatch, _: int) -> Tensor:
         """Mean loss of the places, of a softmax in nats, and what the next items' attributes cost."""
-        queries = self.model.hidden(batch.users.sparse[self.model.history], batch.users.asked_at)  # (T, D)
+        history = batch.users.sparse[self.model.history]
+        hide = self._hidden(history)
+        queries = self.model.hidden(history, batch.users.asked_at, hide)  # (T, D)
         targets = self._compact[batch.targets]  # (T,)
         everybodys, start = processes.gathered_from(targets)
         loss = self.loss(
@@ -58,10 +63,22 @@ class SequentialTraining(RetrieverTraining):
             batch_items=everybodys,
             batch_start=start,
         )
-        also = None
+        also = []
         if self.config.model.also_predict:
-            also = self.config.model.also_predict_weight * self._attributes(queries, batch.targets)
-        return self._told(loss, len(targets), also)
+            also.append(self.config.model.also_predict_weight * self._attributes(queries, batch.targets))
+        if hide is not None:
+            also.append(self._aligned(queries[hide.places], history.values[hide.places]))
+        elif self.alignment is not None:
+            different = batch.targets.unique()
+            also.append(self._aligned(self.model.encode_items(self.model.catalogue.take(different)), different))
+        return self._told(loss, len(targets), sum(also) if also else None)
+
+    def _hidden(self, history: Jagged) -> Hidden | None:
+        """Which places of histories RLMRec's generative alignment hides."""
+        if self.alignment is None or self.alignment.kind == "con":
+            return None
+        drawn = torch.rand(len(history.values), device=self.device)
+        return Hidden(drawn < self.config.model.fusion.align_share, self.hidden_item)
 
     def _attributes(self, queries: Tensor, targets: Tensor) -> Tensor:
         """How badly the next items' attributes are predicted, each on average over those known. (T, D), (T,) -> ()

@@ -9,6 +9,7 @@ from typing import Literal
 from features.errors import InputError
 from recsys.index import IndexConfig
 from recsys.sequential import SequentialConfig
+from recsys.text_encoders import ItemTextConfig
 from serving.bundle_writer import BundleConfig
 from training.config import DataConfig, LossConfig, SplitConfig
 from training.optimisers import OptimiserConfig
@@ -54,6 +55,7 @@ class SequentialTrainConfig:
 
     data: DataConfig = field(default_factory=DataConfig)
     split: SplitConfig = field(default_factory=lambda: SplitConfig("leave-one-out"))
+    text: ItemTextConfig = field(default_factory=ItemTextConfig)
     model: SequentialConfig = field(default_factory=SequentialConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -35,8 +35,9 @@ class TwoTowerTraining(RetrieverTraining):
         """Mean cross-entropy of the targets, in nats."""
         targets = self._among_candidates(batch.targets)
         everybodys, start = processes.gathered_from(targets.values)
+        queries = self.model.encode_users(batch.users)
         loss = self.loss(
-            self.model.encode_users(batch.users),
+            queries,
             targets,
             self._encode_candidates,
             len(self._known),
@@ -46,4 +47,12 @@ class TwoTowerTraining(RetrieverTraining):
             batch_items=everybodys,
             batch_start=start,
         )
-        return self._told(loss, len(targets.values))
+        if self.alignment is None:
+            return self._told(loss, len(targets.values))
+        items = batch.targets.values
+        if self.alignment.kind == "con":
+            items = items.unique()
+            vectors = self.model.encode_items(self.prepared.item_table.take(items.cpu().numpy()).to(device=self.device))
+        else:  # the targets are hidden from the histories as it is
+            vectors = queries[batch.targets.row_of_value]
+        return self._told(loss, len(targets.values), self._aligned(vectors, items))

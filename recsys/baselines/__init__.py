@@ -9,5 +9,17 @@ from recsys.baselines.content_knn import ContentKNN, ContentKNNConfig
 from recsys.baselines.ease import EASE, EASEConfig
 from recsys.baselines.item_knn import ItemKNN, ItemKNNConfig
 from recsys.baselines.popularity import Popularity
+from recsys.baselines.vector_knn import VectorKNN, VectorKNNConfig
 
-__all__ = ["EASE", "Baseline", "ContentKNN", "ContentKNNConfig", "EASEConfig", "ItemKNN", "ItemKNNConfig", "Popularity"]
+__all__ = [
+    "EASE",
+    "Baseline",
+    "ContentKNN",
+    "ContentKNNConfig",
+    "EASEConfig",
+    "ItemKNN",
+    "ItemKNNConfig",
+    "Popularity",
+    "VectorKNN",
+    "VectorKNNConfig",
+]

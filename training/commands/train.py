@@ -92,6 +92,10 @@ def run(arguments: argparse.Namespace) -> int:
         from training.commands import train_ranker
 
         return train_ranker.run(arguments)
+    if arguments.model == "text-encoder":
+        from training.commands import train_text_encoder
+
+        return train_text_encoder.run(arguments)
     if arguments.into:
         raise InputError("--into is for rankers: recsys train ranker --into MODEL")
 
@@ -111,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     say(f"reading {first.data.name}")
     first, dataset = read_data(arguments, first)
-    prepared = prepare(first, dataset)
+    prepared = prepare(first, dataset, say)
     kind = first.model.embeddings.kind if start is None else f"{first.model.embeddings.kind}-continued"
     name = ("" if family.name == "two-tower" else f"{family.name}-") + f"{{data}}-{first.split.name}-{kind}"
     results = []

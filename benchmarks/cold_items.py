@@ -1,0 +1,177 @@
+"""Items that nobody has taken yet, found by what their texts say, and what that costs where ids are known.
+
+Amazon Beauty, a tenth of the items withheld from all training, with all their interactions, from whitening and from the
+tuning of the text encoder: half of them for validation, half for test. "cold" and "warm" are asked as in
+`metadata_items.py`. Epochs are chosen on the withheld validation items, those of "ids" on warm ones. "tuned" are the
+same models over an encoder that was tuned on pairs of items which training users took near each other. content-kNN
+compares attributes, text-kNN texts; popularity and random are what they are called.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from kept_runs import remembered, run_all
+from metadata_items import prepared, withheld
+from report import Report, arguments
+from sequence_data import load
+from sequential_cases import COMMON
+from text_cases import text_config, with_text
+
+from features.errors import InputError
+from features.prepared import Prepared
+from features.text_pairs import PairsConfig
+from recsys.baselines import ContentKNN, VectorKNN
+from training.bundle_evaluation import evaluate_bundle
+from training.config import load_config
+from training.evaluation import Evaluation, evaluate, evaluate_baselines
+from training.optimisers import OptimiserConfig
+from training.runs import RunOptions, run
+from training.sequential_config import SequentialTrainConfig
+from training.text_encoder import TextEncoderTrainConfig
+from training.text_encoder_run import tune
+
+SEEDS = 3
+METRICS = ("recall@20", "ndcg@20", "hr@10", "ndcg@10")
+
+MODELS: dict[str, tuple[str, ...]] = {
+    "ids": (),
+    "text": ("model.fusion.kind=text",),
+    "whitened": ("model.fusion.kind=whitened",),
+    "add": ("model.fusion.kind=add",),
+    "alphafuse": ("model.fusion.kind=alphafuse",),
+    "aligned": ("model.fusion.kind=add", "model.fusion.align=con"),
+}
+
+#: pairs that the encoder is tuned with, and for how long
+PAIRS = PairsConfig("co-engagement", window=3, per_epoch=20_000)
+EPOCHS = 2
+
+QUICK = ("model.dim=16", "model.embeddings.width=16", "model.layers=1", "optimiser.max_epochs=1")
+
+
+def main() -> None:
+    """Trains, measures, prints and writes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each model")
+    parser.add_argument("--no-tuning", action="store_true", help="leave out the tuned encoder, which takes longest")
+    options = parser.parse_args()
+    if not options.quick and options.data_root is None:
+        raise SystemExit("cold_items.py: --data-root FOLDER is needed (a folder that holds amazon-beauty)")
+    report = Report("cold_items", quick=options.quick)
+    data = "generated" if options.quick else "amazon-beauty"
+    with tempfile.TemporaryDirectory() as folder:
+        encoders = {"": ""}
+        if not options.quick and not options.no_tuning:
+            kept = options.runs or Path(folder)
+            encoders["-tuned"] = tuned(str(options.data_root), data, kept / "tuned-encoder")
+        names = ("text",) if options.quick else ("baselines", *MODELS)
+        jobs = [
+            (str(options.data_root), options.runs, data, name, suffix, encoder, seed)
+            for seed in range(1 if options.quick else options.seeds)
+            for suffix, encoder in encoders.items()
+            for name in names
+            if (seed == 0 or name != "baselines") and (not suffix or name in ("baselines", "text", "add", "alphafuse"))
+        ]
+        found: dict[str, list[dict[str, Any]]] = {}
+        for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes):
+            for case, figures in answer.items():
+                found.setdefault(case, []).append(figures)
+            report.rows.clear()
+            for case in sorted(found):
+                add(report, case, found[case])
+            report.finish(options.out)
+
+
+def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
+    """The rows of one case."""
+    for metric in METRICS:
+        values = [one[metric] for one in runs]
+        sd = statistics.stdev(values) if len(values) > 1 else None
+        report.add(case, metric, statistics.mean(values), sd, len(values), settings=runs[0]["settings"])
+
+
+def tuned(data_root: str, data: str, folder: Path) -> str:
+    """The folder of an encoder that was tuned on what training users took near each other."""
+    if not (folder / "encoder").exists():
+        one = prepared(withheld(load(data, Path(data_root)))["cold"])
+        config = TextEncoderTrainConfig(
+            text=text_config(data),
+            pairs=PAIRS,
+            optimiser=OptimiserConfig(lr=5e-5, weight_decay=0.01, max_epochs=EPOCHS, validate_every=1),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        print(tune(config, one, folder, say=lambda line: print(line, flush=True)), flush=True)
+    return str(folder / "encoder")
+
+
+def measure(
+    data_root: str, runs: Path | None, data: str, name: str, suffix: str, encoder: str, seed: int
+) -> dict[str, dict[str, Any]]:
+    """The figures of one model, or of the baselines, by case."""
+    key = [data, name, suffix, seed, COMMON["amazon-beauty"], list(MODELS.get(name, ()))]
+    return remembered(runs, key, lambda: _measured(data_root, data, name, suffix, encoder, seed))
+
+
+def _measured(data_root: str, data: str, name: str, suffix: str, encoder: str, seed: int) -> dict[str, dict[str, Any]]:
+    dataset = with_text(load(data, Path(data_root)), text_config(data, model=encoder))
+    asked = {temperature: prepared(one) for temperature, one in withheld(dataset).items()}
+    settings = [*COMMON["amazon-beauty"].split(), "windows.candidates=trained", *MODELS.get(name, ())]
+    found: dict[str, dict[str, float]] = {}
+    if name == "baselines":
+        for temperature, one in asked.items():
+            found |= {f"{temperature}/{row}": figures for row, figures in baselines(one, bool(suffix)).items()}
+    else:
+        settings += QUICK if data == "generated" else ()
+        config = load_config(settings=settings, kind=SequentialTrainConfig, seed=seed)
+        first, second = ("warm", "cold") if name == "ids" else ("cold", "warm")
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[first])
+            both = {first: result.comparison["sequential"], second: evaluate_bundle(result.bundle, asked[second])}
+        found = {f"{temperature}/{name}": figures for temperature, figures in both.items()}
+    return {
+        f"{data}/{case}{suffix}": {
+            **{metric: figures.get(metric, 0.0) for metric in METRICS},
+            "settings": {"set": settings, "split_hash": asked[case.split("/")[0]].split.sha256},
+        }
+        for case, figures in found.items()
+    }
+
+
+def baselines(one: Prepared, texts_alone: bool) -> dict[str, dict[str, float]]:
+    """What needs no training, by name; of a tuned encoder only what reads its vectors."""
+    evaluation = Evaluation(one)
+    texts = VectorKNN().fit(one.item_table.dense[one.dataset.schema.vector.name])
+
+    def of(ranker: Any) -> dict[str, float]:
+        return evaluate(evaluation, lambda users: ranker.scorer(evaluation.histories.rows(users)))
+
+    if texts_alone:
+        return {"text-knn": of(texts)}
+    embedded = [feature.name for feature in one.dataset.schema.item if feature.embedded and feature.kind != "id"]
+    generator = torch.Generator().manual_seed(0)
+    n = len(one.items)
+
+    def chance(users: Any) -> Any:
+        scores = torch.rand(len(users), n, generator=generator)
+        return lambda rows, items: scores[rows, items].clone()
+
+    return {
+        **evaluate_baselines(one),
+        "content-knn": of(ContentKNN().fit(one.item_table, embedded)),
+        "text-knn": of(texts),
+        "random": evaluate(evaluation, chance),
+    }
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"cold_items.py: {error}") from None

@@ -1,0 +1,66 @@
+"""What the benchmarks of items' texts compare: ways to take texts in, and the trials that each has on validation.
+
+Every way has as many trials as the model of ids alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from features.dataset import Dataset
+from features.item_text import item_sentences
+from recsys.text_encoders import ItemTextConfig, TextEncoderConfig
+from recsys.text_encoders.encoder import TextEncoder
+from recsys.text_encoders.items import item_vectors
+
+#: what is told of Amazon Beauty's items, and of MovieLens' films
+COLUMNS = {
+    "amazon-beauty": ("title", "brand", "path"),
+    "ml-1m-plots": ("title", "year", "genres", "director", "actors", "plot"),
+    "generated": ("title", "brand"),
+}
+
+#: ways to take texts in, by what their cases are called
+WAYS: dict[str, tuple[str, ...]] = {
+    "ids": (),
+    "add": ("model.fusion.kind=add",),
+    "concat": ("model.fusion.kind=concat",),
+    "alphafuse": ("model.fusion.kind=alphafuse",),
+    "whitened": ("model.fusion.kind=whitened",),
+    "text": ("model.fusion.kind=text",),
+    "ids-con": ("model.fusion.align=con",),
+    "ids-gen": ("model.fusion.align=gen",),
+}
+
+
+def text_config(data: str, store: Path | None = None, model: str = "") -> ItemTextConfig:
+    """What is told of a data set's items, to the bundled model where no other is named."""
+    encoder = TextEncoderConfig(model=model) if model else TextEncoderConfig()
+    return ItemTextConfig(COLUMNS[data], encoder=encoder, store=str(store or ""))
+
+
+def with_text(dataset: Dataset, config: ItemTextConfig) -> Dataset:
+    """The data set with the vectors of its items' texts."""
+
+    def progress(done: int, total: int) -> None:
+        print(f"encoded {done:,} of {total:,} texts", file=sys.stderr, flush=True)
+
+    return dataset.with_vectors(item_vectors(dataset.items, config, progress=progress).vectors, config.feature)
+
+
+def sentences(items: pl.DataFrame, config: ItemTextConfig, encoder: TextEncoder) -> list[str]:
+    """The texts of the items that have one, as the encoder reads them."""
+    told = item_sentences(items, config.columns, encoder.room, encoder.token_ends, config.prefix)
+    return told.texts.drop_nulls().to_list()
+
+
+def paired_interval(lifts: np.ndarray, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """The 95% interval of a mean, by drawing users with replacement. (n,)"""
+    random = np.random.default_rng(seed)
+    means = [lifts[random.integers(len(lifts), size=len(lifts))].mean() for _ in range(resamples)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)

@@ -1,0 +1,66 @@
+"""`recsys train text-encoder`: tunes a language model on pairs of texts that the data holds."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+
+from features.errors import InputError
+from training.commands.options import configuration, print_configuration, read_data, runs_of, say
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Tunes once, and prints how well texts alone find items before and after."""
+    from training.text_encoder import TextEncoderTrainConfig
+
+    for name, given in (("--refit", arguments.refit), ("--from", arguments.source), ("--register", arguments.register)):
+        if given:
+            raise InputError(f"{name} is for recommenders; a text encoder is a folder that text.encoder.model names")
+    if arguments.seeds > 1:
+        raise InputError(f"--seeds is 1 for a text encoder, got {arguments.seeds}")
+    first = configuration(arguments, TextEncoderTrainConfig, seed=arguments.seed)
+    if arguments.print_config:
+        return print_configuration(first)
+    if not first.text.columns:
+        raise InputError("text.columns is empty: it names the columns that an item's text is made of")
+
+    from training import processes
+    from training.config import flat
+    from training.data import describe, split
+    from training.run_folder import open_folder, save_state
+    from training.text_encoder_run import FIGURES, tune
+    from training.tracking import TrackedRun, git_sha
+
+    if processes.launched()[0] > 1:
+        raise InputError("a text encoder is tuned by one process; start it without torchrun")
+    say(f"reading {first.data.name}")
+    first, dataset = read_data(arguments, first)
+
+    from features.prepared import Prepared
+
+    prepared = Prepared.of(dataset, split(first.split, dataset))
+    config, folder, resume = next(runs_of(arguments, first, f"text-encoder-{{data}}-{first.pairs.kind}"))
+    facts = describe(prepared.dataset, prepared.split)
+    state = open_folder(folder, config, facts, resume)
+    tracked = None
+    if not arguments.no_mlflow:
+        name = f"{config.data.name}-{config.pairs.kind}-s{config.seed}"
+        tracked = TrackedRun(arguments.experiment or "text-encoder", name, state["run_id"], arguments.tracking_uri)
+        save_state(folder, {**state, "run_id": tracked.id})
+        tracked.parameters(flat(config))
+        tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+    with tracked or contextlib.nullcontext():
+
+        def report(figures: dict[str, float], epoch: int) -> None:
+            if tracked is not None:
+                tracked.metrics(figures, step=epoch)
+
+        figures = tune(config, prepared, folder, resume=resume, report=report, say=say)
+        if tracked is not None:
+            tracked.metrics({f"test/{one}": figures[one] for one in FIGURES})
+            tracked.metrics({f"frozen/{one}": figures[f"frozen_{one}"] for one in FIGURES})
+    (folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1), encoding="utf-8")
+    told = "  ".join(f"{one} {figures[f'frozen_{one}']:.4f} -> {figures[one]:.4f}" for one in FIGURES)
+    print(json.dumps(figures) if arguments.json else f"texts alone: {told}  encoder {figures['encoder']}")
+    return 0

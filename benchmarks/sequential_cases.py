@@ -75,9 +75,9 @@ ROWS: dict[str, tuple[str, int]] = {
         1,
     ),
     # what time is worth, on the users whose timestamps are true
-    "ml-1m-real-time/hstu-order-alone": (HEADLINE, 1),
-    "ml-1m-real-time/hstu-event-times": (f"{HEADLINE} model.times=events", 1),
-    "ml-1m-real-time/hstu-request-time-known": (f"{HEADLINE} model.times=request", 1),
+    "ml-1m-real-time/hstu-order-alone": ("", 1),
+    "ml-1m-real-time/hstu-event-times": ("model.times=events", 1),
+    "ml-1m-real-time/hstu-request-time-known": ("model.times=request", 1),
     "diginetica/hstu-sampled": ("", 1),
 }
 

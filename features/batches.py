@@ -71,7 +71,7 @@ class FeatureBatch(_Movable):
     Args:
         sparse: Feature name to vocabulary rows, jagged; -1 stands for an id that training has not seen. Ids and
             categorical values have rows of length 1 (0 where the value is missing).
-        dense: Feature name to standardised numbers. (B,) float32
+        dense: Feature name to standardised numbers, (B,) float32, or to vectors, (B, V) float32.
         size: B, because a side may declare no feature of one kind.
         asked_at: When each user asks, in the unit of the histories' times, where that is told. (B,) int64
     """

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from features.declared import check_features, such_as, with_checked_vectors
 from features.digest import sha256_of
 from features.errors import InputError
 from features.ids import canonical_ids
 from features.item_log import with_new_items
-from features.schema import Categorical, Feature, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text, Vector
-from features.vectors import vector_column
+from features.schema import FeatureSchema, Vector
 from features.vocabulary import Vocabulary
 
 
@@ -77,10 +77,9 @@ class Dataset:
         items, of_items = _entities("items", "item_id", items, interactions["item_id"], on_orphans)
         orphans = int(np.count_nonzero(of_users | of_items))
         schema = schema or FeatureSchema()
-        _check_features("users", schema.user, users)
-        _check_features("items", schema.item, items)
-        if schema.vector is not None:
-            items, schema = _with_vectors(items, schema)
+        check_features("users", schema.user, users)
+        check_features("items", schema.item, items)
+        items, schema = with_checked_vectors(items, schema)
         return cls(name, interactions, items, users, schema, orphans)
 
     def with_new_items(self, new: Mapping[str | int, Mapping[str, Any]]) -> Dataset:
@@ -92,7 +91,8 @@ class Dataset:
         Raises:
             InputError: An id or an attribute of another type than the table's column.
         """
-        return dataclasses.replace(self, items=with_new_items(self.items, new))
+        items, _ = with_checked_vectors(with_new_items(self.items, new), self.schema)
+        return dataclasses.replace(self, items=items)
 
     def with_vectors(self, vectors: pl.Series, feature: str | None = None) -> Dataset:
         """The same data whose items have a vector besides: a new column, and its declaration.
@@ -106,9 +106,12 @@ class Dataset:
         """
         if vectors.name in self.items.columns:
             raise InputError(f"the items have a column {vectors.name!r} already")
+        if len(vectors) != self.items.height:
+            raise InputError(f"there are {len(vectors)} vectors for {self.items.height} items")
         declared = (*self.schema.item, Vector(feature or vectors.name, vectors.name))
-        schema = FeatureSchema(self.schema.user, declared)
-        items, schema = _with_vectors(self.items.with_columns(vectors), schema)
+        items, schema = with_checked_vectors(
+            self.items.with_columns(vectors), FeatureSchema(self.schema.user, declared)
+        )
         return dataclasses.replace(self, items=items, schema=schema)
 
     @cached_property
@@ -122,15 +125,6 @@ class Dataset:
             f"Dataset({self.name!r}: {self.interactions.height:,} interactions of {self.users.height:,} users "
             f"with {self.items.height:,} items{orphans})"
         )
-
-
-def _with_vectors(items: pl.DataFrame, schema: FeatureSchema) -> tuple[pl.DataFrame, FeatureSchema]:
-    """The items with their vectors in one type, and the declaration that says how long they are."""
-    feature = schema.vector
-    column = vector_column(items[feature.column], feature.size)
-    sized = dataclasses.replace(feature, size=column.dtype.size)
-    declared = tuple(sized if one is feature else one for one in schema.item)
-    return items.with_columns(column), FeatureSchema(schema.user, declared)
 
 
 def _interactions(frame: pl.DataFrame) -> pl.DataFrame:
@@ -224,48 +218,6 @@ def _timestamps(values: pl.Series) -> pl.Series:
     if values.dtype.is_integer():
         return canonical_ids(values, "timestamp")
     raise InputError(
-        f"column 'timestamp' of the interactions holds {values.dtype}, such as {_misfit(values)}; it takes integers, "
+        f"column 'timestamp' of the interactions holds {values.dtype}{such_as(values)}; it takes integers, "
         "dates or datetimes (for order alone, a row number will do)"
     )
-
-
-def _misfit(values: pl.Series) -> str:
-    """A value that explains why a column has the type it has: in a column of text, the first that is no number."""
-    there = values.drop_nulls()
-    if there.dtype == pl.String:
-        odd = there.filter(there.cast(pl.Float64, strict=False).is_null())
-        there = odd if len(odd) else there
-    return repr(there[0])
-
-
-def _check_features(table: str, features: tuple[Feature, ...], frame: pl.DataFrame) -> None:
-    for feature in features:
-        if isinstance(feature, Sequence):  # made from the interactions
-            continue
-        if feature.column not in frame.columns:
-            raise InputError(
-                f"the feature {feature.name!r} reads column {feature.column!r}, which the {table} lack; "
-                f"their columns are {', '.join(frame.columns)}"
-            )
-        dtype = frame.schema[feature.column]
-        if isinstance(feature, Id) and feature.column != frame.columns[0]:
-            raise InputError(
-                f"the id feature {feature.name!r} of the {table} reads {feature.column!r}, not {frame.columns[0]!r}"
-            )
-        if dtype != pl.Null and not _takes(feature, dtype):
-            raise InputError(
-                f"column {feature.column!r} of the {table} is declared {feature.kind} and holds {dtype}, "
-                f"such as {_misfit(frame[feature.column])}"
-            )
-
-
-def _takes(feature: Feature, dtype: pl.DataType) -> bool:
-    discrete = dtype.is_integer() or dtype == pl.Boolean or isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-    if isinstance(feature, Numeric):
-        return dtype.is_numeric() or dtype == pl.Boolean
-    if isinstance(feature, Text):
-        return isinstance(dtype, pl.String | pl.Categorical | pl.Enum)
-    if isinstance(feature, MultiValued):
-        inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else None
-        return dtype == pl.String or (inner is not None and (inner in (pl.String, pl.Null) or inner.is_integer()))
-    return discrete if isinstance(feature, Id | Categorical) else True

@@ -88,6 +88,9 @@ class FeatureEncoder:
             frame: One row an entity. (n rows)
             known: Which entities training has seen; the ids of the others become unknown (-1), because an id
                 embedding that was never trained is noise. (n,) bool
+
+        Raises:
+            InputError: A column of a type that its declared kind cannot take, or of vectors of another width.
         """
         sparse: dict[str, JaggedArray] = {}
         dense: dict[str, np.ndarray] = {}
@@ -103,8 +106,7 @@ class FeatureEncoder:
                 rows = self.vocabularies[feature.name].rows(values)
                 sparse[feature.name] = JaggedArray.from_pairs(where, rows, frame.height)
             elif isinstance(feature, Vector):
-                missing = pl.Series(feature.column, [None] * frame.height, dtype=pl.Null)
-                dense[feature.name] = vector_matrix(frame.get_column(feature.column, default=missing), feature.size)
+                dense[feature.name] = _vectors(feature, frame)
             elif isinstance(feature, Numeric):
                 mean, deviation = self.statistics[feature.name]
                 numbers = (_numbers(feature, frame) - mean) / deviation
@@ -157,3 +159,10 @@ def _numbers(feature: Feature, frame: pl.DataFrame) -> np.ndarray:
         example = f", such as {bad[0]!r}" if len(bad) else ""
         raise InputError(f"column {feature.column!r} is declared numeric and holds {column.dtype}{example}")
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+
+
+def _vectors(feature: Vector, frame: pl.DataFrame) -> np.ndarray:
+    """A vector feature as a matrix, nulls as zeros. (n, V) float32"""
+    if feature.column not in frame.columns:
+        return np.zeros((frame.height, feature.size), np.float32)
+    return vector_matrix(frame[feature.column], feature.size)

@@ -15,8 +15,9 @@ def infer_schema(items: pl.DataFrame | None, users: pl.DataFrame | None) -> Feat
 
     Items have their ids, and users their histories (not their ids: a vector for each user is for those who declare it).
     Numbers are numeric; booleans are categorical; lists, and strings that look like "a|b|c", are multi-valued; `title`
-    is text; other strings are categorical if they repeat, and text if not. Dates and anything nested deeper are passed
-    over. A name that both tables have is prefixed with `user_` or `item_`.
+    is text; other strings are categorical if they repeat, and text if not. Dates, lists of
+    fractions (vectors are for those who declare them) and anything nested deeper are passed over. A name that both
+    tables have is prefixed with `user_` or `item_`.
 
     Args:
         items: The items' columns, item_id among them.

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from features.errors import InputError
 
 
 class ItemLog:
-    """The file.
+    """The file. Several processes may write to it.
 
     Args:
         path: Made with the first line.
@@ -37,52 +37,66 @@ class ItemLog:
         self.path = Path(path)
 
     def add(self, items: Mapping[str | int, Mapping[str, Any]]) -> None:
-        """Writes items with their attributes; on disk when it returns."""
+        """Writes items with their attributes; on disk when it returns.
+
+        Raises:
+            InputError: An attribute that JSON cannot hold, or a file that cannot be written.
+        """
         self._append([{"item_id": item, "attributes": dict(attributes)} for item, attributes in items.items()])
 
     def remove(self, items: Sequence[str | int]) -> None:
-        """Writes that items are gone."""
+        """Writes that items are gone; on disk when it returns.
+
+        Raises:
+            InputError: A file that cannot be written.
+        """
         self._append([{"item_id": item, "gone": True} for item in items])
 
     def read(self) -> dict[str | int, dict[str, Any]]:
         """The items that are there, with their attributes, in the order in which they first came.
 
         Raises:
-            InputError: A line in the middle that is none of this file's.
+            InputError: A file that cannot be read, or a line in it that is none of its own.
         """
         try:
-            lines = self.path.read_bytes().split(b"\n")
+            with self.path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)  # nobody is taking away what a kill has left
+                lines = file.read().split(b"\n")
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise InputError(f"the new items {self.path} cannot be read: {error.strerror}") from None
+            raise InputError(f"the new items {self.path} cannot be read: {error.strerror or error}") from None
         items: dict[str | int, dict[str, Any]] = {}
         for number, line in enumerate(lines[:-1], start=1):  # what follows the last line's end is no whole line
+            if not line.strip():
+                continue
             try:
-                said = json.loads(line) if line else None
-                if said is None:
-                    continue
-                if said.get("gone"):
-                    items.pop(said["item_id"], None)
-                else:
-                    items[said["item_id"]] = dict(said["attributes"])
-            except (ValueError, KeyError, TypeError, AttributeError):
+                item, attributes = _item_of(json.loads(line))
+            except (ValueError, KeyError, TypeError):
                 raise InputError(f"{self.path}, line {number}: no new item is written so") from None
+            if attributes is None:
+                items.pop(item, None)
+            else:
+                items[item] = attributes
         return items
 
     def _append(self, lines: list[dict[str, Any]]) -> None:
-        content = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in lines)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            end = file.seek(0, os.SEEK_END)
-            if end:
-                file.seek(end - 1)
-                if file.read(1) != b"\n":  # a line that was cut short ends here, and is ended as what it is: none
-                    _cut(file)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        if not lines:
+            return
+        try:
+            content = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in lines)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"new items: what is said of them is not what JSON can hold: {error}") from None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                _end_with_a_line(file)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"the new items {self.path} cannot be written: {error.strerror or error}") from None
 
 
 def with_new_items(items: pl.DataFrame, new: Mapping[str | int, Mapping[str, Any]]) -> pl.DataFrame:
@@ -94,25 +108,82 @@ def with_new_items(items: pl.DataFrame, new: Mapping[str | int, Mapping[str, Any
 
     Raises:
         InputError: An id or an attribute of another type than the table's column.
+
+    Example:
+        >>> items = pl.DataFrame({"item_id": ["ink"], "title": ["Ink"]})
+        >>> with_new_items(items, {"soap": {"title": "Rose soap"}, "ink": {"title": "Red ink"}})["title"].to_list()
+        ['Ink', 'Rose soap']
     """
     known = set(items["item_id"].to_list())
     missing = {item: said for item, said in new.items() if item not in known}
     if not missing:
         return items
-    columns = []
-    for name, dtype in items.schema.items():
-        values = list(missing) if name == "item_id" else [said.get(name) for said in missing.values()]
-        try:
-            columns.append(pl.Series(name, values, dtype=dtype, strict=True))
-        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-            why = " ".join(str(error).split())[:200]
-            raise InputError(f"new items: column {name!r} holds {dtype}, which a new item's is not: {why}") from None
-    return pl.concat([items, pl.DataFrame(columns)])
+    told = missing.values()
+    columns = [
+        attribute_column(name, list(missing) if name == "item_id" else [one.get(name) for one in told], dtype)
+        for name, dtype in items.schema.items()
+    ]
+    return pl.concat([items, pl.DataFrame(columns)], how="vertical_relaxed")  # of nothing but nulls, anything is made
 
 
-def _cut(file: Any) -> None:
-    """Takes away what stands after the last whole line."""
+def attribute_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    """An attribute of new items, as JSON holds it, as a column of the type that the table's has.
+
+    Dates and times are told as ISO 8601 has them, such as "2024-05-01".
+
+    Args:
+        name: Of the column.
+        values: None where nothing is said. (n,)
+        dtype: Of the table's column.
+
+    Raises:
+        InputError: A value of another type.
+    """
+    misfit = next((one for one in values if not _fits(one, dtype)), None)
+    if misfit is not None:
+        raise InputError(f"new items: column {name!r} holds {dtype}, which {repr(misfit)[:60]} is not")
+    try:
+        if isinstance(dtype, pl.Date | pl.Datetime) and any(isinstance(one, str) for one in values):
+            text = pl.Series(name, values, dtype=pl.String).str
+            if dtype == pl.Date:
+                return text.to_date()
+            return text.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone)
+        return pl.Series(name, values, dtype=None if dtype == pl.Null else dtype, strict=True)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(f"new items: column {name!r} holds {dtype}, which a new item's is not: {why}") from None
+
+
+def _fits(value: Any, dtype: pl.DataType) -> bool:
+    """Whether a value is of a type: polars takes true for 1, 3 for a day in 1970 and a string for a list of letters."""
+    if value is None or dtype == pl.Null:
+        return True
+    if isinstance(dtype, pl.List | pl.Array):
+        return isinstance(value, list | tuple) and all(_fits(one, dtype.inner) for one in value)
+    if isinstance(value, bool) or dtype == pl.Boolean:
+        return isinstance(value, bool) and dtype == pl.Boolean
+    if dtype.is_temporal():
+        return not isinstance(value, int | float)
+    return isinstance(value, str) != dtype.is_numeric()
+
+
+def _item_of(said: Any) -> tuple[str | int, dict[str, Any] | None]:
+    """What a line says: an id, and attributes, or None where the item is gone."""
+    item = said["item_id"]
+    if isinstance(item, bool) or not isinstance(item, str | int):
+        raise TypeError(item)
+    if said.get("gone"):
+        return item, None
+    if not isinstance(said["attributes"], dict):
+        raise TypeError(said["attributes"])
+    return item, said["attributes"]
+
+
+def _end_with_a_line(file: BinaryIO) -> None:
+    """Takes away what a kill has left after the last whole line."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - 1))
+    if file.read(1) in (b"\n", b""):
+        return
     file.seek(0)
-    whole = file.read().rfind(b"\n") + 1
-    file.truncate(whole)
-    file.seek(whole)
+    file.truncate(file.read().rfind(b"\n") + 1)

@@ -82,7 +82,7 @@ class Text(Feature):
 
 @dataclass(frozen=True)
 class Vector(Feature):
-    """Numbers that an encoder has made of a text or a picture, as many for every entity; null where there was none.
+    """Numbers that an encoder has made of a text or a picture, as many for each item; null where there was none.
 
     Nothing is standardised or looked up: how a model takes them in is its `recsys.fusion.FusionConfig`.
 
@@ -97,8 +97,8 @@ class Vector(Feature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.size < 0:
-            raise InputError(f"the size of the vector {self.name!r} is 0 or more, got {self.size}")
+        if not isinstance(self.size, int) or self.size < 0:
+            raise InputError(f"the size of the vector {self.name!r} is a whole number, 0 or more; got {self.size!r}")
 
 
 @dataclass(frozen=True)
@@ -148,9 +148,8 @@ class FeatureSchema:
                     raise InputError(f"the {side} side declares more than one feature of kind {cls.kind!r}")
         if any(isinstance(feature, Sequence) for feature in self.item):
             raise InputError("a feature of kind 'sequence' belongs to the user side")
-        vector = next((feature for feature in self.user if isinstance(feature, Vector)), None)
-        if vector is not None:
-            raise InputError(f"the feature {vector.name!r} is of kind 'vector', which belongs to the item side")
+        if any(isinstance(feature, Vector) for feature in self.user):
+            raise InputError("a feature of kind 'vector' belongs to the item side")
         both = {feature.name for feature in self.user} & {feature.name for feature in self.item}
         if both:  # one namespace, because a multiplexed table salts by feature name
             raise InputError(f"the feature {sorted(both)[0]!r} is declared for users and for items; name them apart")

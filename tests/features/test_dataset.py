@@ -7,7 +7,8 @@ import pytest
 
 from features.dataset import Dataset
 from features.errors import InputError
-from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
+from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text, Vector
+from features.sources.tables import load, write_tables
 
 LOG = pl.DataFrame({"user_id": ["u1", "u2", "u1"], "item_id": [7, 8, 7], "timestamp": [3, 1, 2]})
 ITEMS = pl.DataFrame({"item_id": [8, 7, 9], "title": ["Tea", "Ink", "Pen"], "price": [1.0, 2.0, None]})
@@ -115,12 +116,25 @@ def test_bad_tables_are_told_in_one_sentence(log, items, message: str) -> None:
         (Categorical("price"), "column 'price' of the items is declared categorical and holds Float64"),
         (MultiValued("price"), "declared multi_valued and holds Float64"),
         (Text("price"), "declared text and holds Float64"),
+        (Text("empty"), "declared text and holds Float64"),
+        (Numeric("tags"), r"declared numeric and holds List\(String\), such as \['hot'\]"),
+        (Vector("title"), "declared vector and holds String, such as 'Tea'"),
+        (Vector("price"), "declared vector and holds Float64, such as 1.0"),
+        (Vector("tags"), "declared vector and holds List"),
+        (Vector("numbers"), "column 'numbers' holds vectors of 2 numbers, and in row 1 one of 1"),
+        (Vector("numbers", size=3), "column 'numbers' holds vectors of 3 numbers, and in row 0 one of 2"),
         (Id("title"), "the id feature 'title' of the items reads 'title', not item_id|reads 'title', not 'item_id'"),
     ],
 )
 def test_declared_features_must_fit_their_columns(feature, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        Dataset.construct("x", LOG, ITEMS, schema=FeatureSchema(user=(Sequence("history"),), item=(feature,)))
+    items = ITEMS.with_columns(
+        tags=pl.Series([["hot"], None, []], dtype=pl.List(pl.String)),
+        numbers=pl.Series([[1.0, 2.0], [3.0], None]),
+        empty=pl.lit(None, dtype=pl.Float64),
+    )
+    with pytest.raises(InputError, match=message) as caught:
+        Dataset.construct("x", LOG, items, schema=FeatureSchema(user=(Sequence("history"),), item=(feature,)))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_declared_column_may_be_all_null() -> None:
@@ -141,3 +155,71 @@ def test_the_hash_is_of_the_content() -> None:
         Dataset.construct("x", LOG),
     ]
     assert len({dataset.sha256, *(one.sha256 for one in different)}) == 6
+
+
+VECTORS = pl.Series("text_vector", [[1.0, 2.0], None, [3, 4]], dtype=pl.List(pl.Float64))
+
+
+def _speaking() -> Dataset:
+    return Dataset.construct("x", LOG, ITEMS).with_vectors(VECTORS, "meaning")
+
+
+def test_items_get_vectors_and_are_another_data_set() -> None:
+    silent, speaking = Dataset.construct("x", LOG, ITEMS), _speaking()
+    assert speaking.schema.vector == Vector("meaning", "text_vector", 2)
+    assert speaking.items["text_vector"].to_list() == [[1, 2], None, [3, 4]]
+    assert silent.schema.vector is None and "text_vector" not in silent.items.columns
+    assert speaking.sha256 != silent.sha256
+    others = Dataset.construct("x", LOG, ITEMS).with_vectors(pl.Series("text_vector", [[1.0, 2.0], None, [3.0, 5.0]]))
+    assert others.schema.vector.name == "text_vector"
+    assert others.sha256 != speaking.sha256
+
+
+def test_declared_vectors_say_how_long_they_are() -> None:
+    schema = FeatureSchema(item=(Id("item_id"), Vector("v", "numbers"), Text("title")))
+    items = ITEMS.with_columns(numbers=pl.Series([[1, 2, 3], None, [4, 5, 6]]))
+    dataset = Dataset.construct("x", LOG, items, schema=schema)
+    assert dataset.schema.item == (Id("item_id"), Vector("v", "numbers", 3), Text("title"))
+    assert dataset.items.schema["numbers"] == pl.Array(pl.Float32, 3)
+    assert dataset.items.columns == items.columns
+
+
+def test_vectors_survive_files(tmp_path) -> None:
+    dataset = _speaking()
+    write_tables(dataset, tmp_path / "tables")
+    loaded = load(tmp_path / "tables")
+    assert loaded.schema.item == dataset.schema.item
+    assert loaded.items["text_vector"].equals(dataset.items["text_vector"])
+
+
+@pytest.mark.parametrize(
+    ("vectors", "feature", "message"),
+    [
+        (VECTORS.alias("title"), None, "the items have a column 'title' already"),
+        (VECTORS.alias("other"), "other", "more than one feature of kind 'vector'"),
+        (VECTORS.head(1).alias("other"), "other", "there are 1 vectors for 3 items"),
+    ],
+)
+def test_vectors_that_items_cannot_have(vectors, feature, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _speaking().with_vectors(vectors, feature)
+    with pytest.raises(InputError, match="'item_id' is declared 2 times"):
+        Dataset.construct("x", LOG, ITEMS).with_vectors(VECTORS, "item_id")
+
+
+def test_new_items_are_items_that_nobody_has_taken() -> None:
+    dataset = Dataset.construct("x", LOG, ITEMS)
+    grown = dataset.with_new_items({10: {"title": "Jam", "price": 3, "shelf": 4}, 8: {"title": "Not tea"}, 11: {}})
+    assert grown.items.rows() == [*ITEMS.rows(), (10, "Jam", 3.0), (11, None, None)]
+    assert grown.interactions.equals(dataset.interactions)
+    assert grown.sha256 != dataset.sha256
+    assert dataset.with_new_items({}).sha256 == dataset.sha256 == dataset.with_new_items({8: {}}).sha256
+
+
+def test_new_items_bring_vectors_that_are_checked() -> None:
+    grown = _speaking().with_new_items({10: {"text_vector": [5, 6]}, 11: {"title": "Jam"}})
+    assert grown.items["text_vector"].to_list() == [[1, 2], None, [3, 4], [5, 6], None]
+    assert grown.schema.vector.size == 2
+    for vector in ([1.0], [1.0, float("nan")], "1, 2"):
+        with pytest.raises(InputError, match="text_vector"):
+            _speaking().with_new_items({10: {"text_vector": vector}})

@@ -6,7 +6,7 @@ import pytest
 
 from features.errors import InputError
 from features.feature_table import FeatureEncoder
-from features.schema import Categorical, Id, MultiValued, Numeric, Text
+from features.schema import Categorical, Id, MultiValued, Numeric, Text, Vector
 from features.vocabulary import Vocabulary
 
 ITEMS = pl.DataFrame(
@@ -83,3 +83,20 @@ def test_lists_of_strings_and_of_integers_are_sets_of_values() -> None:
     numbers = pl.DataFrame({"tags": [[2**60, 2**60 + 1]]})
     encoder = FeatureEncoder.fit((MultiValued("tags"),), numbers, Vocabulary.fit("item_id", pl.Series(["a"])))
     assert encoder.encode(numbers).sparse["tags"].values.tolist() == [0, 1]
+
+
+def test_vectors_are_a_matrix_as_they_are() -> None:
+    encoder = FeatureEncoder.fit(
+        (Id("item_id"), Vector("meaning", "v", size=2)), ITEMS, Vocabulary.fit("item_id", ITEMS["item_id"])
+    )
+    table = encoder.encode(
+        ITEMS.with_columns(v=pl.Series([[1.0, 5.0], None, [3.0, 6.0]], dtype=pl.Array(pl.Float32, 2)))
+    )
+    assert table.dense["meaning"].dtype == np.float32
+    assert table.take(np.array([2, 1, 0])).dense["meaning"].tolist() == [[3, 6], [0, 0], [1, 5]]
+    assert list(encoder.vocabularies) == ["item_id"] and not encoder.statistics
+    of_a_request = encoder.encode(pl.DataFrame({"v": [[1, 2]]}))
+    assert of_a_request.dense["meaning"].tolist() == [[1, 2]]
+    assert encoder.encode(pl.DataFrame({"brand": ["x"]})).dense["meaning"].tolist() == [[0, 0]]  # nothing is said
+    with pytest.raises(InputError, match="'v' holds vectors of 2 numbers, and in row 0 one of 3"):
+        encoder.encode(pl.DataFrame({"v": [[1.0, 2.0, 3.0]]}))

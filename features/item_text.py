@@ -13,9 +13,13 @@ import numpy as np
 import polars as pl
 
 from features.errors import InputError
+from features.fair_shares import fair_shares
 
 #: where the tokens of some texts end, in characters
 TokenEnds = Callable[[Sequence[str]], list[Sequence[int]]]
+
+#: what stands between two attributes
+BETWEEN = "; "
 
 #: rows whose texts are tokenised at a time
 _ROWS = 16_384
@@ -27,8 +31,6 @@ _CHARACTERS = 32
 #: control characters (a NUL, a bell, a tab) and white space, of which each run becomes one space; marks of direction
 #: and the joiners of emoji stay
 _NOISE = r"[\p{Cc}\s]+"
-
-BETWEEN = "; "
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,16 @@ def whole_sentences(items: pl.DataFrame, columns: Sequence[str], prefix: str = "
     Raises:
         InputError: A column that is not there or cannot be told.
     """
-    values = [_told(items[column]) for column in _checked(items, columns)]
-    there = np.stack([(one != "").to_numpy() for one in values], axis=1)
-    return _joined(values, there, _keys(columns), prefix)
+    _check(items, columns)
+    return _joined([_told(items[column]) for column in columns], _keys(columns), prefix)
 
 
 def item_sentences(
     items: pl.DataFrame, columns: Sequence[str], budget: int, token_ends: TokenEnds, prefix: str = ""
 ) -> Sentences:
-    """What is said of items.
+    r"""What is said of items.
 
-    A sentence of more tokens than the budget loses them where there are most: see `fair_shares`.
+    A sentence of more tokens than the budget loses them where there are most: see `features.fair_shares`.
 
     Args:
         items: One row an item. (n rows)
@@ -86,66 +87,32 @@ def item_sentences(
         InputError: A column that is not there or cannot be told, or a budget that keys and prefix alone use up.
 
     Example:
+        >>> import re
         >>> items = pl.DataFrame({"title": ["Rose soap", None], "brand": ["Ada", None], "price": [3.5, None]})
         >>> def words(texts):
-        ...     return [[n + 1 for n in range(len(text)) if text[n + 1 : n + 2] in ("", " ")] for text in texts]
+        ...     return [[word.end() for word in re.finditer(r"\w+|[^\w\s]", text)] for text in texts]
         >>> found = item_sentences(items, ["title", "brand", "price"], 64, words)
         >>> found.texts.to_list(), found.missing
         (['title: Rose soap; brand: Ada; price: 3.5', None], 1)
-        >>> item_sentences(items, ["title", "brand"], 4, words).texts[0]
+        >>> item_sentences(items, ["title", "brand"], 7, words).texts[0]
         'title: Rose; brand: Ada'
     """
-    columns, keys = _checked(items, columns), _keys(columns)
-    n_prefix, n_between, *n_keys = map(len, token_ends([prefix, BETWEEN, *keys]))
-    least = n_prefix + sum(n_keys) + n_between * (len(keys) - 1) + len(keys)
-    if least > budget:
+    _check(items, columns)
+    frame = _Frame.of(columns, prefix, token_ends)
+    if frame.least > budget:
         raise InputError(
-            f"text.max_tokens leaves room for {budget} tokens, and the prefix and the names of {len(keys)} columns, "
-            f"with a token each, have {least}; raise it, or tell of fewer columns"
+            f"text.encoder.max_tokens leaves room for {budget} tokens, and the prefix and the names of "
+            f"{len(columns)} columns, with a token each, have {frame.least}; raise it, or tell of fewer columns"
         )
-    around = _Around(prefix, keys, n_prefix, np.array(n_keys), n_between)
-    texts, shortened = [], 0
-    for start in range(0, max(1, items.height), _ROWS):
-        values = [_told(items[column].slice(start, _ROWS), _CHARACTERS * budget) for column in columns]
-        n, made = _sentences(values, around, budget, token_ends)
-        texts.append(made)
-        shortened += n
-    return Sentences(pl.concat(texts), shortened)
-
-
-def fair_shares(lengths: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """How many tokens each value keeps, so that a row has no more than it has room for.
-
-    All values of a row are cut to one length, the longest with which they fit: what short ones do not need, long ones
-    have. What dividing leaves over goes to those that stand first.
-
-    Args:
-        lengths: Tokens of each value. (n, columns) int64
-        room: Tokens of each row, as many as it has values at least. (n,) int64
-
-    Returns:
-        (n, columns)
-
-    Example:
-        >>> fair_shares(np.array([[9, 2, 8], [1, 2, 3]]), np.array([11, 20])).tolist()
-        [[5, 2, 4], [1, 2, 3]]
-    """
-    rows, columns = lengths.shape
-    ordered = np.sort(lengths, axis=1)
-    before = np.cumsum(ordered, axis=1) - ordered
-    # were the n-th shortest value and all longer ones cut alike, each would have so many
-    each = (room[:, None] - before) // (columns - np.arange(columns))
-    cut = ordered > each  # from the first of them on, all are
-    first = np.where(cut.any(axis=1), cut.argmax(axis=1), columns - 1)
-    level = np.where(cut.any(axis=1), each[np.arange(rows), first], lengths.max(axis=1, initial=0))
-    kept = np.minimum(lengths, level[:, None])
-    longer = lengths > kept
-    over = (room - kept.sum(axis=1))[:, None]
-    return kept + (longer & (np.cumsum(longer, axis=1) <= over))
+    parts = [
+        _sentences(items[start : start + _ROWS], columns, frame, budget, token_ends)
+        for start in range(0, max(1, items.height), _ROWS)
+    ]
+    return Sentences(pl.concat([one.texts for one in parts]), sum(one.shortened for one in parts))
 
 
 @dataclass(frozen=True)
-class _Around:
+class _Frame:
     """What stands around values, and how many tokens that has."""
 
     prefix: str
@@ -154,74 +121,108 @@ class _Around:
     n_keys: np.ndarray  # (columns,)
     n_between: int
 
+    @classmethod
+    def of(cls, columns: Sequence[str], prefix: str, token_ends: TokenEnds) -> _Frame:
+        keys = _keys(columns)
+        n_prefix, n_between, *n_keys = map(len, token_ends([prefix, BETWEEN, *keys]))
+        return cls(prefix, keys, n_prefix, np.array(n_keys), n_between)
 
-def _sentences(values: list[pl.Series], around: _Around, budget: int, token_ends: TokenEnds) -> tuple[int, pl.Series]:
-    """How many of some rows are shortened, and their sentences. (n,) each"""
+    @property
+    def least(self) -> int:
+        """Tokens of a row that has all values, of one token each."""
+        return int(self.taken(np.ones((1, len(self.keys)), bool))[0]) + len(self.keys)
+
+    def taken(self, there: np.ndarray) -> np.ndarray:
+        """Tokens that a row has besides those of its values. (n, columns) bool -> (n,)"""
+        gaps = np.maximum(there.sum(axis=1) - 1, 0)
+        return self.n_prefix + there @ self.n_keys + self.n_between * gaps
+
+
+def _sentences(
+    items: pl.DataFrame, columns: Sequence[str], frame: _Frame, budget: int, token_ends: TokenEnds
+) -> Sentences:
+    """What is said of some items."""
+    most = _CHARACTERS * budget
+    told = [_told(items[column]) for column in columns]
+    long = np.stack([(one.str.len_chars() > most).to_numpy() for one in told], axis=1)  # (n, columns)
+    values = [one.str.slice(0, most).str.strip_chars_end() for one in told]
     lengths = np.stack([_lengths(one, token_ends) for one in values], axis=1)  # (n, columns)
-    there = lengths > 0
-    taken = around.n_prefix + there @ around.n_keys + around.n_between * np.maximum(there.sum(axis=1) - 1, 0)
-    kept = fair_shares(lengths, budget - taken)
-    cut = kept < lengths
-    shorter = [_shortened(one, kept[:, n], cut[:, n], token_ends) for n, one in enumerate(values)]
-    return int(cut.any(axis=1).sum()), _joined(shorter, there, around.keys, around.prefix)
+    values = [one.set(pl.Series(lengths[:, n] == 0), "") for n, one in enumerate(values)]  # of marks that are no token
+    kept = fair_shares(lengths, budget - frame.taken(lengths > 0))
+    shorter = [_shortened(one, lengths[:, n], kept[:, n], token_ends) for n, one in enumerate(values)]
+    shortened = int(((kept < lengths) | long).any(axis=1).sum())
+    return Sentences(_joined(shorter, frame.keys, frame.prefix), shortened)
 
 
-def _joined(values: list[pl.Series], there: np.ndarray, keys: list[str], prefix: str) -> pl.Series:
-    """The values that are there, with their keys; null where none is. (n,) each, (n, columns) -> (n,)"""
-    frame = pl.DataFrame([one.alias(str(n)) for n, one in enumerate(values)])
-    told = [pl.when(pl.Series(there[:, n])).then(pl.lit(key) + pl.col(str(n))) for n, key in enumerate(keys)]
-    joined = frame.select(pl.lit(prefix) + pl.concat_str(told, separator=BETWEEN, ignore_nulls=True)).to_series()
-    return joined.set(pl.Series(~there.any(axis=1)), None).alias("text")
+def _joined(values: list[pl.Series], keys: list[str], prefix: str) -> pl.Series:
+    """The values that are not "", with their keys; null where there is none. (n,) each -> (n,)"""
+    names = [str(n) for n in range(len(values))]
+    told = [pl.when(pl.col(name) != "").then(pl.lit(key) + pl.col(name)) for name, key in zip(names, keys, strict=True)]
+    said = pl.concat_str(told, separator=BETWEEN, ignore_nulls=True)
+    frame = pl.DataFrame([one.alias(name) for name, one in zip(names, values, strict=True)])
+    return frame.select(text=pl.when(said != "").then(pl.lit(prefix) + said)).to_series()
 
 
-def _checked(items: pl.DataFrame, columns: Sequence[str]) -> Sequence[str]:
+def _check(items: pl.DataFrame, columns: Sequence[str]) -> None:
     if not columns:
         raise InputError("text.columns is empty: it names the columns that an item's text is made of")
     for column in columns:
         if column not in items.columns:
             raise InputError(f"text.columns names {column!r}, which the items lack: {', '.join(items.columns)}")
-    return columns
 
 
 def _keys(columns: Sequence[str]) -> list[str]:
     return [f"{column.replace('_', ' ')}: " for column in columns]
 
 
-def _told(values: pl.Series, characters: int | None = None) -> pl.Series:
-    """A column as strings without noise, "" where there is nothing to tell."""
+def _told(values: pl.Series) -> pl.Series:
+    """A column as strings without noise, "" where there is nothing to tell. (n,)"""
     dtype = values.dtype
     lists = isinstance(dtype, pl.List | pl.Array)
     inner = dtype.inner if lists else dtype
-    if isinstance(inner, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object):
+    if isinstance(inner, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object | pl.Duration):
         raise InputError(f"text.columns names {values.name!r}, which holds {dtype}: that cannot be told")
     if lists:
-        values = values.cast(pl.List(pl.String)).list.drop_nulls().list.join(", ")
-    values = values.cast(pl.String)
-    if inner.is_float():  # 2013.0 is a year that was read beside nulls
-        values = values.str.replace_all(r"\.0\b", "")
-    cut = values.str.slice(0, characters)
-    return cut.str.replace_all(_NOISE, " ").str.strip_chars().fill_null("")
+        one = _as_text(pl.element(), inner)
+        told = values.cast(pl.List(inner)).list.eval(one.filter(one != "")).list.join(", ")
+    else:
+        told = values.to_frame("value").select(_as_text(pl.col("value"), dtype)).to_series()
+    return told.fill_null("")
+
+
+def _as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """Values as strings without noise; null where they are missing."""
+    text = value.cast(pl.String)
+    if dtype.is_float():  # 2013.0 is a year that was read beside nulls
+        text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
+    if isinstance(dtype, pl.Datetime):
+        text = text.str.replace(r"( 00:00:00)?(\.0+)?$", "")
+    return text.str.replace_all(_NOISE, " ").str.strip_chars(" ")
 
 
 def _lengths(values: pl.Series, token_ends: TokenEnds) -> np.ndarray:
-    """How many tokens each has; brands and categories repeat, and are counted once. (n,) -> (n,)"""
+    """How many tokens each has; brands and categories repeat, and are counted once. (n,) -> (n,) int64"""
     different = values.unique()
-    counts = pl.Series([len(ends) for ends in token_ends(different.to_list())], dtype=pl.Int64)
-    # replaced values are looked up by a join, whose order is that of the left side
-    joined = values.to_frame("value").join(
-        pl.DataFrame({"value": different, "n": counts}), on="value", how="left", maintain_order="left"
-    )
-    return joined["n"].to_numpy()
+    counts = pl.Series("n", [len(ends) for ends in token_ends(different.to_list())], dtype=pl.Int64)
+    known = pl.DataFrame([different.alias("value"), counts])
+    return values.to_frame("value").join(known, on="value", how="left", maintain_order="left")["n"].to_numpy()
 
 
-def _shortened(values: pl.Series, kept: np.ndarray, cut: np.ndarray, token_ends: TokenEnds) -> pl.Series:
-    """The values, some of them cut to so many tokens. (n,)"""
-    rows = np.flatnonzero(cut)
+def _shortened(values: pl.Series, lengths: np.ndarray, kept: np.ndarray, token_ends: TokenEnds) -> pl.Series:
+    """The values, each with as many of its tokens as it keeps. (n,)"""
+    rows = np.flatnonzero(kept < lengths)
     if not len(rows):
         return values
     texts = values.gather(rows).to_list()
     shorter = [
-        text[: ends[n - 1]].rstrip()
+        text[: _end(ends, n)].rstrip()
         for text, ends, n in zip(texts, token_ends(texts), kept[rows].tolist(), strict=True)
     ]
     return values.clone().scatter(rows, shorter)
+
+
+def _end(ends: Sequence[int], n: int) -> int:
+    """Where the first n of more tokens end. A character of several tokens, such as an emoji's bytes, goes whole."""
+    while n and ends[n - 1] >= ends[n]:
+        n -= 1
+    return ends[n - 1] if n else 0

@@ -32,7 +32,7 @@ class PairsConfig:
 
     Args:
         kind: "co-engagement", "query", "attributes" or "cloze": see the module.
-        window: Of "co-engagement": items of a history that are at most so many places apart.
+        window: Items of a history that are at most so many places apart were taken near each other.
         query_column: Of "query": the column of the interactions that says what was searched for.
         anchor_columns: Of "attributes": those of `text.columns` that are told apart from the others.
         per_epoch: At most so many pairs are drawn for an epoch; 0 for one of each interaction, or each item.
@@ -87,33 +87,25 @@ class PairSource:
     """
 
     def __init__(self, prepared: Prepared, columns: Sequence[str], prefix: str, config: PairsConfig) -> None:
-        self.config, self._prepared = config, prepared
-        order = np.argsort(prepared.items.rows(prepared.dataset.items["item_id"]))
-        items = prepared.dataset.items[order]  # in row order
-        self._texts = whole_sentences(items, columns, prefix)
-        self._told = self._texts.is_not_null().to_numpy() & (prepared.item_counts > 0)
+        self.config, self._prefix = config, prefix
+        frame = prepared.dataset.items
+        frame = frame[np.argsort(prepared.items.rows(frame["item_id"]))]  # in row order
+        self._texts = whole_sentences(frame, columns, prefix)
+        told = self._texts.is_not_null().to_numpy() & (prepared.item_counts > 0)
+        self.items = np.flatnonzero(told)  # rows of the items that training sees, and of which something is said. (m,)
+        self._history = prepared.train.only(told[prepared.train.values])
+        self._together = _near(self._history, config.window, len(told))
         if config.kind == "attributes":
-            unknown = [one for one in config.anchor_columns if one not in columns]
-            rest = [one for one in columns if one not in config.anchor_columns]
-            if unknown or not rest or not config.anchor_columns:
-                raise InputError(
-                    f"pairs.anchor_columns is {list(config.anchor_columns)}: some of the text.columns "
-                    f"{list(columns)}, and not all"
-                )
-            self._apart = whole_sentences(items, config.anchor_columns), whole_sentences(items, rest, prefix)
+            self._asking, self._telling = _apart(frame, columns, prefix, config.anchor_columns)
+            both = self._asking.is_not_null() & self._telling.is_not_null()
+            self._described = np.flatnonzero(told & both.to_numpy())
         if config.kind == "query":
-            self._queries = self._searched()
-        self._together = _keys(*self._neighbours(range(1, config.window + 1)), len(order))
+            self._queries, self._taken = _searched(prepared, told, config.query_column)
         if not len(self.draw(0)):
             raise InputError(f"the data set {prepared.dataset.name!r} has no pairs of the kind {config.kind!r}")
 
-    @property
-    def items(self) -> np.ndarray:
-        """Rows of the items that have a text, and that training sees. (m,)"""
-        return np.flatnonzero(self._told)
-
     def text_of(self, rows: np.ndarray) -> list[str]:
-        """The texts of some items. (n,)"""
+        """The texts of some of `items`. (n,)"""
         return self._texts.gather(rows).to_list()
 
     def together(self, anchors: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -126,9 +118,8 @@ class PairSource:
         Returns:
             bool, of the shape of both
         """
-        keys = anchors * self._texts.len() + others
-        places = np.searchsorted(self._together, keys).clip(max=max(0, len(self._together) - 1))
-        near = self._together[places] == keys if len(self._together) else np.zeros(keys.shape, bool)
+        keys = _keys(anchors, others, len(self._texts))
+        near = self._together[np.searchsorted(self._together, keys)] == keys
         return (anchors >= 0) & ((anchors == others) | near)
 
     def draw(self, seed: int | Sequence[int]) -> TextPairs:
@@ -138,73 +129,81 @@ class PairSource:
             seed: Tells draws apart.
         """
         random = np.random.default_rng(seed)
-        kind = self.config.kind
-        if kind == "co-engagement":
-            pairs = self._engaged(random)
-        elif kind == "query":
-            queries, rows = self._queries
-            chosen = self._some(len(rows), random)
-            pairs = TextPairs(
-                queries.gather(chosen).to_list(), self.text_of(rows[chosen]), np.full(len(chosen), -1), rows[chosen]
-            )
-        elif kind == "attributes":
-            asking, telling = self._apart
-            both = self._told & asking.is_not_null().to_numpy() & telling.is_not_null().to_numpy()
-            rows = np.flatnonzero(both)
-            rows = rows[self._some(len(rows), random)]
-            pairs = TextPairs(asking.gather(rows).to_list(), telling.gather(rows).to_list(), rows, rows)
-        else:
-            pairs = self._cloze(random)
-        return pairs
+        if self.config.kind == "co-engagement":
+            return self._engaged(random)
+        if self.config.kind == "cloze":
+            return self._cloze(random)
+        if self.config.kind == "attributes":
+            rows = self._described[self._some(len(self._described), random)]
+            return TextPairs(self._asking.gather(rows).to_list(), self._telling.gather(rows).to_list(), rows, rows)
+        some = self._some(len(self._taken), random)
+        rows = self._taken[some]
+        return TextPairs(self._queries.gather(some).to_list(), self.text_of(rows), np.full(len(rows), -1), rows)
 
     def _some(self, n: int, random: np.random.Generator) -> np.ndarray:
         """Which of n pairs an epoch has, in random order."""
         return random.permutation(n)[: self.config.per_epoch or n]
 
-    def _neighbours(self, distances: range) -> tuple[np.ndarray, np.ndarray]:
-        """Items of one history so many places apart, each before the other and after it. (n,) each"""
-        history: JaggedArray = self._prepared.train
-        owner = np.repeat(np.arange(len(history)), history.lengths)
-        found = []
-        for distance in distances:
-            same = owner[distance:] == owner[:-distance] if len(owner) > distance else np.zeros(0, bool)
-            first, second = history.values[: len(same)][same], history.values[distance:][same]
-            found += [(first, second), (second, first)]
-        first, second = (np.concatenate(one) for one in zip(*found, strict=True))
-        usable = (first != second) & self._told[first] & self._told[second]
-        return first[usable], second[usable]
-
     def _engaged(self, random: np.random.Generator) -> TextPairs:
-        """A partner of each item of a history, whichever came first."""
-        history = self._prepared.train
-        owner = np.repeat(np.arange(len(history)), history.lengths)
-        first = np.arange(len(owner))
-        second = first + random.integers(1, self.config.window + 1, len(owner))
-        inside = second < len(owner)
-        first, second = first[inside], second[inside]
-        near = owner[first] == owner[second]
-        both = np.stack([history.values[first[near]], history.values[second[near]]])
-        both = both[:, (both[0] != both[1]) & self._told[both].all(axis=0)]
+        """Each item of a history with one of those that came soon after it, the one or the other as the anchor."""
+        values = self._history.values
+        ends = np.repeat(self._history.offsets[1:], self._history.lengths)
+        soon = np.minimum(ends - np.arange(len(values)) - 1, self.config.window)  # how many come soon after each
+        first = np.flatnonzero(soon)
+        second = first + 1 + random.integers(soon[first])
+        both = np.stack([values[first], values[second]])
+        both = both[:, both[0] != both[1]]
         both = both[:, self._some(both.shape[1], random)]
-        swapped = random.random(both.shape[1]) < 0.5
-        anchors, items = np.where(swapped, both[::-1], both)
+        anchors, items = np.where(random.random(both.shape[1]) < 0.5, both[::-1], both)
         return TextPairs(self.text_of(anchors), self.text_of(items), anchors, items)
 
-    def _searched(self) -> tuple[pl.Series, np.ndarray]:
-        """What training interactions searched for, and the items that were taken. (n,) each"""
-        log, column = self._prepared.dataset.interactions, self.config.query_column
-        if column not in log.columns:
-            raise InputError(f"pairs.query_column is {column!r}, which the interactions lack: {', '.join(log.columns)}")
-        queries = log[column].cast(pl.String).str.strip_chars()
-        rows = self._prepared.item_rows
-        usable = (queries.fill_null("") != "").to_numpy() & (self._prepared.split.parts == TRAIN) & self._told[rows]
-        return queries.filter(pl.Series(usable)), rows[usable]
-
     def _cloze(self, random: np.random.Generator) -> TextPairs:
+        """A part of each text, and the rest of it."""
         rows = self.items[self._some(len(self.items), random)]
-        cut = [_cut(text, random) for text in self.text_of(rows)]
-        kept = [n for n, one in enumerate(cut) if one is not None]
-        return TextPairs([cut[n][0] for n in kept], [cut[n][1] for n in kept], rows[kept], rows[kept])
+        cut = [_cut(text.removeprefix(self._prefix), random) for text in self.text_of(rows)]
+        rows = rows[[one is not None for one in cut]]
+        parts, rests = [one[0] for one in cut if one], [self._prefix + one[1] for one in cut if one]
+        return TextPairs(parts, rests, rows, rows)
+
+
+def _near(history: JaggedArray, window: int, n: int) -> np.ndarray:
+    """Which of n items stand at most `window` places apart, each pair as one number: ascending, and n^2 at the end."""
+    owner = np.repeat(np.arange(len(history)), history.lengths)
+    found = [np.array([n * n])]
+    for distance in range(1, window + 1):
+        same = owner[distance:] == owner[:-distance]
+        found.append(np.unique(_keys(history.values[:-distance][same], history.values[distance:][same], n)))
+    return np.unique(np.concatenate(found))
+
+
+def _keys(one: np.ndarray, other: np.ndarray, n: int) -> np.ndarray:
+    """Pairs of n items, whichever is the first, as one number each."""
+    return np.minimum(one, other) * n + np.maximum(one, other)
+
+
+def _apart(
+    items: pl.DataFrame, columns: Sequence[str], prefix: str, asking: Sequence[str]
+) -> tuple[pl.Series, pl.Series]:
+    """What is said of items by some of the columns, and by the others. (n,) each"""
+    rest = [one for one in columns if one not in asking]
+    strange = [one for one in asking if one not in columns]
+    if strange:
+        raise InputError(f"pairs.anchor_columns names {strange[0]!r}, which text.columns lacks: {', '.join(columns)}")
+    if not rest or not asking:
+        raise InputError(f"pairs.anchor_columns are some of the text.columns ({', '.join(columns)}), and not all")
+    return whole_sentences(items, asking), whole_sentences(items, rest, prefix)
+
+
+def _searched(prepared: Prepared, told: np.ndarray, column: str) -> tuple[pl.Series, np.ndarray]:
+    """What training interactions searched for, and the items that were taken. (n,) each"""
+    log = prepared.dataset.interactions
+    if column not in log.columns:
+        raise InputError(f"pairs.query_column is {column!r}, which the interactions lack: {', '.join(log.columns)}")
+    if not isinstance(log.schema[column], pl.String | pl.Categorical | pl.Enum):
+        raise InputError(f"pairs.query_column is {column!r}, which holds {log.schema[column]}, not strings")
+    queries = log[column].cast(pl.String).str.strip_chars()
+    usable = (queries.fill_null("") != "").to_numpy() & (prepared.split.parts == TRAIN) & told[prepared.item_rows]
+    return queries.filter(pl.Series(usable)), prepared.item_rows[usable]
 
 
 def _cut(text: str, random: np.random.Generator) -> tuple[str, str] | None:
@@ -213,14 +212,11 @@ def _cut(text: str, random: np.random.Generator) -> tuple[str, str] | None:
     if len(parts) > 1:
         n = int(random.integers(len(parts)))
         return parts[n].partition(": ")[2] or parts[n], BETWEEN.join([*parts[:n], *parts[n + 1 :]])
-    words = text.split(" ")
-    if len(words) < 3:
+    key, _, value = text.partition(": ")
+    words = value.split(" ")
+    if len(words) < 2:
         return None
     length = max(1, len(words) // 3)
     start = int(random.integers(len(words) - length + 1))
-    return " ".join(words[start : start + length]), " ".join([*words[:start], *words[start + length :]])
-
-
-def _keys(first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
-    """Pairs of rows of n items as one number each, ascending."""
-    return np.unique(first * n + second)
+    rest = " ".join([*words[:start], *words[start + length :]])
+    return " ".join(words[start : start + length]), f"{key}: {rest}"

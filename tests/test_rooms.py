@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 #: room -> what its modules may not import
 FORBIDDEN = {
-    "features": {"recsys", "serving", "training", "torchrec", "pytorch_lightning", "mlflow", "fastapi", "faiss"},
+    "features": {"recsys", "serving", "training", "torchrec", "pytorch_lightning", "mlflow", "fastapi", "faiss"}
+    | {"transformers", "tokenizers", "sentence_transformers", "huggingface_hub"},
     "recsys": {"serving", "training", "pytorch_lightning", "mlflow", "fastapi"},
     "serving": {"training", "torchrec", "pytorch_lightning"},
     "training": {"fastapi"},

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from features.batches import FeatureBatch
 from features.schema import Feature, Numeric, Vector
 from recsys.embeddings import Embeddings
-from recsys.fusion import FusionConfig, TextFusion
+from recsys.fusion import TextFusion
+from recsys.fusion_config import FusionConfig
 
 
 class ItemEncoder(nn.Module):
@@ -23,8 +24,8 @@ class ItemEncoder(nn.Module):
         dim: D
         combine: "sum" of the embeddings, which must have one width; or "concat": side by side, then projected.
         names: What the look-ups call a feature, where that is not its name.
-        text: The declared vector, if there is one to be fused with them.
-        fusion: How; not at all where not given.
+        text: The declared vector, where the model reads it.
+        fusion: How it is taken in.
     """
 
     def __init__(
@@ -35,28 +36,26 @@ class ItemEncoder(nn.Module):
         combine: Literal["sum", "concat"],
         names: Mapping[str, str],
         text: Vector | None = None,
-        fusion: FusionConfig | None = None,
+        fusion: FusionConfig = FusionConfig(),
     ) -> None:
         super().__init__()
-        fusion = fusion or FusionConfig()
-        self.text = text.name if text is not None and fusion.reads_text else None
-        self.fusion = TextFusion(fusion, text.size, dim) if self.text is not None else None
-        self.learns = fusion.learns_items
-        if not self.learns:
-            return
-        dim = fusion.learned_width(dim)
+        self.text = None if text is None else text.name
+        self.fusion = None if text is None else TextFusion(fusion, text.size, dim)
         self.names = {feature.name: names[feature.name] for feature in features if feature.embedded}
         self.dense = [feature.name for feature in features if isinstance(feature, Numeric)]
         self.combine = combine
+        self.learns = fusion.learns_items
+        if not self.learns:
+            return
         each = [widths[name] for name in self.names]
-        inputs = sum(each)
+        out, inputs = fusion.learned_width(dim), sum(each)
         if combine == "sum":
-            inputs = each[0] if each else dim
+            inputs = each[0] if each else out
             self.numbers = nn.Linear(len(self.dense), inputs) if self.dense else None
         else:
             inputs += len(self.dense)
-        alone = inputs == dim and (combine == "sum" or len(each) + len(self.dense) == 1)
-        self.project = nn.Identity() if alone else nn.Linear(inputs, dim)
+        alone = inputs == out and (combine == "sum" or len(each) + len(self.dense) == 1)
+        self.project = nn.Identity() if alone else nn.Linear(inputs, out)
 
     def forward(self, embeddings: Embeddings, items: FeatureBatch) -> Tensor:
         """M items -> (M, D)"""

@@ -30,7 +30,12 @@ from recsys.sequential_config import SequentialConfig, item_features
 
 
 class Hidden(NamedTuple):
-    """Places of histories whose items are hidden. (T,) bool; and the vector that stands there instead. (D,)"""
+    """Items of histories that a model is not to see.
+
+    Args:
+        places: Where they stand. (T,) bool
+        vector: What stands there instead. (D,)
+    """
 
     places: Tensor
     vector: Tensor
@@ -64,8 +69,9 @@ class SequentialRecommender(nn.Module):
                 f"model.times is {config.times!r}, and the sequence feature {self.history!r} is not declared with "
                 "`timed: true`, so no model would be told a time; declare it, or set model.times=none"
             )
-        text = text_of(config.fusion, schema) if config.fusion.reads_text else None
-        self.catalogue = Catalogue(items, [feature.name for feature in (*features, *([text] if text else []))])
+        declared = text_of(config.fusion, schema)
+        text = declared if config.fusion.reads_text else None
+        self.catalogue = Catalogue(items, [one.name for one in (*features, text) if one is not None])
 
         candidates = {feature.name: feature.name for feature in features}
         inputs = candidates if config.tie else {name: f"{self.history}.{name}" for name in candidates}
@@ -77,10 +83,13 @@ class SequentialRecommender(nn.Module):
         plan = config.fusion.narrowed(config.embeddings, config.dim)
         self.embeddings = Embeddings(plan, list(lookups.values()), identities, backend)
         widths = {name: self.embeddings.widths[name] for name in embedded}
-        how = (config.dim, config.combine)
-        self.item_encoder = ItemEncoder(features, widths, *how, candidates, text, config.fusion)
+
+        def encoder(names: Mapping[str, str]) -> ItemEncoder:
+            return ItemEncoder(features, widths, config.dim, config.combine, names, text, config.fusion)
+
+        self.item_encoder = encoder(candidates)
         if not config.tie:
-            self.input_encoder = ItemEncoder(features, widths, *how, inputs, text, config.fusion)
+            self.input_encoder = encoder(inputs)
 
         self.positions = nn.Embedding(config.max_length, config.dim) if config.positions else None
         self.dropout = nn.Dropout(config.dropout)
@@ -116,18 +125,19 @@ class SequentialRecommender(nn.Module):
         Args:
             history: Item rows of the catalogue, oldest first, at most `max_length` a row.
             asked_at: When the item after each row's last is asked for; at once, where that is not told. (B,) int64
-            hide: Places whose items are not to be seen, and what stands there instead; for training alone.
+            hide: Items that are not to be seen; in training alone.
         """
         if not history.values.numel():
             # of several processes, the others wait for this one's look-up, and for a gradient, if only of 0
             one = history.lengths.new_ones(1)
-            return self.hidden(Jagged(one - 1, one, None if history.times is None else one))[:0]
+            hide = None if hide is None else hide._replace(places=one.bool())
+            return self.hidden(Jagged(one - 1, one, None if history.times is None else one), None, hide)[:0]
         groups = PaddedGroups.of(history.lengths)
         if self.config.times != "none" and history.times is not None:
             groups = groups.with_gaps(history.times, self._asked(history, asked_at))
         vectors = self._inputs(history.values)
         if hide is not None:
-            vectors = torch.where(hide.places[:, None], hide.vector, vectors)
+            vectors = torch.where(hide.places[:, None], hide.vector.to(vectors.dtype), vectors)
         if self.positions is not None:
             vectors = vectors + self.positions(_from_end(history))
         # tables start out as small as scores want them, and layers want more

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from features.errors import InputError
 from features.schema import Categorical, Feature, FeatureSchema, Id, MultiValued, Numeric
 from recsys.embeddings import EmbeddingPlan
-from recsys.fusion import FusionConfig
+from recsys.fusion_config import FusionConfig
 
 BACKBONES = ("sasrec", "ligr", "hstu")
 TIMES = ("none", "events", "request")

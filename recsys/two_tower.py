@@ -22,7 +22,8 @@ from features.feature_table import FeatureTable
 from features.schema import Feature, FeatureSchema, Id, Numeric, Sequence
 from features.vocabulary import Vocabulary
 from recsys.embeddings import EmbeddingPlan, Embeddings, FeatureLookup
-from recsys.fusion import FusionConfig, HistoryTexts, TextFusion, text_of
+from recsys.fusion import HistoryTexts, TextFusion, text_of
+from recsys.fusion_config import FusionConfig
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class TwoTower(nn.Module):
         config: What it looks like.
         schema: The declared features; those of kind text are left out.
         vocabularies: For each id, categorical and multi-valued feature its vocabulary.
-        items: The features of the whole catalogue, which models that fuse texts need. (N rows)
+        items: The features of the whole catalogue, which a model that reads texts needs. (N rows)
         backend: "torch" for serving, "torchrec" or "sharded" for training: see `recsys.embeddings.Embeddings`.
     """
 
@@ -148,7 +149,8 @@ class TwoTower(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        text = text_of(config.fusion, schema)
+        declared = text_of(config.fusion, schema)
+        text = declared if config.fusion.reads_text else None
         user = [feature for feature in schema.user if feature.embedded or isinstance(feature, Numeric)]
         item = [feature for feature in schema.item if feature.embedded or isinstance(feature, Numeric)]
         item_id = next((feature.name for feature in item if isinstance(feature, Id)), None)
@@ -172,15 +174,14 @@ class TwoTower(nn.Module):
                 identities[feature.name] = vocabularies[feature.name]
         self.embeddings = Embeddings(config.embeddings, lookups, identities, backend)
         widths = self.embeddings.widths
-        reads_texts = text is not None and config.fusion.reads_text
-        self.history_texts = HistoryTexts(schema.history, text, items) if reads_texts and schema.history else None
+        self.text = None if text is None else text.name
+        self.fusion = None if text is None else TextFusion(config.fusion, text.size, config.dim)
+        self.history_texts = HistoryTexts(schema.history, text, items) if text and schema.history else None
         others = text.size if self.history_texts is not None else 0
         self.user_tower = Tower(user, widths, config.user_hidden, config.dim, config.dropout, others)
-        if item:
+        if config.fusion.learns_items:
             out = config.fusion.learned_width(config.dim) + config.item_bias
             self.item_tower = Tower(item, widths, config.item_hidden, out, config.dropout)
-        self.text = text.name if reads_texts else None
-        self.fusion = TextFusion(config.fusion, text.size, config.dim) if reads_texts else None
         if config.similarity == "cosine":
             self.log_scale = nn.Parameter(torch.tensor(-math.log(config.temperature)))
 

@@ -6,12 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: of whitening: what a direction's variance is at the least, as a share of the largest, so that none is divided by 0
+#: directions of less variance than this share of the largest are nothing but rounding, and what few vectors do not tell
 _FLOOR = 1e-6
+
+#: and of less than this: what float32 makes of numbers around 1 that are all the same
+_NOTHING = 1e-13
 
 
 class Whitening(nn.Module):
     """Centred vectors along their principal directions, each of unit variance over what it was fitted on.
+
+    A direction in which nothing was seen to vary stays 0: divided by next to nothing, a vector that is new would be
+    thrown far beyond all others.
 
     Args:
         size: Width V of the vectors.
@@ -39,13 +45,16 @@ class Whitening(nn.Module):
         variances, directions = variances[::-1], directions[:, ::-1]  # the largest first
         largest = np.abs(directions).argmax(axis=0)
         directions = directions * np.sign(directions[largest, np.arange(directions.shape[1])])
-        scale = np.sqrt(np.maximum(variances, max(variances[0], 1e-12) * _FLOOR))
+        varies = variances > max(variances[0] * _FLOOR, _NOTHING)
+        scale = np.where(varies, 1 / np.sqrt(np.where(varies, variances, 1)), 0)
         self.mean.copy_(torch.from_numpy(mean))
-        self.directions.copy_(torch.from_numpy((directions / scale)[:, : self.directions.shape[1]].copy()))
+        self.directions.copy_(torch.from_numpy((directions * scale)[:, : self.directions.shape[1]].copy()))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(M, V) -> (M, D)"""
-        return (vectors - self.mean) @ self.directions
+        # what is divided by small numbers is small itself, and lost in bf16 beside what is not
+        with torch.autocast(vectors.device.type, enabled=False):
+            return (vectors.float() - self.mean) @ self.directions
 
 
 class Standardised(nn.Module):
@@ -64,9 +73,9 @@ class Standardised(nn.Module):
         """Learns mean and scale. (n, V)"""
         centred = vectors.astype(np.float64)
         mean = centred.mean(axis=0)
-        deviation = float(np.sqrt(np.square(centred - mean).mean()))
+        variance = float(np.square(centred - mean).mean())
         self.mean.copy_(torch.from_numpy(mean))
-        self.scale.fill_(deviation or 1.0)
+        self.scale.fill_(variance**0.5 if variance > _NOTHING else 1.0)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(M, V) -> (M, V)"""

@@ -76,13 +76,13 @@ class OptimiserConfig:
         return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16") else "32-true"
 
     def for_tables(self, parameters: int) -> TableOptimiser:
-        """What trains tables of so many weights.
+        """What trains tables of so many weights; of none, as of models of texts alone, there is nothing to shard.
 
         Example:
             >>> OptimiserConfig().for_tables(1_000_000), OptimiserConfig().for_tables(10_000_000)
             ('adamw', 'rowwise-adagrad')
         """
-        if self.tables != "auto":
+        if self.tables != "auto" and parameters:
             return self.tables
         return "adamw" if parameters <= LARGE else "rowwise-adagrad"
 

@@ -54,6 +54,8 @@ class Layout:
         Raises:
             InputError: `plan.widths` names what is no feature, or a feature that has another one's vectors.
         """
+        if not lookups and not plan.widths:  # of a model that reads nothing but texts
+            return cls((), {})
         identity_of = {lookup.feature: lookup.identity for lookup in lookups}
         for feature, width in plan.widths.items():
             identity = identity_of.get(feature, feature)

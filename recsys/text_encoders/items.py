@@ -129,12 +129,11 @@ def _encode(
 
 def _column(found: np.ndarray, rows: np.ndarray, n: int, name: str) -> pl.Series:
     """Vectors of some rows as a column of n, null for the others and for zeros."""
-    there = found.any(axis=1)
-    found, rows = found[there], rows[there]
-    column = pl.Series(name, found, dtype=pl.Array(pl.Float32, found.shape[1]))
-    at = np.full(n, -1)
-    at[rows] = np.arange(len(rows))
-    return column.gather(pl.Series(at).replace(-1, None)) if len(rows) else column.extend_constant(None, n)
+    matrix = np.zeros((n, found.shape[1]), np.float32)
+    matrix[rows] = found
+    column = pl.Series(name, matrix, dtype=pl.Array(pl.Float32, found.shape[1]))
+    there = pl.Series(matrix.any(axis=1), dtype=pl.Boolean)
+    return column.to_frame().select(pl.when(there).then(pl.col(name)).alias(name)).to_series()
 
 
 def _default_store() -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,74 +15,53 @@ from safetensors.torch import load_file
 from torch import nn
 
 from features.errors import InputError
+from recsys.text_encoders import nv_embed
 from recsys.text_encoders.config import TextEncoderConfig
 from recsys.text_encoders.encoder import TextEncoder
-from recsys.text_encoders.folders import POOLING_WEIGHTS, fingerprint, folder_of, recipe_of
+from recsys.text_encoders.folders import POOLING_WEIGHTS, Recipe, fingerprint, folder_of, recipe_of
+
+#: no limit
+_ANY = 1 << 30
 
 
 def load_encoder(config: TextEncoderConfig) -> TextEncoder:
-    """Reads a model, in evaluation mode; none of its code is run, and nothing is unpickled.
+    """Reads a model, in evaluation mode, onto the GPU where there is one.
+
+    None of the code that it may bring is run, and nothing is unpickled.
 
     Raises:
         InputError: No such model, or one that cannot be used.
     """
-    try:
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
-        from transformers.utils import logging as transformers_logging
-    except ImportError:
-        raise InputError(f"the text encoder {config.model!r} needs the extra 'text': pip install '.[text]'") from None
     folder = folder_of(config.model, config.revision)
     recipe = recipe_of(folder)
-    transformers_logging.disable_progress_bar()
-    try:
-        settings = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        bidirectional = config.bidirectional or getattr(settings, "is_causal", True) is False  # as it was trained
-        if bidirectional:
-            settings.is_causal = False
-        quiet = logging.getLogger("transformers")
-        level, quiet.level = quiet.level, logging.ERROR  # of heads that are not loaded
-        try:
-            model = AutoModel.from_pretrained(
-                folder, config=settings, dtype=precision_of(config), use_safetensors=True, trust_remote_code=False
-            )
-        finally:
-            quiet.level = level
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise InputError(f"the text encoder {config.model!r} cannot be loaded from {folder}: {why}") from None
-    if not tokenizer.is_fast:
-        raise InputError(f"the text encoder {config.model!r} has no tokenizer.json, so that texts cannot be shortened")
-    causal = any(getattr(module, "is_causal", False) is True for module in model.modules())
-    if bidirectional:  # of those without a mask, too
-        for module in model.modules():
-            if hasattr(module, "is_causal"):
-                module.is_causal = False
-    pooling = config.pooling
-    if pooling == "auto":
-        pooling = recipe.pooling or ("last" if causal else "mean")
-    takes = min(
-        recipe.max_tokens or 1 << 30,
-        getattr(settings, "max_position_embeddings", None) or 1 << 30,
-        tokenizer.model_max_length or 1 << 30,
-    )
-    own = pooling == recipe.pooling
-    encoder = TextEncoder(
-        config,
-        model,
-        tokenizer,
-        pooling,
-        recipe.settings if own else {},
-        _dense(recipe.dense),
-        config.tokens(takes),
-    )
-    if encoder.pool is not None:
-        if own:
-            encoder.pool.load_state_dict(load_file(folder / POOLING_WEIGHTS))
-        else:  # to be trained; the same for the same model, so that what is stored belongs to it
-            _reset(encoder.pool)
-        encoder.pool.to(model.dtype)
-    return encoder.eval()
+    with _told(config, folder):
+        model, tokenizer = _read(recipe, config)
+        pooling = config.pooling
+        if pooling == "auto":
+            pooling = recipe.pooling or ("last" if _causal(model) else "mean")
+        own = pooling == recipe.pooling
+        places = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        takes = (recipe.max_tokens, places, tokenizer.model_max_length)
+        encoder = TextEncoder(
+            config,
+            model,
+            tokenizer,
+            pooling,
+            recipe.settings if own else {},
+            _dense(recipe.dense),
+            config.tokens(min(one or _ANY for one in takes)),
+        )
+        if encoder.pool is not None:
+            if not own:
+                _reset(encoder.pool)
+            elif recipe.is_nv_embed:
+                encoder.pool.load_state_dict(nv_embed.pooling_weights(recipe.model))
+            else:
+                encoder.pool.load_state_dict(load_file(folder / POOLING_WEIGHTS))
+            encoder.pool.to(model.dtype)
+    if config.bidirectional:
+        _check_bidirectional(encoder)
+    return encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def facts_of(config: TextEncoderConfig) -> dict[str, Any]:
@@ -106,6 +86,82 @@ def precision_of(config: TextEncoderConfig) -> torch.dtype:
     return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
 
 
+@contextlib.contextmanager
+def _told(config: TextEncoderConfig, folder: Path) -> Iterator[None]:
+    """Says in one sentence what a model cannot be loaded for; of what transformers says meanwhile, errors alone."""
+    quiet = logging.getLogger("transformers")
+    level = quiet.level
+    try:
+        quiet.setLevel(logging.ERROR)  # heads that are not loaded are none
+        yield
+    except InputError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name != "transformers":
+            raise
+        raise InputError(f"the text encoder {config.model!r} needs the extra 'text': pip install '.[text]'") from None
+    except Exception as error:  # whatever files can hold, and their libraries say of it
+        why = " ".join(str(error).split())[:300]
+        raise InputError(f"the text encoder {config.model!r} cannot be loaded from {folder}: {why}") from error
+    finally:
+        quiet.setLevel(level)
+
+
+def _read(recipe: Recipe, config: TextEncoderConfig) -> tuple[nn.Module, Any]:
+    """The language model and its tokenizer."""
+    from transformers import AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(recipe.model, trust_remote_code=False)
+    if not tokenizer.is_fast:
+        raise InputError(
+            f"{recipe.model} holds no tokenizer.json, and without it nobody knows where tokens end in a text"
+        )
+    if recipe.is_nv_embed:
+        model = nv_embed.language_model(recipe.model, recipe.said, precision_of(config))
+        nv_embed.end_texts(tokenizer)
+    else:
+        model = _language_model(recipe.model, config)
+    told = model.config.get_text_config()
+    told.use_cache = False  # of what came before, for a text that goes on
+    if getattr(told, "is_causal", True) is False:  # which says what masks are made
+        for module in model.modules():
+            if hasattr(module, "is_causal"):
+                module.is_causal = False  # where no mask is
+    return model, tokenizer
+
+
+def _language_model(folder: Path, config: TextEncoderConfig) -> nn.Module:
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
+
+    settings = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if config.bidirectional:
+        settings.get_text_config().is_causal = False
+    kind = AutoModelForTextEncoding if settings.is_encoder_decoder else AutoModel
+    return kind.from_pretrained(
+        folder, config=settings, dtype=precision_of(config), use_safetensors=True, trust_remote_code=False
+    )
+
+
+def _causal(model: nn.Module) -> bool:
+    """Whether tokens see those before them alone."""
+    return any(getattr(module, "is_causal", False) is True for module in model.modules())
+
+
+@torch.inference_mode()
+def _check_bidirectional(encoder: TextEncoder) -> None:
+    """Refuses a model whose first token does not come to know the second, with a mask or without."""
+    some, other = (torch.tensor([[1, last, 1]]) for last in (2, 3))
+    for told in ({}, {"attention_mask": torch.tensor([[1, 1, 0]])}):
+        first, second = (encoder.model.eval()(input_ids=ids, **told).last_hidden_state[0, 0] for ids in (some, other))
+        if torch.equal(first, second):
+            raise InputError(
+                f"text.encoder.bidirectional is asked of {encoder.config.model!r}, whose kind of model does not know "
+                "how to; leave it out"
+            )
+
+
 def _dense(folders: Sequence[Path]) -> nn.Sequential:
     """The linear layers of sentence-transformers' Dense modules."""
     activations = {"Identity": nn.Identity, "Tanh": nn.Tanh, "ReLU": nn.ReLU, "GELU": nn.GELU}
@@ -123,7 +179,7 @@ def _dense(folders: Sequence[Path]) -> nn.Sequential:
 
 
 def _reset(pool: nn.Module) -> None:
-    """First weights that are the same for the same pooling."""
+    """First weights, to be trained; always the same ones, so that what is stored belongs to them."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in sorted(pool.named_parameters()):

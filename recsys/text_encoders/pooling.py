@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,9 +11,9 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 
 def mean_of(states: Tensor, mask: Tensor) -> Tensor:
-    """The mean over a text's tokens. (B, L, H), (B, L) bool -> (B, H)"""
-    weights = mask[:, :, None].to(states.dtype)
-    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+    """The mean over a text's tokens. (B, L, H), (B, L) bool -> (B, H) float32"""
+    weights = mask[:, :, None].float()
+    return (states.float() * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 def first_of(states: Tensor, mask: Tensor) -> Tensor:
@@ -23,6 +24,10 @@ def first_of(states: Tensor, mask: Tensor) -> Tensor:
 def last_of(states: Tensor, mask: Tensor) -> Tensor:
     """The last token's state, the only one that has seen all others where attention is causal. -> (B, H)"""
     return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
+
+
+#: the poolings without weights
+UNTRAINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean_of, "cls": first_of, "last": last_of}
 
 
 class CrossAttention(nn.Module):

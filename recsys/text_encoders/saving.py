@@ -23,8 +23,7 @@ def save_encoder(encoder: TextEncoder, folder: Path) -> None:
     Raises:
         InputError: An encoder with layers after its pooling.
     """
-    if any(True for _ in encoder.dense.parameters()):
-        raise InputError(f"the text encoder {encoder.config.model!r} has layers after pooling, which cannot be written")
+    check_can_be_saved(encoder)
     folder.mkdir(parents=True, exist_ok=True)
     encoder.model.save_pretrained(folder)
     encoder.tokenizer.save_pretrained(folder)
@@ -44,10 +43,20 @@ def save_encoder(encoder: TextEncoder, folder: Path) -> None:
     _write(
         folder / "1_Pooling" / "config.json",
         {
-            "word_embedding_dimension": encoder.model.config.hidden_size,
+            "word_embedding_dimension": encoder.model.config.get_text_config().hidden_size,
             **{f"pooling_mode_{mode}": mode == modes[encoder.pooling] for mode in modes.values()},
         },
     )
+
+
+def check_can_be_saved(encoder: TextEncoder) -> None:
+    """Refuses an encoder that `save_encoder` cannot write: before it is trained.
+
+    Raises:
+        InputError: An encoder with layers after its pooling.
+    """
+    if any(True for _ in encoder.dense.parameters()):
+        raise InputError(f"the text encoder {encoder.config.model!r} has layers after pooling, which cannot be written")
 
 
 def _write(path: Path, data: Any) -> None:

@@ -21,7 +21,7 @@ TokenEnds = Callable[[Sequence[str]], list[Sequence[int]]]
 #: what stands between two attributes
 BETWEEN = "; "
 
-#: rows whose texts are tokenised at a time
+#: sentences that are tokenised at a time
 _ROWS = 16_384
 
 #: what a value is cut to before it is tokenised, in characters for each token that a sentence has room for: a page
@@ -31,6 +31,9 @@ _CHARACTERS = 32
 #: control characters (a NUL, a bell, a tab) and white space, of which each run becomes one space; marks of direction
 #: and the joiners of emoji stay
 _NOISE = r"[\p{Cc}\s]+"
+
+#: what can be seen, by itself; a value of nothing else is missing
+_SEEN = r"[^\p{Cc}\p{Cf}\p{M}\p{Z}]"
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,14 @@ def item_sentences(
             f"text.encoder.max_tokens leaves room for {budget} tokens, and the prefix and the names of "
             f"{len(columns)} columns, with a token each, have {frame.least}; raise it, or tell of fewer columns"
         )
-    parts = [
-        _sentences(items[start : start + _ROWS], columns, frame, budget, token_ends)
-        for start in range(0, max(1, items.height), _ROWS)
-    ]
-    return Sentences(pl.concat([one.texts for one in parts]), sum(one.shortened for one in parts))
+    told = [_told(items[column]) for column in columns]
+    texts, shortened = _joined(told, frame.keys, prefix), 0
+    rows = np.flatnonzero(_may_be_long(texts, budget))
+    for start in range(0, len(rows), _ROWS):
+        some = rows[start : start + _ROWS]
+        shorter, n = _shorter([one.gather(some) for one in told], frame, budget, token_ends)
+        texts, shortened = texts.scatter(some, shorter), shortened + n
+    return Sentences(texts, shortened)
 
 
 @dataclass(frozen=True)
@@ -138,20 +144,25 @@ class _Frame:
         return self.n_prefix + there @ self.n_keys + self.n_between * gaps
 
 
-def _sentences(
-    items: pl.DataFrame, columns: Sequence[str], frame: _Frame, budget: int, token_ends: TokenEnds
-) -> Sentences:
-    """What is said of some items."""
+def _may_be_long(texts: pl.Series, budget: int) -> np.ndarray:
+    """Which sentences may have more tokens than there is room for, so that they have to be counted. (n,) bool
+
+    Of plain ASCII, a token has a character at least, but for the one that some tokenizers begin with.
+    """
+    length = texts.str.len_bytes()
+    return ((length >= budget) | (length > texts.str.len_chars())).fill_null(False).to_numpy()
+
+
+def _shorter(told: list[pl.Series], frame: _Frame, budget: int, token_ends: TokenEnds) -> tuple[pl.Series, int]:
+    """Sentences that have no more tokens than the budget, and how many have lost some. (n,) each -> (n,)"""
     most = _CHARACTERS * budget
-    told = [_told(items[column]) for column in columns]
     long = np.stack([(one.str.len_chars() > most).to_numpy() for one in told], axis=1)  # (n, columns)
+    there = np.stack([(one != "").to_numpy() for one in told], axis=1)  # (n, columns)
     values = [one.str.slice(0, most).str.strip_chars_end() for one in told]
     lengths = np.stack([_lengths(one, token_ends) for one in values], axis=1)  # (n, columns)
-    values = [one.set(pl.Series(lengths[:, n] == 0), "") for n, one in enumerate(values)]  # of marks that are no token
-    kept = fair_shares(lengths, budget - frame.taken(lengths > 0))
-    shorter = [_shortened(one, lengths[:, n], kept[:, n], token_ends) for n, one in enumerate(values)]
-    shortened = int(((kept < lengths) | long).any(axis=1).sum())
-    return Sentences(_joined(shorter, frame.keys, frame.prefix), shortened)
+    kept = fair_shares(lengths, budget - frame.taken(there))
+    values = [_cut(one, lengths[:, n], kept[:, n], token_ends) for n, one in enumerate(values)]
+    return _joined(values, frame.keys, frame.prefix), int(((kept < lengths) | long).any(axis=1).sum())
 
 
 def _joined(values: list[pl.Series], keys: list[str], prefix: str) -> pl.Series:
@@ -184,7 +195,7 @@ def _told(values: pl.Series) -> pl.Series:
         raise InputError(f"text.columns names {values.name!r}, which holds {dtype}: that cannot be told")
     if lists:
         one = _as_text(pl.element(), inner)
-        told = values.cast(pl.List(inner)).list.eval(one.filter(one != "")).list.join(", ")
+        told = values.cast(pl.List(inner)).list.eval(one.drop_nulls()).list.join(", ")
     else:
         told = values.to_frame("value").select(_as_text(pl.col("value"), dtype)).to_series()
     return told.fill_null("")
@@ -197,7 +208,7 @@ def _as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
     if isinstance(dtype, pl.Datetime):
         text = text.str.replace(r"( 00:00:00)?(\.0+)?$", "")
-    return text.str.replace_all(_NOISE, " ").str.strip_chars(" ")
+    return pl.when(text.str.contains(_SEEN)).then(text.str.replace_all(_NOISE, " ").str.strip_chars(" "))
 
 
 def _lengths(values: pl.Series, token_ends: TokenEnds) -> np.ndarray:
@@ -208,17 +219,17 @@ def _lengths(values: pl.Series, token_ends: TokenEnds) -> np.ndarray:
     return values.to_frame("value").join(known, on="value", how="left", maintain_order="left")["n"].to_numpy()
 
 
-def _shortened(values: pl.Series, lengths: np.ndarray, kept: np.ndarray, token_ends: TokenEnds) -> pl.Series:
+def _cut(values: pl.Series, lengths: np.ndarray, kept: np.ndarray, token_ends: TokenEnds) -> pl.Series:
     """The values, each with as many of its tokens as it keeps. (n,)"""
     rows = np.flatnonzero(kept < lengths)
     if not len(rows):
         return values
     texts = values.gather(rows).to_list()
-    shorter = [
+    cut = [
         text[: _end(ends, n)].rstrip()
         for text, ends, n in zip(texts, token_ends(texts), kept[rows].tolist(), strict=True)
     ]
-    return values.clone().scatter(rows, shorter)
+    return values.clone().scatter(rows, cut)
 
 
 def _end(ends: Sequence[int], n: int) -> int:

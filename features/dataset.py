@@ -31,6 +31,7 @@ class Dataset:
         users: Column user_id, distinct, and attributes.
         schema: Which attributes models read.
         orphans: Interactions whose item or user had no line in the tables given; it has one now, all null.
+        derived: Columns of the items that follow from the others, such as the vectors of their texts.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Dataset:
     users: pl.DataFrame
     schema: FeatureSchema = field(default_factory=FeatureSchema)
     orphans: int = 0
+    derived: tuple[str, ...] = ()
 
     @classmethod
     def construct(
@@ -94,12 +96,13 @@ class Dataset:
         items, _ = with_checked_vectors(with_new_items(self.items, new), self.schema)
         return dataclasses.replace(self, items=items)
 
-    def with_vectors(self, vectors: pl.Series, feature: str | None = None) -> Dataset:
+    def with_vectors(self, vectors: pl.Series, feature: str | None = None, derived: bool = False) -> Dataset:
         """The same data whose items have a vector besides: a new column, and its declaration.
 
         Args:
             vectors: A list of numbers for each item, or null, in the order of `items`; its name is the column's.
             feature: What the feature is called; as the column, where not given.
+            derived: Whether they follow from other columns, so that the data is what it was without them.
 
         Raises:
             InputError: Items that have a vector or such a column already, or vectors that cannot be used.
@@ -112,12 +115,18 @@ class Dataset:
         items, schema = with_checked_vectors(
             self.items.with_columns(vectors), FeatureSchema(self.schema.user, declared)
         )
-        return dataclasses.replace(self, items=items, schema=schema)
+        also = (vectors.name,) if derived else ()
+        return dataclasses.replace(self, items=items, schema=schema, derived=(*self.derived, *also))
 
     @cached_property
     def sha256(self) -> str:
-        """Of all three tables and the declared features: the order of lines counts, the name does not."""
-        return sha256_of(self.interactions, self.items, self.users, self.schema.to_json())
+        """Of all three tables and the declared features: the order of lines counts, the name does not.
+
+        Nor does what is derived, which may differ in its last digits from machine to machine.
+        """
+        declared = tuple(one for one in self.schema.item if one.column not in self.derived)
+        schema = FeatureSchema(self.schema.user, declared)
+        return sha256_of(self.interactions, self.items.drop(self.derived), self.users, schema.to_json())
 
     def __repr__(self) -> str:
         orphans = f", {self.orphans:,} orphans" if self.orphans else ""

@@ -100,7 +100,9 @@ class ItemLog:
 
 
 def with_new_items(items: pl.DataFrame, new: Mapping[str | int, Mapping[str, Any]]) -> pl.DataFrame:
-    """A table of items with those that it lacks; of those that it has, its own line counts.
+    """A table of items with those that it lacks; of those that it has, its own line counts, if that says anything.
+
+    Of an item that is known by its interactions alone, the table says nothing.
 
     Args:
         items: With the column item_id.
@@ -114,6 +116,10 @@ def with_new_items(items: pl.DataFrame, new: Mapping[str | int, Mapping[str, Any
         >>> with_new_items(items, {"soap": {"title": "Rose soap"}, "ink": {"title": "Red ink"}})["title"].to_list()
         ['Ink', 'Rose soap']
     """
+    attributes = pl.exclude("item_id").is_null()
+    silent = items.filter(pl.all_horizontal(attributes))["item_id"] if items.width > 1 else items["item_id"].clear()
+    if now_told := [item for item in silent.to_list() if item in new]:
+        items = items.filter(~pl.col("item_id").is_in(pl.Series(now_told, dtype=silent.dtype).implode()))
     known = set(items["item_id"].to_list())
     missing = {item: said for item, said in new.items() if item not in known}
     if not missing:

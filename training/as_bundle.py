@@ -13,7 +13,7 @@ from features.dataset import Dataset
 from features.feature_table import FeatureTable
 from features.prepared import Prepared
 from serving.bundle import Bundle
-from training.texts import with_texts
+from training.texts import text_vectors
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,18 @@ class AsBundle(Prepared):
 def declared_as(bundle: Bundle, prepared: Prepared) -> Prepared:
     """The same data and split with the features that a bundle's model reads, whatever the data's own declare.
 
+    What the model reads of items' texts is made of the columns and by the language model that it was trained with.
+
     Raises:
-        InputError: Data that lacks a column which the model reads.
+        InputError: Data that lacks a column which the model reads, or another language model under the same name.
     """
     dataset, schema = prepared.dataset, bundle.schema
     if dataset.schema == schema:
         return prepared
-    if bundle.text is not None:
-        dataset = with_texts(dataset, bundle.text.config)
-    made = Dataset.construct(dataset.name, dataset.interactions, dataset.items, dataset.users, schema)
-    return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans))
+    items, derived, text = dataset.items, dataset.derived, bundle.text
+    if text is not None and schema.vector.column not in items.columns:
+        text.check_model()
+        items = items.with_columns(text_vectors(items, text.config).alias(schema.vector.column))
+        derived = (*derived, schema.vector.column)
+    made = Dataset.construct(dataset.name, dataset.interactions, items, dataset.users, schema)
+    return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans, derived=derived))

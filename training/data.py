@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from features import sources
 from features.dataset import Dataset
+from features.errors import InputError
 from features.item_log import ItemLog
 from features.prepared import Prepared
 from features.splits import Split, make_split
@@ -26,7 +27,11 @@ def load(config: DataConfig) -> Dataset:
         InputError: An unknown source or setting, data that cannot be used, or new items that cannot be read.
     """
     dataset = sources.load(config.name, Path(config.root) if config.root else None, **config.settings)
-    return dataset.with_new_items(ItemLog(config.new_items).read()) if config.new_items else dataset
+    if not config.new_items:
+        return dataset
+    if not Path(config.new_items).is_file():
+        raise InputError(f"data.new_items is {config.new_items!r}, and there is no such file")
+    return dataset.with_new_items(ItemLog(config.new_items).read())
 
 
 def split(config: SplitConfig, dataset: Dataset) -> Split:
@@ -58,8 +63,9 @@ def prepare(
         dataset: What `load` gave, where it has been loaded already.
         say: Called with a line about the texts.
     """
-    dataset = with_texts(load(config.data) if dataset is None else dataset, config.text, say)
-    return Prepared.of(dataset, split(config.split, dataset))
+    dataset = load(config.data) if dataset is None else dataset
+    parts = split(config.split, dataset)  # first, because texts may take long
+    return Prepared.of(with_texts(dataset, config.text, say), parts)
 
 
 def note_on_parts(prepared: Prepared) -> str | None:

@@ -44,11 +44,11 @@ REQUIRED = {
     "safetensors": "safetensors", "jsonargparse": "jsonargparse", "xxhash": "xxhash", "PyYAML": "yaml",
     "matplotlib": "matplotlib", "tqdm": "tqdm", "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",
 }  # fmt: skip
-OPTIONAL = {"transformers": "transformers", "sentence-transformers": "sentence_transformers"}
+OPTIONAL = {"transformers": "transformers", "peft": "peft"}
 PACKAGES = {"torch": "torch"} | FBGEMM | {"torchrec": "torchrec"} | FAISS | REQUIRED | OPTIONAL
 NEEDS = {
     "fbgemm_gpu": ("torch",), "torchrec": ("torch", "fbgemm_gpu"), "pytorch_lightning": ("torch",),
-    "sentence_transformers": ("torch", "transformers"),
+    "peft": ("torch", "transformers"),
 }  # fmt: skip
 
 

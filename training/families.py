@@ -17,7 +17,7 @@ from serving.manifest import KIND_OF
 
 if TYPE_CHECKING:
     from features.prepared import Prepared
-    from recsys.retrievers import Retriever
+    from recsys.retrievers import Retriever, RetrieverConfig
     from training.config import TrainConfig
     from training.fit import Fitted
     from training.sequential_config import SequentialTrainConfig
@@ -93,6 +93,12 @@ def model_of(config: Any) -> str:
     """What a run trains, by its configuration: a name of `CONFIGS`."""
     kind = type(config)
     return next(name for name, where in CONFIGS.items() if where == (kind.__module__, kind.__name__))
+
+
+def described(model: RetrieverConfig) -> str:
+    """What a model's tables are, and how it takes texts in if it does: what runs are told apart by."""
+    ways = [one for one in (model.fusion.kind, model.fusion.align) if one != "none"]
+    return "-".join([model.embeddings.kind, *ways])
 
 
 def trained_by(folder: Path) -> str | None:

@@ -131,6 +131,16 @@ def gathered_vectors(part: Tensor) -> Tensor:
     return part if world_size() == 1 else _GatherVectors.apply(part)
 
 
+def gathered_rows(part: Tensor) -> Tensor:
+    """As `gathered_vectors`, however many each process has: in the order of processes. (M, D) -> (sum of M, D)"""
+    if world_size() == 1:
+        return part
+    sizes = gathered_objects(len(part))
+    padded = torch.cat([part, part.new_zeros(max(sizes) - len(part), part.shape[1])])
+    found = gathered_vectors(padded).split(max(sizes)) if max(sizes) else [part] * len(sizes)
+    return torch.cat([one[:size] for one, size in zip(found, sizes, strict=True)])
+
+
 def gathered_objects(one: Any) -> list[Any]:
     """What all processes have, that of process 0 first; for small things."""
     if world_size() == 1:

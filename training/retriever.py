@@ -13,9 +13,10 @@ from torch import Tensor
 from features.batches import FeatureBatch
 from features.errors import InputError
 from features.prepared import Prepared
+from features.schema import Vector
 from recsys.fusion import fit_texts, text_of
 from recsys.losses import make_loss
-from recsys.losses.alignment import TextAlignment
+from recsys.losses.alignment import MOST, TextAlignment
 from recsys.metrics import RankedTargets
 from recsys.retrievers import Retriever, make_retriever
 from training import processes
@@ -52,14 +53,14 @@ class RetrieverTraining(pl.LightningModule):
         self.model = make_retriever(
             config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table, backend=backend
         )
-        text = text_of(config.model.fusion, prepared.dataset.schema)
-        if text is not None:  # of what training sees: an item that is withheld must not be known to it in any way
-            texts = prepared.item_table.dense[text.name]
-            fit_texts(self.model, texts[prepared.item_counts > 0])
         fusion = config.model.fusion
         self.alignment = None
-        if fusion.align != "none":
-            self.alignment = TextAlignment(fusion.align, config.model.dim, texts, fusion.align_temperature, config.seed)
+        if (text := text_of(fusion, prepared.dataset.schema)) is not None:
+            texts = prepared.item_table.dense[text.name]
+            fit_texts(self.model, seen_texts(prepared, text))
+            if fusion.align != "none":
+                temperature = fusion.align_temperature
+                self.alignment = TextAlignment(fusion.align, config.model.dim, texts, temperature, config.seed)
         self.loss = make_loss(config.loss.name, **config.loss.settings)
         # items that the split withholds must not be known to training, not even as what nobody takes
         only_trained = candidates == "trained" or prepared.split.withholds_items
@@ -100,15 +101,31 @@ class RetrieverTraining(pl.LightningModule):
         """The features of some candidates. (M,) -> M rows"""
         return self.prepared.item_table.take(self._known[rows.cpu().numpy()]).to(device=self.device)
 
-    def _aligned(self, vectors: Tensor, items: Tensor) -> Tensor:
-        """What it costs that items are not what their texts say; its mean over processes is that of all their items.
+    def _aligned_items(self, items: Tensor) -> Tensor:
+        """What it costs that items are not what their texts say: RLMRec-Con. The same for all processes.
 
         Args:
-            vectors: What the model makes of items. (M, D)
-            items: Their rows in the catalogue. (M,)
+            items: This process's, rows of the catalogue that training sees; once or more. (T,)
         """
-        loss, n = self.alignment(vectors[:, : self.config.model.dim].float(), items)
-        return self.config.model.fusion.align_weight * loss * processes.weight(n, self.device)
+        different = processes.gathered(items).unique()
+        if len(different) > MOST:  # no more are compared, so no more are encoded
+            drawn = torch.randperm(len(different), generator=self._draws, device=self.device)[:MOST]
+            different = different[drawn.sort().values]
+        return self._aligned(self._encode_candidates(self._compact[different]), different)
+
+    def _aligned_guesses(self, vectors: Tensor, items: Tensor) -> Tensor:
+        """What it costs that items which were hidden are not told by what is known: RLMRec-Gen. The same for all.
+
+        Args:
+            vectors: What this process's are taken for. (M, D)
+            items: What they are, rows of the catalogue. (M,)
+        """
+        return self._aligned(processes.gathered_rows(vectors), processes.gathered(items))
+
+    def _aligned(self, vectors: Tensor, items: Tensor) -> Tensor:
+        """The alignment of all processes' items; an item's bias has no text. (M, D + bias), (M,) -> ()"""
+        loss, _ = self.alignment(vectors[:, : self.config.model.dim].float(), items)
+        return self.config.model.fusion.align_weight * loss
 
     def _told(self, loss: Tensor, n: int, also: Tensor | None = None) -> Tensor:
         """Logs a mean over n targets, and gives what to step on: its mean over processes is that of the whole batch.
@@ -196,5 +213,13 @@ def usable_model(config: RunConfig, prepared: Prepared, validate: bool = True) -
         if not len(there.values) and (validate or part == "training"):
             raise InputError(f"the data set {prepared.dataset.name!r} has no {part} interaction under this split")
     make_loss(config.loss.name, **config.loss.settings)
+    text = text_of(config.model.fusion, prepared.dataset.schema)
+    if text is not None:
+        fit_texts(torch.nn.Identity(), seen_texts(prepared, text))  # teaches nobody; finds out whether there are any
     with torch.device("meta"):  # takes neither time nor memory
         return make_retriever(config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table)
+
+
+def seen_texts(prepared: Prepared, text: Vector) -> np.ndarray:
+    """The vectors of the items that training sees: one that is withheld must not be known to it in any way. (n, V)"""
+    return prepared.item_table.dense[text.name][prepared.item_counts > 0]

@@ -37,7 +37,8 @@ def open_folder(
         The run's state: the MLflow run and the epochs so far.
 
     Raises:
-        InputError: The folder holds something else, another run, or the very bundle that this one begins from.
+        InputError: The folder holds something else, another run, or the very bundle that this one begins from, or the
+            text encoder that it reads texts by.
     """
     state = folder / "state.json"
     origin = None if start is None else {**start.origin, "source": start.fixed_source}
@@ -45,6 +46,10 @@ def open_folder(
         return _resumed(config, folder, facts, origin)
     if start is not None and start.folder.is_relative_to(folder.resolve()):
         raise InputError(f"the run folder {folder} holds the bundle that the run begins from; name another")
+    text = getattr(config, "text", None)  # rankers read none
+    encoder = None if text is None else Path(text.encoder.model).expanduser().resolve()
+    if encoder is not None and encoder.is_dir() and encoder.is_relative_to(folder.resolve()):
+        raise InputError(f"the run folder {folder} holds the text encoder that the run reads texts by; name another")
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
         raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
     for name in _OUR_FOLDERS:

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 from features.prepared import Prepared
+from recsys.fusion import text_of
 from recsys.retrievers import reads_asking_time
 from training import processes
 from training.config import flat
 from training.data import describe, note_on_parts, prepare
 from training.evaluation import METRICS, evaluate_baselines
-from training.families import family_of
+from training.families import described, family_of
 from training.fit import Fitted
 from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
 from training.run_folder import open_folder, save_state
+from training.texts import with_texts
 from training.tracking import TrackedRun, git_sha, library_versions
 
 if TYPE_CHECKING:
@@ -98,11 +100,15 @@ def run(
         InputError: Data or settings that cannot be used, or a run that cannot be resumed.
     """
     began = time.perf_counter()
+    if start is not None:
+        config = start.configured(config)
     if prepared is None:
         options.say(f"reading {config.data.name}")
         prepared = prepare(config, say=options.say)
+    elif config.text.columns and prepared.dataset.schema.vector is None:
+        told = with_texts(prepared.dataset, config.text, options.say)
+        prepared = dataclasses.replace(prepared, dataset=told)
     if start is not None:
-        config = dataclasses.replace(config, model=start.agreed(config.model))
         prepared = start.continued(prepared)
     fits = RunFits(config, options, prepared, start)
     fits.check()
@@ -114,6 +120,8 @@ def run(
     if options.register is not None and not re.fullmatch(r"[^/:@]+", options.register):
         raise InputError(f"a registered model's name has no '/', ':' or '@', got {options.register!r}")
     facts = describe(prepared.dataset, prepared.split)
+    if config.text.columns and text_of(config.model.fusion, prepared.dataset.schema) is None:
+        options.say("note: the model does not read the texts of items, because model.fusion.kind is 'none'")
     if prepared.dataset.orphans:
         options.say(
             f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
@@ -174,7 +182,7 @@ def run(
 def _tracked(config: RunConfig, options: RunOptions, state: dict[str, Any], facts: dict[str, Any]) -> TrackedRun | None:
     if not options.track:
         return None
-    name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
+    name = f"{config.data.name}-{described(config.model)}-s{config.seed}"
     tracked = TrackedRun(options.experiment or family_of(config).name, name, state["run_id"], options.tracking_uri)
     tracked.parameters(flat(config))
     tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})

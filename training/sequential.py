@@ -49,10 +49,10 @@ class SequentialTraining(RetrieverTraining):
     def training_step(self, batch: NextItemBatch, _: int) -> Tensor:
         """Mean loss of the places, of a softmax in nats, and what the next items' attributes cost."""
         history = batch.users.sparse[self.model.history]
-        hide = self._hidden(history)
-        queries = self.model.hidden(history, batch.users.asked_at, hide)  # (T, D)
         targets = self._compact[batch.targets]  # (T,)
         everybodys, start = processes.gathered_from(targets)
+        hide = self._hidden(len(everybodys), slice(start, start + len(targets)))
+        queries = self.model.hidden(history, batch.users.asked_at, hide)  # (T, D)
         loss = self.loss(
             queries,
             Jagged(targets, torch.ones_like(targets)),
@@ -67,17 +67,22 @@ class SequentialTraining(RetrieverTraining):
         if self.config.model.also_predict:
             also.append(self.config.model.also_predict_weight * self._attributes(queries, batch.targets))
         if hide is not None:
-            also.append(self._aligned(queries[hide.places], history.values[hide.places]))
+            guessed = self._aligned_guesses(queries[hide.places], history.values[hide.places])
+            also.append(guessed + 0.0 * hide.vector.sum())  # it has a gradient where no item is hidden, too
         elif self.alignment is not None:
-            different = batch.targets.unique()
-            also.append(self._aligned(self.model.encode_items(self.model.catalogue.take(different)), different))
+            also.append(self._aligned_items(batch.targets))
         return self._told(loss, len(targets), sum(also) if also else None)
 
-    def _hidden(self, history: Jagged) -> Hidden | None:
-        """Which places of histories RLMRec's generative alignment hides."""
+    def _hidden(self, n: int, mine: slice) -> Hidden | None:
+        """Which items of histories RLMRec-Gen hides.
+
+        Args:
+            n: How many all processes have.
+            mine: Which of them are this process's.
+        """
         if self.alignment is None or self.alignment.kind == "con":
             return None
-        drawn = torch.rand(len(history.values), device=self.device)
+        drawn = torch.rand(n, generator=self._draws, device=self.device)[mine]
         return Hidden(drawn < self.config.model.fusion.align_share, self.hidden_item)
 
     def _attributes(self, queries: Tensor, targets: Tensor) -> Tensor:

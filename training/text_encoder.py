@@ -1,13 +1,12 @@
-"""Tuning a text encoder on a project's own pairs of texts: configuration, batches, and the Lightning module.
+"""Tuning a text encoder on a project's own pairs of texts: its configuration, its loss, and how it is validated.
 
 Each anchor is to find its positive among those of the whole batch and some hard negatives: a softmax over cosines
-divided by a temperature (the multiple-negatives loss of Henderson et al., arXiv 1705.00652). What belongs with an
-anchor as well as its positive does, because it is the same item or was taken near it too, is no negative of it.
+divided by a temperature (the multiple-negatives loss of Henderson et al., arXiv 1705.00652).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,23 +15,22 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader
 
 from features.errors import InputError
 from features.prepared import Prepared
-from features.text_pairs import PairsConfig, PairSource
+from features.text_pairs import PairsConfig
 from recsys.baselines import VectorKNN
-from recsys.index import ItemIndex
 from recsys.text_encoders import ItemTextConfig
 from recsys.text_encoders.encoder import TextEncoder
 from training.config import DataConfig, SplitConfig
 from training.evaluation import Evaluation, evaluate
 from training.optimisers import OptimiserConfig, configure
+from training.text_batches import TextBatch
 
 MONITOR = "validation/ndcg@10"
 
-#: of the items nearest to an anchor, the first are too often as right as the positive, and the last too easy
-_NEAREST, _EASIEST = 10, 60
+#: what is told of an encoder
+FIGURES = ("recall@20", "ndcg@10", "hr@10")
 
 
 @dataclass(frozen=True)
@@ -78,100 +76,6 @@ class TextEncoderTrainConfig:
             raise InputError(f"temperature is a positive number, got {self.temperature}")
 
 
-@dataclass
-class TextBatch:
-    """B pairs, and H hard negatives.
-
-    Args:
-        anchors: Tokens. (B,)
-        candidates: Tokens of the positives and of the hard negatives. (B + H,)
-        together: Which candidates belong with an anchor, its own positive apart. (B, B + H) bool
-    """
-
-    anchors: list[list[int]]
-    candidates: list[list[int]]
-    together: Tensor
-
-
-class TextBatches:
-    """The batches of an epoch; which they are depends on the seed, the epoch, and the encoder where it begins.
-
-    Args:
-        pairs: Where they come from.
-        config: Of the run.
-        encoder: What is tuned.
-        epoch: Tells the epoch whose batches are wanted.
-    """
-
-    def __init__(
-        self, pairs: PairSource, config: TextEncoderTrainConfig, encoder: TextEncoder, epoch: Callable[[], int]
-    ) -> None:
-        self._pairs, self._config, self._encoder, self._epoch = pairs, config, encoder, epoch
-        self._n = len(pairs.draw([config.seed, 0]))  # those of other epochs are about as many
-
-    def __len__(self) -> int:
-        return max(1, self._n // self._config.batch_size)
-
-    def __iter__(self) -> Iterator[TextBatch]:
-        seed, size, hard = [self._config.seed, self._epoch()], self._config.batch_size, self._config.hard_negatives
-        drawn = self._pairs.draw(seed)
-        random = np.random.default_rng([*seed, 1])
-        nearest = self._nearest() if hard else None
-        for n in range(len(self)):
-            chosen = np.arange(len(drawn))[n * size : (n + 1) * size]
-            if len(chosen) < 2:
-                return
-            anchors = drawn.anchor_items[chosen]
-            items, texts = drawn.items[chosen], [drawn.positives[one] for one in chosen]
-            if nearest is not None:
-                # of a query, what is near the item that was taken
-                near = nearest[self._place[np.where(anchors < 0, items, anchors)]]
-                which = random.integers(near.shape[1], size=(len(near), hard))
-                more = np.take_along_axis(near, which, axis=1).ravel()
-                items, texts = np.concatenate([items, more]), [*texts, *self._pairs.text_of(more)]
-            same = self._pairs.together(anchors[:, None], items[None]) | (drawn.items[chosen][:, None] == items[None])
-            same[np.arange(len(chosen)), np.arange(len(chosen))] = False
-            yield TextBatch(
-                self._encoder.tokens([drawn.anchors[one] for one in chosen]),
-                self._encoder.tokens(texts),
-                torch.from_numpy(same),
-            )
-
-    def _nearest(self) -> np.ndarray:
-        """The items near each item that has a text, the very nearest left out. (m, K)"""
-        rows = self._pairs.items
-        training = self._encoder.training
-        vectors = self._encoder.eval().encode(self._pairs.text_of(rows))
-        self._encoder.train(training)
-        self._place = np.full(rows.max() + 1, -1)
-        self._place[rows] = np.arange(len(rows))
-        _, found = ItemIndex.build(vectors).search(vectors, min(_EASIEST, len(rows)))
-        return rows[found[:, min(_NEAREST, found.shape[1] - 1) :]]
-
-
-class TextPairData(pl.LightningDataModule):
-    """Pairs to train on; validation is the module's own.
-
-    Args:
-        pairs: Where they come from.
-        config: Of the run.
-        encoder: What is tuned.
-    """
-
-    def __init__(self, pairs: PairSource, config: TextEncoderTrainConfig, encoder: TextEncoder) -> None:
-        super().__init__()
-        self._pairs, self._config, self._encoder = pairs, config, encoder
-
-    def train_dataloader(self) -> DataLoader:
-        """The pairs of an epoch."""
-        batches = TextBatches(self._pairs, self._config, self._encoder, lambda: self.trainer.current_epoch)
-        return DataLoader(batches, batch_size=None)
-
-    def val_dataloader(self) -> list[int]:
-        """One step, in which everything is measured."""
-        return [0]
-
-
 class TextEncoderTraining(pl.LightningModule):
     """Tunes a `TextEncoder`; validation ranks the catalogue by the texts of what a user has had.
 
@@ -186,8 +90,10 @@ class TextEncoderTraining(pl.LightningModule):
         self, config: TextEncoderTrainConfig, prepared: Prepared, encoder: TextEncoder, texts: Sequence[str | None]
     ) -> None:
         super().__init__()
-        self.config, self.model = config, encoder
+        self.config = config
+        self.model = encoder.train()  # Lightning leaves modules in the mode that they are in
         self._prepared, self._texts = prepared, texts
+        self.strict_loading = not config.lora_rank  # checkpoints lack what is not tuned
 
     def on_train_epoch_start(self) -> None:
         """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
@@ -196,7 +102,8 @@ class TextEncoderTraining(pl.LightningModule):
     def training_step(self, batch: TextBatch, _: int) -> Tensor:
         """Mean cross-entropy of the anchors, in nats."""
         anchors, candidates = self.model(batch.anchors), self.model(batch.candidates)
-        scores = anchors @ candidates.T / self.config.temperature  # (B, B + H)
+        with torch.autocast(self.device.type, enabled=False):  # differences between cosines are small
+            scores = anchors.float() @ candidates.float().T / self.config.temperature  # (B, B + H)
         scores = scores.masked_fill(batch.together.to(scores.device), -torch.inf)
         loss = cross_entropy(scores, torch.arange(len(scores), device=scores.device))
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(scores))
@@ -209,8 +116,14 @@ class TextEncoderTraining(pl.LightningModule):
     def validation_step(self, *_: Any) -> None:
         """Logs how well texts alone find the validation items."""
         figures = text_figures(self._prepared, vectors_of(self.model, self._texts), "validation")
-        for name in ("ndcg@10", "hr@10", "recall@20"):
-            self.log(f"validation/{name}", figures[name])
+        for name in FIGURES:
+            self.log(f"validation/{name}", figures[name], batch_size=1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves out what is not tuned, which of a large model with matrices of a low rank is nearly everything."""
+        if not self.strict_loading:
+            tuned = {name for name, weight in self.named_parameters() if weight.requires_grad}
+            checkpoint["state_dict"] = {name: one for name, one in checkpoint["state_dict"].items() if name in tuned}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """See `training.optimisers.configure`."""
@@ -226,7 +139,7 @@ def vectors_of(encoder: TextEncoder, texts: Sequence[str | None]) -> np.ndarray:
 
 
 def text_figures(prepared: Prepared, vectors: np.ndarray, part: str) -> dict[str, float]:
-    """How well texts alone find the items of a part: by their cosines with those of the history.
+    """How well texts alone find the items of a part, by their cosines with those of the history: `FIGURES`.
 
     Args:
         prepared: The data.
@@ -234,4 +147,5 @@ def text_figures(prepared: Prepared, vectors: np.ndarray, part: str) -> dict[str
         part: "validation" or "test".
     """
     evaluation, ranker = Evaluation(prepared, part), VectorKNN().fit(vectors)
-    return evaluate(evaluation, lambda users: ranker.scorer(evaluation.histories.rows(users)))
+    found = evaluate(evaluation, lambda users: ranker.scorer(evaluation.histories.rows(users)))
+    return {name: found[name] for name in FIGURES}

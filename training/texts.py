@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import polars as pl
 from tqdm import tqdm
 
 from features.dataset import Dataset
+from features.errors import InputError
 from recsys.text_encoders import ItemTextConfig
 from training import processes
 
@@ -15,22 +17,48 @@ from training import processes
 def with_texts(dataset: Dataset, config: ItemTextConfig, say: Callable[[str], None] = lambda line: None) -> Dataset:
     """The same data with a feature of kind "vector", of what is told of each item; as it is, where nothing is.
 
-    A data set that has the feature already, as one that a bundle's declaration was read with, keeps it.
-
     Args:
         dataset: The data.
         config: What is told of items, and to which model.
         say: Called with a line about what was encoded.
 
     Raises:
+        InputError: A column that is not there or cannot be told, a name that is taken, no such model, or a damaged
+            store.
+    """
+    if not config.columns:
+        return dataset
+    taken = [one.name for one in dataset.schema if config.feature in (one.name, one.column)]
+    if taken or config.feature in dataset.items.columns:
+        raise InputError(
+            f"text.feature is {config.feature!r}, and {'a feature' if taken else 'a column of the items'} is called so "
+            "already; name the texts' vectors otherwise"
+        )
+    if dataset.schema.vector is not None:
+        raise InputError(
+            f"the items have the vector {dataset.schema.vector.name!r} already, and with text.columns there would be "
+            "two; leave out one of them"
+        )
+    return dataset.with_vectors(text_vectors(dataset.items, config, say), config.feature, derived=True)
+
+
+def text_vectors(
+    items: pl.DataFrame, config: ItemTextConfig, say: Callable[[str], None] = lambda line: None
+) -> pl.Series:
+    """The vectors of what is told of items, null where nothing is, from the store or from the model. (n,)
+
+    Args:
+        items: One row an item. (n rows)
+        config: What is told of items, and to which model.
+        say: Called with a line about what was encoded.
+
+    Raises:
         InputError: A column that is not there or cannot be told, no such model, or a damaged store.
     """
-    if not config.columns or config.feature in dataset.items.columns:
-        return dataset
-    from recsys.text_encoders.items import item_vectors
+    from recsys.text_encoders import items as encoders
 
     with EncodingProgress() as progress:
-        found = item_vectors(dataset.items, config, progress=progress)
+        found = encoders.item_vectors(items, config, progress=progress)
     counts = {
         "encoded": found.encoded,
         "already known": found.stored,
@@ -38,7 +66,7 @@ def with_texts(dataset: Dataset, config: ItemTextConfig, say: Callable[[str], No
         "items without text": found.missing,
     }
     say("texts of items: " + ", ".join(f"{n:,} {what}" for what, n in counts.items() if n))
-    return dataset.with_vectors(found.vectors, config.feature)
+    return found.vectors
 
 
 class EncodingProgress:

@@ -47,12 +47,13 @@ class TwoTowerTraining(RetrieverTraining):
             batch_items=everybodys,
             batch_start=start,
         )
+        return self._told(loss, len(targets.values), self._alignment(queries, batch.targets))
+
+    def _alignment(self, queries: Tensor, targets: Jagged) -> Tensor | None:
+        """What else is to be learned: that items are what their texts say, or that users guess their targets' texts."""
         if self.alignment is None:
-            return self._told(loss, len(targets.values))
-        items = batch.targets.values
+            return None
         if self.alignment.kind == "con":
-            items = items.unique()
-            vectors = self.model.encode_items(self.prepared.item_table.take(items.cpu().numpy()).to(device=self.device))
-        else:  # the targets are hidden from the histories as it is
-            vectors = queries[batch.targets.row_of_value]
-        return self._told(loss, len(targets.values), self._aligned(vectors, items))
+            return self._aligned_items(targets.values)
+        # targets are hidden from the histories as it is
+        return self._aligned_guesses(queries[targets.row_of_value], targets.values)

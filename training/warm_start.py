@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import yaml
@@ -23,12 +23,17 @@ from features.errors import InputError
 from features.prepared import Earlier, Prepared
 from features.splits import TEST
 from recsys.retrievers import RetrieverConfig, family_of
+from recsys.text_encoders import ItemTextConfig
+from recsys.text_encoders.loading import facts_of
 from serving.bundle import Bundle, with_metrics
 from serving.manifest import Manifest
 from serving.resolve import resolve
 from training.as_bundle import declared_as
 from training.carried_weights import carried_weights
 from training.config import flat
+
+if TYPE_CHECKING:
+    from training.families import RunConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +100,8 @@ class WarmStart:
     def settings(self, path: str | Path | None = None) -> list[str]:
         """The model's settings as `load_config` takes them, for those that a configuration file does not state.
 
+        What items' texts are made of is among them, where the model reads any.
+
         Args:
             path: The file; one that cannot be read states nothing here, and `load_config` says what is wrong with it.
         """
@@ -102,14 +109,18 @@ class WarmStart:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path is not None else {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             content = {}
-        model = _mapping(_mapping(content).get("model"))
-        described = self.config.to_json()
-        tables = described.pop("embeddings")
-        return [f"model.{key}={_yaml(value)}" for key, value in described.items() if key not in model] + [
-            f"model.embeddings.{key}={_yaml(value)}"
-            for key, value in tables.items()
-            if key not in _mapping(model.get("embeddings"))
-        ]
+        found = {"model": self.config}
+        if self.bundle.text is not None:
+            found["text"] = self.bundle.text.config
+        return list(_unstated(found, _mapping(content)))
+
+    def configured(self, config: RunConfig) -> RunConfig:
+        """A run's configuration to go on with: the model is the bundle's, and so is what it reads of items' texts.
+
+        Raises:
+            InputError: A setting that contradicts the bundle's, by name.
+        """
+        return dataclasses.replace(config, model=self.agreed(config.model), text=self.agreed_text(config.text))
 
     def agreed(self, model: RetrieverConfig) -> RetrieverConfig:
         """The configuration to go on with.
@@ -128,6 +139,36 @@ class WarmStart:
                     f"{own.get(key)!r}; a training that goes on from a model keeps its settings"
                 )
         return self.config
+
+    def agreed_text(self, asked: ItemTextConfig) -> ItemTextConfig:
+        """What items' texts are made of; the folder that keeps their vectors is a matter of taste.
+
+        Args:
+            asked: What was asked for; the bundle's own where that names no columns.
+
+        Raises:
+            InputError: A setting that contradicts the bundle's, by name; or texts for a model that reads none.
+        """
+        if self.bundle.text is None:
+            if asked.columns:
+                raise InputError(
+                    f"text.columns is {list(asked.columns)}, and the model of {self.source} was trained without texts; "
+                    "a training that goes on from a model keeps its features"
+                )
+            return asked
+        mine = dataclasses.replace(self.bundle.text.config, store=asked.store)
+        if not asked.columns or asked == mine:
+            return mine
+        # a language model may have another name, and lie in another folder
+        same = facts_of(asked.encoder) == facts_of(mine.encoder)
+        one, other = flat(asked), flat(dataclasses.replace(mine, encoder=asked.encoder) if same else mine)
+        for key in sorted(one.keys() | other.keys()):
+            if one.get(key) != other.get(key):
+                raise InputError(
+                    f"the setting 'text.{key}' is {one.get(key)!r}, and the model of {self.source} was trained with "
+                    f"{other.get(key)!r}; a training that goes on from a model keeps its texts"
+                )
+        return asked
 
     def continued(self, prepared: Prepared) -> Prepared:
         """Newer data as this model goes on with it: its features, its statistics, and what it knows of the items.
@@ -187,9 +228,15 @@ class WarmStart:
         with_metrics(folder, {**manifest.metrics, **figures}, data={**manifest.data, "from": self.origin})
 
 
+def _unstated(described: Mapping[str, Any], stated: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Settings by name, those of configurations inside of configurations too, save what is stated already."""
+    for name, value in described.items():
+        if dataclasses.is_dataclass(value):
+            inside = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+            yield from _unstated(inside, _mapping(stated.get(name)), f"{prefix}{name}.")
+        elif name not in stated and value != "":  # which is the default wherever it may be one
+            yield f"{prefix}{name}={value if isinstance(value, str) else json.dumps(value)}"
+
+
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _yaml(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

@@ -100,7 +100,7 @@ def test_empty_environment_names_the_build_for_the_machine():
 
 
 def test_optional_packages_may_be_absent():
-    report = diagnose(environment(without=("transformers", "sentence-transformers")))
+    report = diagnose(environment(without=("transformers", "peft")))
     assert report.healthy
     assert [line.state for line in report.packages if line.name == "transformers"] == ["optional"]
 
@@ -134,7 +134,7 @@ def test_both_faiss_builds():
 
 
 def test_unexplained_import_failure_is_reinstalled_and_its_followers_are_left_out():
-    facts = environment(broken={"transformers": "ImportError: x", "sentence_transformers": "ImportError: x"})
+    facts = environment(broken={"transformers": "ImportError: x", "peft": "ImportError: x"})
     problem = only(diagnose(facts))
     assert problem.code == "import" and problem.fix.endswith("--force-reinstall --no-deps transformers==1.0")
 

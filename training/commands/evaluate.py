@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 
 from features.errors import InputError
-from training.commands.options import configuration, data_arguments, json_argument, model_argument, read_data
+from training.commands.options import configuration, data_arguments, json_argument, model_argument, read_data, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures a bundle on the test part, beside the baselines."""
+    from serving.item_texts import BundleText
     from serving.manifest import Manifest
     from serving.resolve import resolve
     from training.bundle_evaluation import evaluate_bundle
@@ -33,7 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     resolved = resolve(arguments.model, tracking_uri=arguments.tracking_uri)
     manifest = Manifest.read(resolved.folder)
     family = family_of_kind(manifest.kind)
-    prepared = prepare(*read_data(arguments, configuration(arguments, family.config)))
+    config, dataset = read_data(arguments, configuration(arguments, family.config))
+    if manifest.has_text:  # what the model reads of items is its own business, and where that is kept is not
+        text = BundleText.read(resolved.folder)
+        text.check_model()
+        config = dataclasses.replace(config, text=dataclasses.replace(text.config, store=config.text.store))
+    prepared = prepare(config, dataset, say)
     note = note_on_comparing(resolved.folder, prepared)
     if note:
         print(f"recsys evaluate: note: {note}", file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import statistics
@@ -21,7 +20,7 @@ from training.commands.options import (
     say,
     tracking_argument,
 )
-from training.families import CONFIGS, RUNS, trained_by
+from training.families import CONFIGS, RUNS, described, trained_by
 
 if TYPE_CHECKING:
     from training.runs import RunResult
@@ -30,7 +29,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("model", choices=tuple(CONFIGS), help="what to train")
+    parser.add_argument(
+        "model",
+        choices=tuple(CONFIGS),
+        help="what to train: a recommender (two-tower, sequential), a ranker of its candidates, or a text-encoder, a "
+        "language model that is tuned on the texts of items which belong together",
+    )
     data_arguments(parser)
     run = parser.add_argument_group("run")
     run.add_argument(
@@ -47,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run-dir",
         type=Path,
         help="where the run's files go, in the place of an earlier run's (default: a folder of runs/ named by model, "
-        "data, split and tables, with one for each seed)",
+        "data, split, tables and fusion of texts, with one for each seed)",
     )
     run.add_argument(
         "--resume",
@@ -61,14 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a ranker: the retriever's bundle that is to carry it, as --from names one; it re-ranks its candidates",
     )
     run.add_argument(
-        "--refit", action="store_true", help="after evaluation, fit the released model on all the data (not of rankers)"
+        "--refit",
+        action="store_true",
+        help="of two-tower and sequential models: after evaluation, fit the released model on all the data",
     )
     run.add_argument(
         "--register", metavar="NAME", help="register the bundle as a version of this model; of a ranker, with --into"
     )
-    run.add_argument(
-        "--experiment", help="MLflow's experiment (default: two-tower, sequential or ranker, as is trained)"
-    )
+    run.add_argument("--experiment", help="MLflow's experiment (default: what is trained)")
     run.add_argument("--no-mlflow", action="store_true", help="do not log to MLflow")
     tracking_argument(parser)
     json_argument(parser)
@@ -103,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     start = _start(arguments)
     first = configuration(arguments, family.config, seed=arguments.seed)
     if start is not None:
-        first = dataclasses.replace(first, model=start.agreed(first.model))
+        first = start.configured(first)
     if arguments.print_config:
         return print_configuration(first)
 
@@ -116,8 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"reading {first.data.name}")
     first, dataset = read_data(arguments, first)
     prepared = prepare(first, dataset, say)
-    kind = first.model.embeddings.kind if start is None else f"{first.model.embeddings.kind}-continued"
-    name = ("" if family.name == "two-tower" else f"{family.name}-") + f"{{data}}-{first.split.name}-{kind}"
+    of = "" if family.name == "two-tower" else f"{family.name}-"
+    name = f"{of}{{data}}-{first.split.name}-{described(first.model)}" + ("" if start is None else "-continued")
     results = []
     for config, folder, resume in runs_of(arguments, first, name):
         options = RunOptions(

@@ -41,15 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         return print_configuration(first)
 
+    from features.prepared import Prepared
     from training import processes
-    from training.data import prepare
+    from training.data import split
     from training.ranking_run import prepare_labelled
 
     say(f"reading {first.data.name}")
     # for a bundle the split must be the bundle's, whose data holds what is no example, too
     if arguments.into:
         first, dataset = read_data(arguments, first)
-    prepared = prepare(first, dataset) if arguments.into else prepare_labelled(first)
+    prepared = Prepared.of(dataset, split(first.split, dataset)) if arguments.into else prepare_labelled(first)
     name = f"ranker-{{data}}-{first.split.name}-{first.model.embeddings.kind}"
     runs = runs_of(arguments, first, name)
     results = [_once(config, folder, resume, prepared, arguments) for config, folder, resume in runs]

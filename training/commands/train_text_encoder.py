@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+from typing import Any
 
 from features.errors import InputError
 from training.commands.options import configuration, print_configuration, read_data, runs_of, say
@@ -12,35 +13,39 @@ from training.commands.options import configuration, print_configuration, read_d
 
 def run(arguments: argparse.Namespace) -> int:
     """Tunes once, and prints how well texts alone find items before and after."""
+    from training import processes
     from training.text_encoder import TextEncoderTrainConfig
 
-    for name, given in (("--refit", arguments.refit), ("--from", arguments.source), ("--register", arguments.register)):
+    for name, given in (
+        ("--refit", arguments.refit),
+        ("--from", arguments.source),
+        ("--into", arguments.into),
+        ("--register", arguments.register),
+    ):
         if given:
-            raise InputError(f"{name} is for recommenders; a text encoder is a folder that text.encoder.model names")
+            raise InputError(f"{name} is for recommenders; a text encoder is a folder, which text.encoder.model names")
     if arguments.seeds > 1:
         raise InputError(f"--seeds is 1 for a text encoder, got {arguments.seeds}")
+    if processes.launched()[0] > 1:
+        raise InputError("a text encoder is tuned by one process; start it without torchrun")
     first = configuration(arguments, TextEncoderTrainConfig, seed=arguments.seed)
     if arguments.print_config:
         return print_configuration(first)
     if not first.text.columns:
         raise InputError("text.columns is empty: it names the columns that an item's text is made of")
 
-    from training import processes
+    from features.prepared import Prepared
     from training.config import flat
     from training.data import describe, split
     from training.run_folder import open_folder, save_state
-    from training.text_encoder_run import FIGURES, tune
+    from training.text_encoder_run import Tuning
     from training.tracking import TrackedRun, git_sha
 
-    if processes.launched()[0] > 1:
-        raise InputError("a text encoder is tuned by one process; start it without torchrun")
     say(f"reading {first.data.name}")
     first, dataset = read_data(arguments, first)
-
-    from features.prepared import Prepared
-
     prepared = Prepared.of(dataset, split(first.split, dataset))
     config, folder, resume = next(runs_of(arguments, first, f"text-encoder-{{data}}-{first.pairs.kind}"))
+    tuning = Tuning.of(config, prepared)  # before anything is written
     facts = describe(prepared.dataset, prepared.split)
     state = open_folder(folder, config, facts, resume)
     tracked = None
@@ -56,11 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
             if tracked is not None:
                 tracked.metrics(figures, step=epoch)
 
-        figures = tune(config, prepared, folder, resume=resume, report=report, say=say)
+        figures = tuning.run(folder, say, resume=resume, report=report)
         if tracked is not None:
-            tracked.metrics({f"test/{one}": figures[one] for one in FIGURES})
-            tracked.metrics({f"frozen/{one}": figures[f"frozen_{one}"] for one in FIGURES})
+            tracked.metrics({name: one for name, one in figures.items() if isinstance(one, float)})
     (folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1), encoding="utf-8")
-    told = "  ".join(f"{one} {figures[f'frozen_{one}']:.4f} -> {figures[one]:.4f}" for one in FIGURES)
-    print(json.dumps(figures) if arguments.json else f"texts alone: {told}  encoder {figures['encoder']}")
+    print(json.dumps(figures) if arguments.json else _told(figures))
     return 0
+
+
+def _told(figures: dict[str, Any]) -> str:
+    from training.text_encoder import FIGURES
+
+    both = "  ".join(f"{one} {figures[f'frozen_{one}']:.4f} -> {figures[one]:.4f}" for one in FIGURES)
+    return f"texts alone: {both}  best epoch {figures['best_epoch']}  encoder {figures['encoder']}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html.entities import name2codepoint
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,11 @@ _ROWS = 16_384
 #: what a value is cut to before it is tokenised, in characters for each token that a sentence has room for: a page
 #: that was pasted into a title costs no more than a title does
 _CHARACTERS = 32
+
+#: what catalogues that were made for browsers write for some characters
+_ESCAPED = {f"&#{code};": chr(code) for code in (*range(32, 256), *name2codepoint.values())} | {
+    f"&{name};": chr(code) for name, code in {**name2codepoint, "apos": 39}.items()
+}
 
 #: control characters (a NUL, a bell, a tab) and white space, of which each run becomes one space; marks of direction
 #: and the joiners of emoji stay
@@ -208,7 +214,8 @@ def _as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
         text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
     if isinstance(dtype, pl.Datetime):
         text = text.str.replace(r"( 00:00:00)?(\.0+)?$", "")
-    return pl.when(text.str.contains(_SEEN)).then(text.str.replace_all(_NOISE, " ").str.strip_chars(" "))
+    text = text.str.replace_many(_ESCAPED).str.replace_all(_NOISE, " ").str.strip_chars(" ")
+    return pl.when(text.str.contains(_SEEN)).then(text)
 
 
 def _lengths(values: pl.Series, token_ends: TokenEnds) -> np.ndarray:

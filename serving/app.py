@@ -17,16 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from features.errors import InputError
-from serving.answers import CandidateAnswer, InvocationAnswer, NewItemsAnswer, Problems, SimilarAnswer
+from serving.answers import CandidateAnswer, InvocationAnswer, Problems, SimilarAnswer
 from serving.bounded_body import BoundedRoute
-from serving.requests import (
-    CandidateRequest,
-    GoneItemsRequest,
-    InvocationRequest,
-    NewItemsRequest,
-    Parameters,
-    SimilarRequest,
-)
+from serving.item_routes import item_routes
+from serving.requests import CandidateRequest, InvocationRequest, Parameters, SimilarRequest
 from serving.resolve import resolve_aside
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
@@ -35,9 +29,6 @@ if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problems, "description": "The body is too large."},
     422: {"model": Problems, "description": "A field cannot be used; the answer names it."},
-}
-_CLOSED: dict[int | str, dict[str, Any]] = {
-    403: {"model": Problems, "description": "This service takes no new items."},
 }
 
 
@@ -72,10 +63,10 @@ def create_app(
         description="Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
     )
     app.state.generator = generator
-    app.state.takes_items = generator.keeps_new_items
     # more threads than processors would only make all of them slower
     app.state.threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="ranking")
     app.include_router(_router())
+    app.include_router(item_routes(_REFUSALS))
     app.add_exception_handler(InputError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
@@ -109,21 +100,6 @@ def _router() -> APIRouter:
         generator: CandidateGenerator = request.app.state.generator
         found = await _computed(request, partial(generator.similar, body.item_ids, body.k))
         return JSONResponse({"model": generator.identity, "similar": found.to_json()})
-
-    @router.post("/items", response_model=NewItemsAnswer, responses=_REFUSALS | _CLOSED)
-    async def new_items(request: Request, body: NewItemsRequest) -> Response:
-        """Takes in items that the model was built without; they are candidates from now on."""
-        generator = _open_for_items(request)
-        added = [(one.item_id, one.attributes) for one in body.items]
-        changed = await _computed(request, partial(generator.new_items.add, added))
-        return _changed(generator, changed)
-
-    @router.delete("/items", response_model=NewItemsAnswer, responses=_REFUSALS | _CLOSED)
-    async def gone_items(request: Request, body: GoneItemsRequest) -> Response:
-        """Takes new items out again; ids that are none of theirs are no error."""
-        generator = _open_for_items(request)
-        changed = await _computed(request, partial(generator.new_items.remove, body.item_ids))
-        return _changed(generator, changed)
 
     @router.post("/invocations", response_model=InvocationAnswer, responses=_REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
@@ -181,17 +157,6 @@ def _router() -> APIRouter:
     return router
 
 
-def _open_for_items(request: Request) -> CandidateGenerator:
-    """The generator, of a service that takes new items."""
-    if not request.app.state.takes_items:
-        raise HTTPException(403, "this service takes no new items; it was started without --new-items")
-    return request.app.state.generator
-
-
-def _changed(generator: CandidateGenerator, changed: int) -> JSONResponse:
-    return JSONResponse({"model": generator.identity, "changed": changed, "new_items": len(generator.new_items)})
-
-
 async def _computed(request: Request, ask: Callable[[], Any]) -> Any:
     """Runs the ranking in a thread, so that other requests are read and answered meanwhile."""
     return await asyncio.get_running_loop().run_in_executor(request.app.state.threads, ask)
@@ -203,7 +168,7 @@ async def _refused(request: Request, error: InputError) -> JSONResponse:
     return JSONResponse({"detail": [{"loc": place, "msg": str(error), "type": "value_error"}]}, 422)
 
 
-_ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "list[union[str,int]]", "none"}
+_ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "none"}
 
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -212,7 +177,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
     for one in error.errors()[:20]:
         why = f": {one['ctx']['error']}" if one["type"] == "json_invalid" else ""
         # the alternatives of a union are pydantic's own affair
-        place = [part for part in one["loc"] if not (isinstance(part, str) and part in _ALTERNATIVES)]
+        place = [part for part in one["loc"] if part not in _ALTERNATIVES and not str(part).startswith("list[")]
         problems.append({"loc": place, "msg": one["msg"] + why, "type": one["type"]})
     return JSONResponse({"detail": problems}, 422)
 
@@ -252,6 +217,8 @@ def serve(
     torch.set_num_threads(1)
     generator = CandidateGenerator.of(looking_up(), new_items=new_items)
     app = create_app(generator, threads=threads)
+    if notice := generator.new_items.notice:
+        print(notice, file=sys.stderr)
     config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, timeout_graceful_shutdown=10)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
     print(f"{generator} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from features.schema import Categorical, MultiValued, Numeric
 from serving.bundle import Bundle
 from serving.given_times import asking_times, history_times
 from serving.raw_ids import FieldError, RawIds, as_list
+from serving.shelf import Shelf
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Asked:
         rows: User rows, -1 for unknown. (B,)
         trained: Whether training has seen the user. (B,)
         histories: Item rows that each user is ranked by, oldest first; with times, if the model reads them. (B rows)
-        seen: Item rows that each user knows. (B rows)
+        seen: Item rows that each user knows, those of new items among them. (B rows)
         given: Whether that history came with the request; else it is the bundle's. (B,)
         unknown: How many given history items are unknown. (B,)
         timed: Whether the times of the history are told. (B,)
@@ -67,7 +68,7 @@ class Asked:
 def read_asked(
     bundle: Bundle,
     users: RawIds,
-    items: RawIds,
+    shelf: Shelf,
     user_ids: Sequence[str | int | None] | pl.Series | np.ndarray | None,
     histories: Sequence[Sequence[str | int] | None] | None,
     times: Sequence[Sequence[int] | None] | None = None,
@@ -78,7 +79,7 @@ def read_asked(
     Args:
         bundle: Which knows users.
         users: Its user ids.
-        items: Its item ids.
+        shelf: Its item ids, and those of new items, which histories may hold though no model reads them.
         user_ids: As given. (B,)
         histories: As given. (B,)
         times: Of the histories' items, as given. (B,)
@@ -111,8 +112,8 @@ def read_asked(
         at = asking_times(asked_at, stored, stored.lengths > 0) if bundle.known.timed else nothing
         return Asked(ids, rows, trained, stored, stored, nothing > 0, nothing, stored.lengths > 0, at)
     lists = [[] if one is None else as_list(one, "histories", n) for n, one in enumerate(given)]
-    flat, owner = _item_rows(items, lists), np.repeat(np.arange(len(lists)), [len(one) for one in lists])
-    is_known = flat >= 0
+    flat, owner = _item_rows(shelf, lists), np.repeat(np.arange(len(lists)), [len(one) for one in lists])
+    is_known, is_new = (flat >= 0) & (flat < len(bundle.items)), flat >= len(bundle.items)
     recent = owner[is_known], flat[is_known]
     is_given = np.bincount(recent[0], minlength=len(ids)) > 0
     own = np.repeat(np.arange(len(ids)), stored.lengths)
@@ -126,19 +127,21 @@ def read_asked(
         ranked_by = JaggedArray(ranked_by.values, ranked_by.offsets, came[chosen.values])
         timed = ~is_given | told
         at = asking_times(asked_at, ranked_by, timed)
-    seen = JaggedArray.from_pairs(owners, values, len(ids))
+    seen = JaggedArray.from_pairs(
+        np.concatenate([owners, owner[is_new]]), np.concatenate([values, flat[is_new]]), len(ids)
+    )
     unknown = np.bincount(owner[~is_known], minlength=len(ids))
     return Asked(ids, rows, trained, ranked_by, seen, is_given, unknown, timed, at)
 
 
-def _item_rows(items: RawIds, histories: list[list[Any]]) -> np.ndarray:
+def _item_rows(shelf: Shelf, histories: list[list[Any]]) -> np.ndarray:
     """The rows of all items of given histories, end to end, -1 for unknown ones. (sum of L,)"""
     try:
-        return items.rows(list(chain.from_iterable(histories)), "histories")
+        return shelf.rows(list(chain.from_iterable(histories)), "histories")
     except FieldError as error:  # say whose history it is
         place = error.field[-1] if isinstance(error.field[-1], int) else 0
         user = int(np.searchsorted(np.cumsum([len(one) for one in histories]), place, side="right"))
-        items.rows(histories[user], "histories", user)
+        shelf.rows(histories[user], "histories", user)
         raise
 
 

@@ -91,7 +91,7 @@ class BoundedRoute(APIRoute):
 
         async def bounded(request: Request) -> Response:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if request.method == "POST" and kind != "application/json" and not kind.endswith("+json"):
+            if request.method in ("POST", "DELETE") and kind != "application/json" and not kind.endswith("+json"):
                 message = f"the body is JSON, so its content-type is application/json, not {kind[:100]!r}"
                 problem = {"loc": ["header", "content-type"], "msg": message, "type": "value_error"}
                 return JSONResponse({"detail": [problem]}, 422)

@@ -169,7 +169,7 @@ class Bundle:
             counts,
             index,
             load_ranker(folder, schema, vocabularies, items) if manifest.has_ranker else None,
-            BundleText.read(folder) if "text.json" in manifest.files else None,
+            BundleText.read(folder) if manifest.has_text else None,
         )
 
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +32,9 @@ from recsys.retrievers import (
     reads_times,
 )
 from recsys.text_encoders import ItemTextConfig
+from serving.in_place import replaced
 from serving.item_texts import write_text
-from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
+from serving.manifest import KIND_OF, Manifest
 from serving.weights import load_weights, save_weights, without_weights
 
 #: users whose features are made at a time
@@ -94,35 +91,9 @@ def write_bundle(
     with replaced(folder) as part:
         written = _write_parts(part, model, prepared, index or IndexConfig(), precision)
         if text is not None and text.columns:
-            write_text(part, text)
+            write_text(part, text, prepared.dataset.items)
         dataclasses.replace(written, **facts).sealed(part).write(part)
     return Path(folder)
-
-
-@contextmanager
-def replaced(folder: Path | str) -> Iterator[Path]:
-    """A new folder to write a bundle into, which takes the place of `folder` if all went well, and else goes.
-
-    Args:
-        folder: Where the bundle belongs. Its parent is made where it does not exist.
-
-    Raises:
-        BundleError: Something else than a bundle lies there.
-    """
-    folder = Path(folder)
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BundleError(f"{folder} exists and is no bundle; it is not written over")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    part.chmod(0o755)
-    try:
-        yield part
-        for file in part.rglob("*"):
-            file.chmod(0o755 if file.is_dir() else 0o644)  # some writers make files that only their owner may read
-        _put(part, folder)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _write_parts(
@@ -236,19 +207,3 @@ def _lists(values: pl.Series, offsets: np.ndarray) -> pl.Series:
 
 def _write_json(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=1), encoding="utf-8")
-
-
-def _put(part: Path, folder: Path) -> None:
-    """Renames `part` to `folder`; what was there is set aside first, because no folder can be renamed over another."""
-    if not folder.exists():
-        os.replace(part, folder)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-    os.replace(folder, aside / "bundle")
-    try:
-        os.replace(part, folder)
-    except BaseException:
-        os.replace(aside / "bundle", folder)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,14 @@ import numpy as np
 import polars as pl
 
 from features.item_log import ItemLog
-from recsys.similar import Neighbours
-from serving.asked import Asked, attribute_frame, read_asked
+from serving.asked import attribute_frame, read_asked
 from serving.bundle import Bundle
-from serving.new_items import NewItems, Shelf
-from serving.popular import Popular
+from serving.new_items import NewItems
 from serving.raw_ids import FieldError, RawIds, as_list
 from serving.recommendations import Recommendations, SimilarItems
-from serving.reranking import Reranker
 from serving.resolve import Resolved, resolve
-from serving.user_vectors import user_features, user_vectors
-
-#: users that are encoded and searched for at a time
-_CHUNK = 4096
+from serving.shelf import Shelf
+from serving.user_lists import UserLists
 
 
 class CandidateGenerator:
@@ -55,16 +49,10 @@ class CandidateGenerator:
         self.resolved = resolved or Resolved(Path(), bundle.manifest.name, None, None)
         self.user_ids = RawIds(bundle.users)
         self.item_ids = RawIds(bundle.items)
-        self._popular = Popular(bundle.item_counts)
-        ranker = bundle.ranker
-        self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
+        self._lists = UserLists(bundle)
         titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
-        self.new_items = NewItems(bundle, self.item_ids, titles, log)
-        self.keeps_new_items = log is not None
-
-    @cached_property
-    def _neighbours(self) -> Neighbours:
-        return Neighbours(self.bundle.index, self.bundle.model.config.dim)
+        shelf = Shelf(bundle.index, self.item_ids, bundle.model.config.dim, titles)
+        self.new_items = NewItems(bundle, shelf, log)
 
     @classmethod
     def load(
@@ -111,9 +99,10 @@ class CandidateGenerator:
 
     def __repr__(self) -> str:
         version = "" if self.resolved.version is None else f" version {self.resolved.version}"
+        new = f", {len(self.new_items):,} new items" if len(self.new_items) else ""
         return (
             f"CandidateGenerator({self.resolved.name}{version}, build {self.bundle.manifest.build_id}: "
-            f"{len(self.bundle.users):,} users, {len(self.bundle.items):,} items)"
+            f"{len(self.bundle.users):,} users, {len(self.bundle.items):,} items{new})"
         )
 
     def recommend(
@@ -148,38 +137,25 @@ class CandidateGenerator:
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
         """
-        k, depth = self._number("k", k), self._number("rerank_depth", rerank_depth)
-        if rerank and self._reranker is None:
+        shelf = self.new_items.shelf  # one for the whole request
+        k, depth = _number("k", k, len(shelf)), _number("rerank_depth", rerank_depth, len(self.bundle.items))
+        if rerank and not self._lists.reranks:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
-        asked = read_asked(self.bundle, self.user_ids, self.item_ids, user_ids, histories, history_times, asked_at)
+        asked = read_asked(self.bundle, self.user_ids, shelf, user_ids, histories, history_times, asked_at)
         removes = self.bundle.manifest.removes_seen if exclude_seen is None else bool(exclude_seen)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
         if described.any() and self.bundle.by_history_alone and not rerank:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
-        shelf = self.new_items.shelf  # one for the whole request
-        met = shelf.met(histories, len(asked))
-        parts = [
-            self._ranked(
-                asked.part(start, start + _CHUNK),
-                shelf,
-                met[start : start + _CHUNK],
-                None if frame is None else frame[start : start + _CHUNK],
-                described[start : start + _CHUNK],
-                k,
-                removes,
-                max(k, depth) if rerank else 0,
-            )
-            for start in range(0, len(asked), _CHUNK)
-        ]
-        lists = [one for _, rows, _ in parts for one in rows]
+        depth = max(k, depth) if rerank else 0
+        lists = self._lists.of(shelf, asked, frame, described, k, removes, depth)
         return Recommendations(
             user_ids=asked.user_ids,
-            item_ids=self._ids_of(lists, shelf),
-            scores=[one.tolist() for _, _, scores in parts for one in scores],
-            sources=[one for sources, _, _ in parts for one in sources],
+            item_ids=_ids_of(shelf, lists.rows),
+            scores=[one.tolist() for one in lists.scores],
+            sources=lists.sources,
             unknown_history_items=asked.unknown.tolist(),
             titles=shelf.titles,
-            rows=lists,
+            rows=lists.rows,
         )
 
     def similar(self, item_ids: Sequence[str | int] | pl.Series | np.ndarray, k: int = 10) -> SimilarItems:
@@ -195,84 +171,23 @@ class CandidateGenerator:
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
         """
-        k, asked = self._number("k", k), as_list(item_ids, "item_ids")
-        rows = self.item_ids.rows(asked, "item_ids")
+        shelf = self.new_items.shelf
+        k, asked = _number("k", k, len(shelf)), as_list(item_ids, "item_ids")
+        rows = shelf.rows(asked, "item_ids")
         known = np.flatnonzero(rows >= 0)
         lists: list[np.ndarray] = [np.empty(0, np.int64)] * len(rows)
         scores: list[list[float]] = [[] for _ in rows]
-        found = self._neighbours.of(rows[known], k)
+        found = shelf.neighbours.of(rows[known], k)
         for place, mine, others in zip(known.tolist(), *found, strict=True):
             lists[place], scores[place] = others[others >= 0], mine[others >= 0].tolist()
         return SimilarItems(
             asked=asked,
-            item_ids=self._ids_of(lists),
+            item_ids=_ids_of(shelf, lists),
             scores=scores,
             sources=["item" if row >= 0 else "unknown" for row in rows.tolist()],
-            titles=self.new_items.shelf.titles,
+            titles=shelf.titles,
             rows=lists,
         )
-
-    def _number(self, name: str, number: object) -> int:
-        """How many are asked for; all items at most, so that a huge number costs nothing."""
-        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-            raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
-        return min(int(number), len(self.bundle.items))
-
-    def _ids_of(self, lists: list[np.ndarray], shelf: Shelf | None = None) -> list[list[str]] | list[list[int]]:
-        """Raw ids of lists of item rows; those of new items come after the catalogue's."""
-        rows, n = np.concatenate([*lists, np.empty(0, np.int64)]), len(self.bundle.items)
-        ids = self.item_ids.ids(np.minimum(rows, n - 1))
-        for place in np.flatnonzero(rows >= n).tolist():
-            ids[place] = shelf.ids[rows[place] - n]
-        return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
-
-    def _sources(self, asked: Asked) -> np.ndarray:
-        """What each user's list can follow from. (B,) objects"""
-        has_history = (asked.histories.lengths > 0) & (self.bundle.schema.history is not None)
-        known = has_history & ~asked.given if self.bundle.by_history_alone else asked.trained
-        return np.where(known, "user", np.where(has_history, "history", "popularity")).astype(object)
-
-    def _ranked(
-        self,
-        asked: Asked,
-        shelf: Shelf,
-        met: list[set[int]],
-        frame: pl.DataFrame | None,
-        described: np.ndarray,
-        k: int,
-        exclude_seen: bool,
-        depth: int,
-    ) -> tuple[list[str], list[np.ndarray], list[np.ndarray]]:
-        """Sources, item rows and scores of some of the users; re-ranked from `depth` candidates unless that is 0."""
-        sources = self._sources(asked)
-        personal = np.flatnonzero(sources != "popularity")
-        features = user_features(self.bundle, asked, personal, frame, described)
-        vectors = user_vectors(self.bundle, features, len(personal))
-        # a vector without direction would rank by row number, and one that is too long by nothing at all
-        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        usable = (lengths > 0) & (lengths * max(self.bundle.index.max_norm, 1.0) < np.finfo(np.float32).max)
-        users = personal[usable]
-        sources[personal[~usable]] = "popularity"
-        exclude = asked.seen if exclude_seen else None
-
-        rows: list[np.ndarray] = [np.empty(0, np.int64)] * len(asked)
-        scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(asked)
-        skip = None if exclude is None else exclude.rows(users)
-        found_scores, found = self.bundle.index.search(vectors[usable], max(k, depth), skip)
-        if depth and self._reranker is not None:
-            candidates = np.full((len(personal), depth), -1)
-            candidates[usable] = found
-            found_scores, found = (one[usable] for one in self._reranker.best(features, candidates, k))
-        elif len(shelf):
-            left_out = [met[user] if exclude_seen else set() for user in users.tolist()]
-            more = vectors[usable], found_scores, found, k, len(self.bundle.items), left_out
-            found_scores, found = shelf.merged(*more)
-        lengths = (found >= 0).sum(axis=1).tolist()
-        for n, user in enumerate(users.tolist()):
-            rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
-        for user in np.flatnonzero(sources == "popularity").tolist():
-            rows[user], scores[user] = self._popular.best(k, None if exclude is None else exclude.row(user))
-        return sources.tolist(), rows, scores
 
     def warm(self) -> None:
         """Makes what is made once, by asking for a known user and for a history: through the model and the index."""
@@ -281,3 +196,16 @@ class CandidateGenerator:
         self.bundle.known.warm()
         first = self.item_ids.ids(np.zeros(min(1, len(self.bundle.items)), np.int64))
         self.recommend([*self.user_ids.ids(np.zeros(min(1, len(self.bundle.users)), np.int64)), None], [None, first])
+
+
+def _number(name: str, number: object, most: int) -> int:
+    """How many are asked for; all items at most, so that a huge number costs nothing."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
+    return min(int(number), most)
+
+
+def _ids_of(shelf: Shelf, lists: list[np.ndarray]) -> list[list[str]] | list[list[int]]:
+    """Raw ids of lists of item rows."""
+    ids = shelf.ids_of(np.concatenate([*lists, np.empty(0, np.int64)]))
+    return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]

@@ -10,21 +10,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from features.errors import InputError
 from recsys.text_encoders import ItemTextConfig
-from serving.manifest import TEXT_ENCODER
+from serving.manifest import TEXT, TEXT_ENCODER
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from recsys.text_encoders.encoder import TextEncoder
 
-_FILE = "text.json"
+_PLAIN = (
+    *(pl.String(), pl.Boolean(), pl.Float32(), pl.Float64()),
+    *(pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()),
+)
+#: which are told as ISO 8601 writes them
+_MOMENTS = (pl.Date(), pl.Time(), pl.Datetime("ms"), pl.Datetime("us"), pl.Datetime("ns"))
+#: what JSON can say, by the names that polars has for it
+_TYPES: dict[str, pl.DataType] = {str(one): one for one in (*_PLAIN, *map(pl.List, _PLAIN), *_MOMENTS)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,20 +42,22 @@ class BundleText:
     Args:
         config: What is told of items, and to which model.
         fingerprint: Of the model's folder.
+        types: Of the columns that are told, those that a request can say something of.
     """
 
     config: ItemTextConfig
     fingerprint: str
+    types: Mapping[str, pl.DataType] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> BundleText:
         """What a bundle says. The language model is loaded when it is first needed."""
-        said = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        said = json.loads((folder / TEXT).read_text(encoding="utf-8"))
         config = ItemTextConfig.from_json({**said["config"], "store": ""})
         if said["carried"]:
             carried = dataclasses.replace(config.encoder, model=str((folder / TEXT_ENCODER).resolve()), revision="")
             config = dataclasses.replace(config, encoder=carried)
-        return cls(config, said["fingerprint"])
+        return cls(config, said["fingerprint"], {name: _TYPES[one] for name, one in said["types"].items()})
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -56,15 +66,24 @@ class BundleText:
         Raises:
             InputError: It is not here and cannot be fetched, or is another one.
         """
-        from recsys.text_encoders.folders import fingerprint, folder_of
         from recsys.text_encoders.loading import load_encoder
+
+        self.check_model()
+        return load_encoder(self.config.encoder)
+
+    def check_model(self) -> None:
+        """Finds out whether the language model is the one that the items were read by.
+
+        Raises:
+            InputError: It is not here and cannot be fetched, or is another one.
+        """
+        from recsys.text_encoders.folders import fingerprint, folder_of
 
         asked = self.config.encoder
         if fingerprint(folder_of(asked.model, asked.revision)) != self.fingerprint:
             raise InputError(
                 f"the text encoder {asked.model!r} that is found here is not the one that this model was trained with"
             )
-        return load_encoder(asked)
 
     def vectors(self, items: pl.DataFrame) -> pl.Series:
         """The vectors of what is told of items, null where nothing is; no store is asked.
@@ -76,13 +95,29 @@ class BundleText:
 
         return read_items(items, self.config, self.encoder)
 
+    def kept_vectors(self, items: pl.DataFrame) -> pl.Series:
+        """As `vectors`, by way of the store that training has, too: for many, which are read at every start.
 
-def write_text(folder: Path, text: ItemTextConfig) -> None:
+        Args:
+            items: See `vectors`. (n rows)
+        """
+        from recsys.text_encoders.items import item_vectors
+
+        lacking = [pl.lit(None, dtype=pl.String).alias(one) for one in self.config.columns if one not in items.columns]
+        self.check_model()
+        try:
+            return item_vectors(items.with_columns(lacking), self.config).vectors
+        except InputError:  # nothing is told of any of them, or nothing can be kept here
+            return self.vectors(items)
+
+
+def write_text(folder: Path, text: ItemTextConfig, items: pl.DataFrame) -> None:
     """Writes what `BundleText.read` reads into a bundle that is being made.
 
     Args:
         folder: The bundle's.
         text: What is told of items, and to which model.
+        items: With the columns that are told.
 
     Raises:
         InputError: There is no such model.
@@ -101,5 +136,28 @@ def write_text(folder: Path, text: ItemTextConfig) -> None:
                 target = folder / TEXT_ENCODER / path.relative_to(source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, target)
-    content = {"config": told, "carried": carried, "fingerprint": fingerprint(source)}
-    (folder / _FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    types = {name: _said_as(items.schema[name]) for name in text.columns if name in items.columns}
+    content = {
+        "config": told,
+        "carried": carried,
+        "fingerprint": fingerprint(source),
+        "types": {name: str(one) for name, one in types.items() if can_be_said(one)},
+    }
+    (folder / TEXT).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def can_be_said(dtype: pl.DataType) -> bool:
+    """Whether JSON can hold the values of a column: strings, numbers, truth values, lists of them, and dates.
+
+    Example:
+        >>> can_be_said(pl.List(pl.String())), can_be_said(pl.Struct({"a": pl.String()}))
+        (True, False)
+    """
+    return str(_said_as(dtype)) in _TYPES
+
+
+def _said_as(dtype: pl.DataType) -> pl.DataType:
+    """The type that is read where a column has this one: strings for categories, lists for arrays."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return pl.List(_said_as(dtype.inner))
+    return pl.String() if isinstance(dtype, pl.Categorical | pl.Enum) else dtype

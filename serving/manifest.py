@@ -34,11 +34,11 @@ _FILES = (
     "vocabulary.parquet",
     "weights.safetensors",
 )
-#: a folder for the files of a language model that is carried along
-TEXT_ENCODER = "text_encoder"
+#: how items' texts are read, and a folder for the files of a language model that is carried along
+TEXT, TEXT_ENCODER = "text.json", "text_encoder"
 
 #: groups of files that a bundle of any kind may have besides; of each, all or none
-_OPTIONAL_FILES = (("ranker.json", "ranker.safetensors"), ("text.json",))
+_OPTIONAL_FILES = (("ranker.json", "ranker.safetensors"), (TEXT,))
 
 #: the files that a bundle of each kind has, besides the manifest
 FILES_OF: dict[str, tuple[str, ...]] = {"retriever": _FILES, "sequential": _FILES}
@@ -165,6 +165,11 @@ class Manifest:
         """Whether candidates can be re-ranked."""
         return "ranker.json" in self.files
 
+    @property
+    def has_text(self) -> bool:
+        """Whether it says how items' texts are read."""
+        return TEXT in self.files
+
     def _names(self, there: Collection[str]) -> tuple[str, ...]:
         """The files that it must have, the groups of optional ones of which any is there, and a carried model's."""
         optional = [group for group in _OPTIONAL_FILES if any(name in there for name in group)]
@@ -218,8 +223,8 @@ class Manifest:
 def _inside(name: str) -> bool:
     """Whether a name is that of a file in the bundle, and not of one that lies elsewhere."""
     parts = PurePosixPath(name).parts
-    plain = all(one not in ("", ".", "..") and "\\" not in one for one in parts) and "/".join(parts) == name
-    return plain and (len(parts) == 1 or (len(parts) <= 3 and parts[0] == TEXT_ENCODER))
+    plain = name.isprintable() and "\\" not in name and "/".join(parts) == name and not {".", ".."} & set(parts)
+    return plain and (len(parts) == 1 or parts[:1] == (TEXT_ENCODER,))
 
 
 def _digests(folder: Path, names: tuple[str, ...]) -> list[str]:

@@ -13,7 +13,7 @@ from features.vocabulary import Vocabulary
 from recsys.precision import Precision, check_precision
 from recsys.ranking import Ranker
 from serving.bundle import Bundle, load_ranker
-from serving.bundle_writer import replaced
+from serving.in_place import replaced
 from serving.manifest import BundleError, Manifest
 from serving.reranking import ranker_inputs
 from serving.weights import save_weights
@@ -66,6 +66,7 @@ def with_ranker(
     manifest = Manifest.read(folder)
     with replaced(folder if out is None else out) as part:
         for name in manifest.files:
+            (part / name).parent.mkdir(parents=True, exist_ok=True)  # a language model has a folder of its own
             shutil.copyfile(folder / name, part / name)
         described = {"config": ranker.config.to_json(), "precision": precision}
         (part / "ranker.json").write_text(json.dumps(described, indent=1), encoding="utf-8")

@@ -35,6 +35,22 @@ class FieldError(InputError):
         self.field = field
 
 
+def is_id(one: str | int) -> bool:
+    """Whether a string or an integer can be an id at all: 64 bits hold it, or it is valid Unicode.
+
+    Example:
+        >>> is_id(2**63 - 1), is_id(2**63), is_id(chr(0xD800))
+        (True, False, False)
+    """
+    if isinstance(one, int):
+        return -(2**63) <= one < 2**63
+    try:
+        one.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class RawIds:
     """The ids of one vocabulary as requests and answers write them.
 

@@ -25,6 +25,9 @@ MAX_CANDIDATES = 100_000
 #: of one request: each is read by a language model
 MAX_NEW_ITEMS = 256
 MAX_ATTRIBUTES = 100
+#: of one attribute: a page of text; the numbers of a vector
+MAX_CHARACTERS = 100_000
+MAX_VALUES = 10_000
 
 RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
 # The first wrong value ends the reading of a list: a body of two megabytes can hold a million of them, and an error for
@@ -32,14 +35,10 @@ RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
 History = Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_HISTORY)]
 Time = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
 Times = Annotated[list[Time], Field(fail_fast=True, max_length=MAX_HISTORY)]
-Attribute = (
-    StrictStr
-    | StrictInt
-    | Annotated[StrictFloat, Field(allow_inf_nan=False)]
-    | StrictBool
-    | Annotated[list[StrictStr | StrictInt], Field(fail_fast=True)]
-    | None
-)
+Text = Annotated[StrictStr, Field(max_length=MAX_CHARACTERS)]
+Number = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
+Values = Annotated[list[Text | Number], Field(fail_fast=True, max_length=MAX_VALUES)]
+Attribute = Text | Number | StrictBool | Values | None
 
 
 class _Strict(BaseModel):
@@ -133,6 +132,8 @@ class NewItemsRequest(_Strict):
 
 class GoneItemsRequest(_Strict):
     """New items to take out again."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"item_ids": ["B01"]}]})
 
     item_ids: Annotated[list[RawId], Field(fail_fast=True, min_length=1, max_length=MAX_USERS)]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,8 +17,11 @@ from features.prepared import Prepared
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Numeric, Sequence, Text
 from features.splits import make_split
 from recsys.embeddings import EmbeddingPlan
+from recsys.fusion import FusionConfig, fit_texts
 from recsys.retrievers import Retriever, make_retriever
 from recsys.sequential import SequentialConfig
+from recsys.text_encoders import ItemTextConfig, TextEncoderConfig
+from recsys.text_encoders.items import read_items
 from recsys.two_tower import TwoTowerConfig
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
@@ -151,3 +156,88 @@ def any_generator(request, generators) -> CandidateGenerator:
 @pytest.fixture(scope="session")
 def integer_generator(integer_folder) -> CandidateGenerator:
     return CandidateGenerator.load(integer_folder)
+
+
+class Words:
+    """Stands for a language model: the vector of a text is the sum of its words'."""
+
+    size, room = 16, 40
+
+    def token_ends(self, texts):
+        return [[word.end() for word in re.finditer(r"\S+", text)] for text in texts]
+
+    def encode(self, texts):
+        found = np.zeros((len(texts), self.size), np.float32)
+        for n, text in enumerate(texts):
+            for word in text.split():
+                found[n] += np.random.default_rng(zlib.crc32(word.encode())).standard_normal(self.size)
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+#: what an item is made of where a language model reads it: of `year`, `note` and `since`, nothing is declared
+TOLD_SCHEMA = FeatureSchema(
+    user=SCHEMA.user,
+    item=(Id("item_id"), MultiValued("genres"), Categorical("maker"), Numeric("weight"), Text("title")),
+)
+TOLD_COLUMNS = ("title", "maker", "year", "note", "since")
+TOLD_CONFIGS = {
+    "two-tower": {"fusion": FusionConfig("add")},
+    "sequential": {"fusion": FusionConfig("alphafuse"), "tie": False},
+}
+
+
+def make_told_dataset(text: ItemTextConfig) -> Dataset:
+    """As `make_dataset`, with more said of items; nothing that a text is made of is said of the item sku-007."""
+    plain, random = make_dataset(), np.random.default_rng(1)
+    n = plain.items.height
+    said = {
+        "maker": random.choice(["Ada", "Bo", "Cy"], n),
+        "year": random.integers(1990, 2020, n).astype(float),
+        "note": random.choice(["red", "blue", "green", "plain"], n),
+        "since": pl.Series(random.integers(0, 20_000, n)).cast(pl.Int32).cast(pl.Date),
+    }
+    items = plain.items.with_columns(**{name: pl.Series(values) for name, values in said.items()})
+    items = items.with_columns(pl.when(pl.col("item_id") != "sku-007").then(pl.col("title", *said)))
+    items = items.with_columns(weight=pl.Series(random.normal(5, 2, n)))
+    dataset = Dataset.construct("told", plain.interactions, items, plain.users, TOLD_SCHEMA)
+    return dataset.with_vectors(read_items(dataset.items, text, Words()), text.feature)
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory) -> SimpleNamespace:
+    """Data whose items have the vectors of texts, and a bundle of each family that reads them; `Words` is the model."""
+    root = tmp_path_factory.mktemp("told")
+    (root / "words" / "1_Pooling").mkdir(parents=True)
+    for name in ("config.json", "1_Pooling/config.json", "tokenizer.json", "model.safetensors"):
+        (root / "words" / name).write_text("{}")
+    text = ItemTextConfig(TOLD_COLUMNS, encoder=TextEncoderConfig(str(root / "words")))
+    prepared = prepared_of(make_told_dataset(text))
+    models = {}
+    for family, config in TOLD_CONFIGS.items():
+        models[family] = model_for(prepared, family=family, **config)
+        fit_texts(models[family], prepared.item_table.dense["text_vector"][prepared.item_counts > 0])
+    folders = {
+        family: write_bundle(root / family / "bundle", model, prepared, name="told", text=text)
+        for family, model in models.items()
+    }
+    return SimpleNamespace(text=text, prepared=prepared, models=models, folders=folders, Words=Words)
+
+
+@pytest.fixture
+def word_encoder(monkeypatch, tmp_path) -> None:
+    """Whatever language model is loaded is `Words`, and what it has read is kept for one test."""
+    for module in ("loading", "items"):
+        monkeypatch.setattr(f"recsys.text_encoders.{module}.load_encoder", lambda config: Words())
+    monkeypatch.setattr("recsys.text_encoders.items._default_store", lambda: tmp_path / "store")
+
+
+@pytest.fixture
+def telling(told, word_encoder) -> CandidateGenerator:
+    """One whose items have texts, without any new item."""
+    return CandidateGenerator.load(told.folders["two-tower"], hashes=False)
+
+
+@pytest.fixture(params=TOLD_CONFIGS)
+def any_telling(request, told, word_encoder) -> CandidateGenerator:
+    """One of each family."""
+    return CandidateGenerator.load(told.folders[request.param], hashes=False)

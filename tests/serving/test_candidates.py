@@ -213,7 +213,7 @@ def test_a_vector_that_says_nothing_is_popularity(strings, string_folder):
 class _WithoutBias(torch.nn.Module):
     def __init__(self, model):
         super().__init__()
-        self.model, self.dim = model, model.dim
+        self.model, self.dim, self.config = model, model.dim, model.config
 
     def encode_users(self, users):
         vectors = self.model.encode_users(users) * 0
@@ -306,7 +306,7 @@ def test_many_threads_ask_at_once(any_generator, strings):
 
 def test_large_requests_are_ranked_in_parts(any_generator, monkeypatch):
     whole = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
-    monkeypatch.setattr("serving.candidates._CHUNK", 7)
+    monkeypatch.setattr("serving.user_lists._CHUNK", 7)
     monkeypatch.setattr("recsys.retrievers._MOST", 5000)
     parts = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
     assert parts.item_ids == whole.item_ids

@@ -152,6 +152,19 @@ def test_a_store_elsewhere_is_copied_once(registry, tmp_path, monkeypatch):
     assert resolve("models:/shop/1", uri) == copied
 
 
+def test_a_language_model_that_is_carried_comes_along(registry, told, tmp_path, monkeypatch):
+    uri, _ = registry
+    with mlflow.start_run(experiment_id=mlflow.get_experiment_by_name("e").experiment_id):
+        log_bundle(told.folders["two-tower"], registered_model_name="told")
+    here = resolve("models:/told", uri).folder
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("serving.resolve._local", lambda location: None)
+    for folder in (here, resolve("models:/told", uri).folder):
+        found = CandidateGenerator.load(folder).bundle.text.config.encoder.model
+        assert found == str((folder / "text_encoder").resolve())
+        assert (folder / "text_encoder" / "1_Pooling" / "config.json").is_file()
+
+
 def test_pyfunc_answers_as_the_generator_does(registry, generator):
     model = mlflow.pyfunc.load_model(registry[1][0].model_uri)
     users, histories = ["u001", "stranger", None, "u003"], [[], ["sku-004", "what"], [], ["sku-001"]]

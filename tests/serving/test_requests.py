@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from serving.requests import CandidateRequest, InvocationRequest
+from serving.requests import CandidateRequest, GoneItemsRequest, InvocationRequest, NewItemsRequest
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,9 @@ from serving.requests import CandidateRequest, InvocationRequest
         (CandidateRequest, {"user_ids": [{}] * 900}),
         (CandidateRequest, {"user_ids": ["u"], "attributes": [{"tags": [{}] * 90_000}]}),
         (InvocationRequest, {"dataframe_records": [{"history": [{}] * 9_000}] * 60}),
+        (NewItemsRequest, {"items": [{"item_id": "i", "attributes": {"tags": [{}] * 9_000}}] * 200}),
+        (NewItemsRequest, {"items": [{"item_id": {}, "attributes": {}}] * 200}),
+        (GoneItemsRequest, {"item_ids": [{}] * 900}),
     ],
 )
 def test_a_body_full_of_wrong_values_does_not_make_an_error_of_each(kind, body) -> None:

@@ -16,7 +16,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 #: what takes seconds to import; torch brings sympy where it is made to draw weights that have no memory
-HEAVY = {"torchrec", "fbgemm_gpu", "pytorch_lightning", "lightning", "mlflow", "pandas", "scipy", "sympy"}
+HEAVY = {
+    *("torchrec", "fbgemm_gpu", "pytorch_lightning", "lightning", "mlflow", "pandas", "scipy", "sympy"),
+    "transformers",
+}
 #: is `recsys serve`, and says at /modules what has been imported
 PROGRAM = """
 import sys
@@ -28,7 +31,7 @@ def create_app(*arguments, **settings):
     return app
 serving.app.create_app = create_app
 from training.cli import main
-main(["serve", "--model", sys.argv[1], "--port", sys.argv[2]])
+main(["serve", "--model", sys.argv[1], "--port", sys.argv[2], *sys.argv[3:]])
 """
 
 
@@ -39,11 +42,11 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def server(string_folder):
+def server(string_folder, tmp_path_factory):
     port, began = free_port(), time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(string_folder), str(port)], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
+    kept = tmp_path_factory.mktemp("kept") / "new.jsonl"
+    command = [sys.executable, "-c", PROGRAM, str(string_folder), str(port), "--new-items", str(kept)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     try:
         answer = first_answer(process, port)
         yield process, port, answer, time.perf_counter() - began
@@ -130,6 +133,20 @@ def raw(port, data, shut=False, limit=30):
 
 
 HEAD = b"POST /candidates HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+def test_items_that_come_are_found_and_kept_and_go_again(server):
+    port, kept = server[1], Path(server[0].args[-1])
+    everything = {"user_ids": ["u001"], "k": 100, "exclude_seen": False}
+    assert ask(port, {"items": [{"item_id": "soap", "attributes": {"genres": "a"}}]}, "/items")["new_items"] == 1
+    assert json.loads(kept.read_text()) == {"item_id": "soap", "attributes": {"genres": "a"}}
+    assert "soap" in ask(port, everything)["candidates"][0]["item_ids"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("DELETE", "/items", b'{"item_ids": ["soap"]}', {"content-type": "application/json"})
+    assert json.load(connection.getresponse())["new_items"] == 0
+    connection.close()
+    assert "soap" not in ask(port, everything)["candidates"][0]["item_ids"]
+    assert len(kept.read_text().splitlines()) == 2
 
 
 def test_bodies_beyond_the_limit_are_answered_413(server):

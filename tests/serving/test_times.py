@@ -83,7 +83,7 @@ def test_each_user_has_own_times_or_none(generator, timed, monkeypatch):
     ]
     told = {"history_times": times} | ({"asked_at": asked_at} if generator.bundle.reads_asking_time else {})
     for chunk in (4096, 2):
-        monkeypatch.setattr("serving.candidates._CHUNK", chunk)
+        monkeypatch.setattr("serving.user_lists._CHUNK", chunk)
         answer = generator.recommend(users, histories, exclude_seen=False, **told)
         assert list(zip(answer.item_ids, answer.scores, strict=True))[:5] == expected
         assert answer.sources == ["user", "history", "history", "history", "history", "popularity"]

@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.errors import InputError
+
 if TYPE_CHECKING:
     from features.dataset import Dataset
+    from serving.candidates import CandidateGenerator
 
 
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -59,6 +62,34 @@ def tracking_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow's store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"
     )
+
+
+def new_items_argument(parser: argparse.ArgumentParser) -> None:
+    """Items that have come since the model was built."""
+    parser.add_argument(
+        "--new-items",
+        type=Path,
+        metavar="FILE",
+        help="items that have come since the model was built, as `recsys serve --new-items` keeps them: a line each, "
+        'such as {"item_id": "B01", "attributes": {"title": "Rose soap"}}',
+    )
+
+
+def with_new_items(arguments: argparse.Namespace) -> CandidateGenerator:
+    """The model that the arguments name, with the new items that they name.
+
+    Raises:
+        InputError: No such model or file, or one that cannot be used.
+    """
+    from serving.candidates import CandidateGenerator
+
+    new = arguments.new_items
+    if new is not None and not new.is_file():
+        raise InputError(f"there are no new items at {new}: not a file")
+    generator = CandidateGenerator.load(arguments.model, tracking_uri=arguments.tracking_uri, new_items=new)
+    if notice := generator.new_items.notice:
+        print(notice, file=sys.stderr)
+    return generator
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:

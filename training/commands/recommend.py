@@ -6,7 +6,7 @@ import argparse
 import json
 
 from features.errors import InputError
-from training.commands.options import json_argument, model_argument
+from training.commands.options import json_argument, model_argument, new_items_argument, with_new_items
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many candidates it chooses from (default: %(default)s)",
     )
+    new_items_argument(parser)
     json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints candidates."""
-    from serving.candidates import CandidateGenerator
-
     if not arguments.user and not arguments.history:
         raise InputError("name at least one --user or one --history")
-    generator = CandidateGenerator.load(arguments.model, tracking_uri=arguments.tracking_uri)
+    generator = with_new_items(arguments)
     histories = [[one.strip() for one in history.split(",") if one.strip()] for history in arguments.history]
     answer = generator.recommend(
         user_ids=[*arguments.user, *([None] * len(histories))],

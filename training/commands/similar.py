@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from training.commands.options import json_argument, model_argument
+from training.commands.options import json_argument, model_argument, new_items_argument, with_new_items
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +15,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--item", action="append", required=True, metavar="ID", help="an item's id; can be repeated", dest="items"
     )
     parser.add_argument("-k", type=int, default=10, help="similar items of each (default: %(default)s)")
+    new_items_argument(parser)
     json_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints similar items."""
-    from serving.candidates import CandidateGenerator
-
-    generator = CandidateGenerator.load(arguments.model, tracking_uri=arguments.tracking_uri)
+    generator = with_new_items(arguments)
     answer = generator.similar(arguments.items, k=arguments.k)
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

@@ -15,8 +15,11 @@ from recsys.text_encoders.config import TextEncoderConfig
 from recsys.text_encoders.pooling import UNTRAINED, last_of, trained_pooling
 from recsys.text_encoders.tokens import Tokens
 
-#: tokens of a batch, padding included: enough to keep a device busy, few enough for a processor's caches
-BATCH_TOKENS = {"cpu": 4096, "cuda": 65_536}
+#: tokens of a batch, padding included, for each thread of a processor: more than its caches hold takes twice as long
+THREAD_TOKENS = 512
+
+#: and for another device, which is to be kept busy
+DEVICE_TOKENS = 65_536
 
 
 class TextEncoder(nn.Module):
@@ -111,9 +114,9 @@ class TextEncoder(nn.Module):
             batch_tokens: Of a batch, padding included; 0 for what suits the device.
         """
         tokens = self.tokens(texts)
-        batch_tokens = batch_tokens or BATCH_TOKENS.get(self.model.device.type, BATCH_TOKENS["cuda"])
+        suits = THREAD_TOKENS * torch.get_num_threads() if self.model.device.type == "cpu" else DEVICE_TOKENS
         vectors = np.zeros((len(tokens), self.size), np.float32)
-        for rows in batches([len(one) for one in tokens], batch_tokens):
+        for rows in batches([len(one) for one in tokens], batch_tokens or suits):
             vectors[rows] = self([tokens[row] for row in rows]).cpu().numpy()
         return vectors
 

@@ -87,9 +87,13 @@ def _fetched(model: str, revision: str) -> Path:
     except ImportError:
         raise InputError(f"the text encoder {model!r} needs the extra 'text': pip install '.[text]'") from None
     try:
-        return Path(
-            snapshot_download(model, revision=revision or None, allow_patterns=[f"*{one}" for one in MODEL_FILES])
+        folder = snapshot_download(
+            model,
+            revision=revision or None,
+            allow_patterns=[f"*{one}" for one in MODEL_FILES],
+            ignore_patterns=["consolidated*"],  # the same weights again, for another library
         )
+        return Path(folder)
     except HFValidationError:
         why = "no model of a hub can be called so"
     except (RepositoryNotFoundError, RevisionNotFoundError):

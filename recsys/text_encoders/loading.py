@@ -59,9 +59,10 @@ def load_encoder(config: TextEncoderConfig) -> TextEncoder:
             else:
                 encoder.pool.load_state_dict(load_file(folder / POOLING_WEIGHTS))
             encoder.pool.to(model.dtype)
+    encoder = encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     if config.bidirectional:
         _check_bidirectional(encoder)
-    return encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    return encoder
 
 
 def facts_of(config: TextEncoderConfig) -> dict[str, Any]:
@@ -152,9 +153,10 @@ def _causal(model: nn.Module) -> bool:
 @torch.inference_mode()
 def _check_bidirectional(encoder: TextEncoder) -> None:
     """Refuses a model whose first token does not come to know the second, with a mask or without."""
-    some, other = (torch.tensor([[1, last, 1]]) for last in (2, 3))
-    for told in ({}, {"attention_mask": torch.tensor([[1, 1, 0]])}):
-        first, second = (encoder.model.eval()(input_ids=ids, **told).last_hidden_state[0, 0] for ids in (some, other))
+    model = encoder.model
+    some, other, mask = (torch.tensor([ids], device=model.device) for ids in ([1, 2, 1], [1, 3, 1], [1, 1, 0]))
+    for told in ({}, {"attention_mask": mask}):
+        first, second = (model(input_ids=ids, **told).last_hidden_state[0, 0] for ids in (some, other))
         if torch.equal(first, second):
             raise InputError(
                 f"text.encoder.bidirectional is asked of {encoder.config.model!r}, whose kind of model does not know "

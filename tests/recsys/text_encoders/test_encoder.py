@@ -56,10 +56,9 @@ def test_a_text_has_one_vector_in_whatever_company(kind: str, pooling: str, load
     alone = np.concatenate([encoder.encode([text]) for text in texts])
     assert alone.shape == (len(texts), 32) and alone.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
-    for order in (np.arange(len(texts)), np.array([3, 0, 5, 1, 4, 2])):
-        for batch_tokens in (1, 40, 10_000):
-            found = encoder.encode([texts[n] for n in order], batch_tokens)
-            np.testing.assert_allclose(found, alone[order], atol=1e-5)
+    for order, batch_tokens in (([3, 0, 5, 1, 4, 2], 10_000), ([0, 1, 2, 3, 4, 5], 40), ([2, 4, 0], 0)):
+        found = encoder.encode([texts[n] for n in order], batch_tokens)
+        np.testing.assert_allclose(found, alone[order], atol=1e-5)
     # before training, those over layers are next to one another, and a decoder's first token has seen no other
     if pooling != "layers" and (kind, pooling) not in (("qwen3", "cls"), ("llama", "cls")):
         assert (alone @ alone.T - np.eye(len(texts))).max() < 0.9999
@@ -130,8 +129,9 @@ def test_the_first_numbers_of_a_vector_are_a_vector(kind: str, load: Loader, tex
     np.testing.assert_allclose(short.encode(texts), first, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", ["bert", "qwen3"])
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize(
+    ("kind", "pooling"), [("bert", "mean"), ("qwen3", "last"), ("qwen3", "latent"), ("llama", "layers")]
+)
 def test_half_precision_is_nearly_the_same(kind: str, pooling: str, load: Loader, texts: list[str]) -> None:
     full, half = (load(kind, pooling=pooling, precision=precision) for precision in ("fp32", "bf16"))
     assert {one.dtype for one in half.parameters()} == {torch.bfloat16}

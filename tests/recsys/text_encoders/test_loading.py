@@ -68,7 +68,7 @@ def test_a_model_that_cannot_see_both_ways_is_refused() -> None:
     def deaf(input_ids: torch.Tensor, **_) -> SimpleNamespace:
         return SimpleNamespace(last_hidden_state=torch.ones(1, 3, 4))
 
-    deaf.eval = lambda: deaf
+    deaf.device = torch.device("cpu")
     with pytest.raises(InputError, match=r"text.encoder.bidirectional is asked of 'deaf', whose kind of model"):
         _check_bidirectional(SimpleNamespace(model=deaf, config=TextEncoderConfig("deaf")))
 
@@ -312,7 +312,8 @@ def test_what_a_hub_has_is_fetched_without_pickles(written: Written, monkeypatch
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetched)
     assert folder_of("some/model", "v2") == written("bert")
-    assert asked == [("some/model", {"revision": "v2", "allow_patterns": [f"*{one}" for one in MODEL_FILES]})]
+    wanted = {"allow_patterns": [f"*{one}" for one in MODEL_FILES], "ignore_patterns": ["consolidated*"]}
+    assert asked == [("some/model", {"revision": "v2", **wanted})]
     assert not any(one in (".bin", ".pt", ".pkl", ".py", ".onnx") for one in MODEL_FILES)
     assert _load(Path("some/model")).size == 32
 

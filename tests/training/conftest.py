@@ -1,5 +1,6 @@
 """A small shop, prepared once, a tracking store of the test's own, and a language model that costs nothing."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ def hashed_vectors(items: pl.DataFrame, config: ItemTextConfig, encoder=None, pr
     found = [one and np.random.default_rng(list(one.encode())).normal(size=size).tolist() for one in said.to_list()]
     vectors = pl.Series(config.feature, found, dtype=pl.Array(pl.Float32, size))
     return ItemVectors(vectors, encoded=said.drop_nulls().n_unique(), stored=0, shortened=0)
+
+
+@pytest.fixture(scope="session")
+def texts_for_nothing() -> Callable[..., ItemVectors]:
+    """What stands in the place of a language model."""
+    return hashed_vectors
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import polars as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -25,6 +26,7 @@ from row_wise_model import next_item
 from features.labelled import LabelledExamples
 from features.prepared import Prepared
 from recsys import retrievers
+from recsys.fusion import fit_texts
 from recsys.ranking import Ranker
 from recsys.retrievers import Retriever, make_retriever
 from training import processes
@@ -35,6 +37,7 @@ from training.examples import TwoTowerData
 from training.fit import fit_module
 from training.ranking import RankingConfig
 from training.ranking_run import fit_ranker, prepare_labelled
+from training.retriever import seen_texts
 from training.sequential import SequentialTraining
 from training.sequential_config import SequentialTrainConfig
 from training.two_tower import TwoTowerTraining
@@ -75,6 +78,16 @@ CASES = {
         "loss.name=mixed",
         "model.also_predict=[category]",
     ),
+    "fused-concat-con": (
+        "optimiser.tables=rowwise-adagrad",
+        "optimiser.sharding=table_wise",
+        "loss.name=in-batch",
+        "model.fusion.kind=concat",
+        "model.fusion.align=con",
+    ),
+    "fused-add-gen": ("model.fusion.kind=add", "model.fusion.align=gen"),
+    "sequential-fused-alphafuse-con": ("model.fusion.kind=alphafuse", "model.fusion.align=con"),
+    "sequential-fused-text-gen": ("model.fusion.kind=text", "model.fusion.align=gen"),
 }
 
 
@@ -158,8 +171,14 @@ def retriever(case: str, folder: Path, settings: list[str], half: bool = False, 
         every_second = pl.when(pl.int_range(pl.len()) % 2 == 1).then(pl.col("category"))
         items = prepared.dataset.items.with_columns(every_second)
         prepared = dataclasses.replace(prepared, dataset=dataclasses.replace(prepared.dataset, items=items))
+    if "fused" in case:
+        vectors = np.random.default_rng(3).normal(size=(len(prepared.items), 24)).astype(np.float32)
+        told = prepared.dataset.with_vectors(pl.Series("text", vectors))
+        prepared = dataclasses.replace(prepared, dataset=told)
     torch.manual_seed(5)
     plain = make_retriever(config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table)
+    if "fused" in case:
+        fit_texts(plain, seen_texts(prepared, prepared.dataset.schema.vector))
     before = {name: weight.clone() for name, weight in plain.state_dict().items()}
     parameters = plain.embeddings.layout.parameters
     module = (RecordedSequential if sequential else RecordedTwoTower)(

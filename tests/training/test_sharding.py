@@ -18,6 +18,7 @@ from sharded_run import ran, start  # noqa: E402
 
 SHARDED = ("in-batch-rowwise-adagrad", "mixed-two-tables", "full-softmax-adagrad-columns")
 SEQUENTIAL = ("sequential-dense", "sequential-adagrad")
+FUSED = ("fused-concat-con", "fused-add-gen", "sequential-fused-alphafuse-con", "sequential-fused-text-gen")
 SAVED = "mixed-two-tables"
 
 
@@ -25,7 +26,7 @@ SAVED = "mixed-two-tables"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes and one made of the same cases, and of each other's checkpoints."""
     folder = tmp_path_factory.mktemp("sharded")
-    cases = [*SHARDED, *SEQUENTIAL, "next-item", "collisionless-dense", "ranker", "pipelined-ranker"]
+    cases = [*SHARDED, *SEQUENTIAL, *FUSED, "next-item", "collisionless-dense", "ranker", "pipelined-ranker"]
     ran(2, folder, *cases, f"save:{SAVED}@two")
     shutil.copytree(folder / "two", folder / "two-again")
     ran(1, folder, *cases, f"save:{SAVED}@one", f"resume:{SAVED}@two")
@@ -37,7 +38,7 @@ def _found(folder: Path, step: str, world: int) -> dict:
     return json.loads((folder / f"{step}-{world}.json").read_text())
 
 
-@pytest.mark.parametrize("case", [*SHARDED, *SEQUENTIAL, "next-item", "collisionless-dense"])
+@pytest.mark.parametrize("case", [*SHARDED, *SEQUENTIAL, *FUSED, "next-item", "collisionless-dense"])
 def test_two_processes_have_the_losses_of_one(folder: Path, case: str) -> None:
     one, two = (torch.tensor(_found(folder, case, world)["losses"]) for world in (1, 2))
     assert len(one) == 50
@@ -45,7 +46,7 @@ def test_two_processes_have_the_losses_of_one(folder: Path, case: str) -> None:
     assert one[-5:-1].mean() < 0.97 * one[:4].mean()  # and they learn; the fifth batch of an epoch is a single user
 
 
-@pytest.mark.parametrize("case", [*SHARDED, *SEQUENTIAL, "collisionless-dense"])
+@pytest.mark.parametrize("case", [*SHARDED, *SEQUENTIAL, *FUSED, "collisionless-dense"])
 def test_two_processes_rank_as_one_even_where_one_has_nobody_to_rank_for(folder: Path, case: str) -> None:
     one, two = (_found(folder, case, world)["ranked"] for world in (1, 2))
     assert one.keys() == two.keys() and one["queries"] > 50

@@ -186,6 +186,16 @@ TOLD_CONFIGS = {
 }
 
 
+NEW_ITEMS = [
+    (
+        "soap",
+        {"title": "Thing number 12", "maker": "Ada", "genres": "a|c", "weight": 7.5, "year": 2001, "note": "red"},
+    ),
+    ("ink", {"title": "Blue ink, number 3", "genres": "b"}),
+    ("a-cup", {"title": "A thing", "note": "blue", "weight": 2}),
+]
+
+
 def make_told_dataset(text: ItemTextConfig) -> Dataset:
     """As `make_dataset`, with more said of items; nothing that a text is made of is said of the item sku-007."""
     plain, random = make_dataset(), np.random.default_rng(1)
@@ -220,7 +230,15 @@ def told(tmp_path_factory) -> SimpleNamespace:
         family: write_bundle(root / family / "bundle", model, prepared, name="told", text=text)
         for family, model in models.items()
     }
-    return SimpleNamespace(text=text, prepared=prepared, models=models, folders=folders, Words=Words)
+    return SimpleNamespace(
+        text=text,
+        prepared=prepared,
+        models=models,
+        folders=folders,
+        model_of=lambda generator: models[generator.resolved.folder.parent.name],
+        new=NEW_ITEMS,
+        Words=Words,
+    )
 
 
 @pytest.fixture

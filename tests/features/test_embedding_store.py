@@ -1,5 +1,6 @@
 """Vectors on disk: what is in is in, whatever is killed, put together or damaged."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -237,25 +238,55 @@ def test_files_that_are_put_together_while_they_are_opened_are_looked_for_again(
     assert len(files(reader)) == 1
 
 
-def test_a_kill_in_the_middle_leaves_the_store_whole(tmp_path: Path) -> None:
+def test_a_kill_at_any_time_leaves_the_store_whole(tmp_path: Path) -> None:
     code = """
 for chunk in range(100_000):
     keys = keys_of([f"{chunk} {n}" for n in range(500)])
     print(chunk, flush=True)
     store.add(keys, np.full((500, 256), chunk, np.float32))
 """
-    for _ in range(2):
-        with child(code, tmp_path) as process:
-            while (begun := int(process.stdout.readline())) < 12:
-                pass
-            time.sleep(0.002)
-            os.kill(process.pid, signal.SIGKILL)
-            begun = max([begun, *map(int, process.stdout.read().split())])
-        store = EmbeddingStore(tmp_path, ENCODER)
-        found = [store.known(keys_of([f"{chunk} {n}" for n in range(500)])) for chunk in range(begun + 1)]
-        assert all(one.all() for one in found[:-1])  # one chunk is lost at the most
-        assert found[-1].all() or not found[-1].any()
-        assert (store.take(keys_of([f"{begun - 1} {n}" for n in range(500)])) == begun - 1).all()
+    with child(code, tmp_path) as process:
+        while (begun := int(process.stdout.readline())) < 12:
+            pass
+        time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        begun = max([begun, *map(int, process.stdout.read().split())])
+    store = EmbeddingStore(tmp_path, ENCODER)
+    found = [store.known(keys_of([f"{chunk} {n}" for n in range(500)])) for chunk in range(begun + 1)]
+    assert all(one.all() for one in found[:-1])  # one chunk is lost at the most
+    assert found[-1].all() or not found[-1].any()
+    assert (store.take(keys_of([f"{begun - 1} {n}" for n in range(500)])) == begun - 1).all()
+
+
+@pytest.mark.parametrize("place", ["os.fsync", "pathlib.Path.replace"])
+def test_a_kill_in_the_middle_of_a_file_loses_that_file_alone(tmp_path: Path, place: str) -> None:
+    code = f"""
+import os, pathlib, signal
+store.add(keys_of(["tea", "ink"]), np.ones((2, 3), np.float32))
+{place} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+store.add(keys_of(["jam", "pen"]), np.ones((2, 3), np.float32))
+"""
+    with child(code, tmp_path) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    store = EmbeddingStore(tmp_path, ENCODER)
+    assert store.known(keys_of(["tea", "ink", "jam", "pen"])).tolist() == [True, True, False, False]
+    assert len(list(store.folder.glob(".*.part"))) == 1
+    store.add(keys_of(["jam"]), vectors_of(["jam"]))
+    assert len(store) == 3
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled(tmp_path, ["tea"])
+    before = sorted(path.name for path in store.folder.iterdir())
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="cannot be written: No space left on device"):
+        store.add(keys_of(["ink"]), vectors_of(["ink"]))
+    assert sorted(path.name for path in store.folder.iterdir()) == before
+    assert store.known(keys_of(["tea", "ink"])).tolist() == [True, False]
 
 
 def test_what_a_kill_has_left_is_swept_away_when_it_is_old(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """New items in a file that several write to and any may be killed over, and in the table that they are added to."""
 
+import fcntl
 import json
 import subprocess
 import sys
+import threading
+import time
 from datetime import date, datetime
 from pathlib import Path
 
@@ -161,12 +164,29 @@ for n in range(60):
         process.stdin.flush()
     while any(process.poll() is None for process in processes):
         ItemLog(path).read()  # at any time, what is there is whole
+        time.sleep(0.01)
     assert [process.returncode for process in processes] == [0, 0]
     for process in processes:
         process.communicate()
     found = ItemLog(path).read()
     assert len(found) == 1 + 2 * 60
     assert all(found[f"{name}{n}"] == {"title": name * (n * 50)} for name in "ab" for n in range(60))
+
+
+def test_readers_and_writers_wait_for_who_writes(tmp_path: Path) -> None:
+    """Because a writer may be taking away what a kill has left."""
+    log = ItemLog(tmp_path / "items.jsonl")
+    log.add({"tea": {}})
+    waiting = [threading.Thread(target=one) for one in (log.read, lambda: log.add({"ink": {}}))]
+    with log.path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for one in waiting:
+            one.start()
+            one.join(0.1)
+            assert one.is_alive()
+    for one in waiting:
+        one.join()
+    assert list(log.read()) == ["tea", "ink"]
 
 
 ITEMS = pl.DataFrame(

@@ -216,6 +216,15 @@ def test_new_items_are_items_that_nobody_has_taken() -> None:
     assert dataset.with_new_items({}).sha256 == dataset.sha256 == dataset.with_new_items({8: {}}).sha256
 
 
+def test_what_is_derived_makes_no_other_data_set() -> None:
+    """The vectors of texts differ in their last digits from machine to machine."""
+    silent = Dataset.construct("x", LOG, ITEMS)
+    speaking = silent.with_vectors(VECTORS, "meaning", derived=True)
+    assert speaking.schema.vector.size == 2
+    assert speaking.sha256 == silent.sha256 == silent.with_vectors(VECTORS.reverse(), derived=True).sha256
+    assert speaking.with_new_items({10: {}}).sha256 == silent.with_new_items({10: {}}).sha256 != silent.sha256
+
+
 def test_new_items_bring_vectors_that_are_checked() -> None:
     grown = _speaking().with_new_items({10: {"text_vector": [5, 6]}, 11: {"title": "Jam"}})
     assert grown.items["text_vector"].to_list() == [[1, 2], None, [3, 4], [5, 6], None]

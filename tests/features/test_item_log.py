@@ -225,6 +225,14 @@ def test_new_items_have_the_types_of_the_table() -> None:
     assert with_new_items(ITEMS, {}) is ITEMS
 
 
+def test_an_item_of_which_the_table_says_nothing_is_told_of() -> None:
+    """Somebody has taken it before the table had a line for it."""
+    items = pl.DataFrame({"item_id": [1, 2, 3], "title": ["Ink", None, None], "brand": ["Ada", None, "Bob"]})
+    told = with_new_items(items, {1: {"title": "Red ink"}, 2: {"title": "Tea"}, 3: {"title": "Pen"}, 4: {}})
+    assert told.rows() == [(1, "Ink", "Ada"), (3, None, "Bob"), (2, "Tea", None), (4, None, None)]
+    assert with_new_items(items[["item_id"]], {2: {"title": "Tea"}})["item_id"].to_list() == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("item", "said", "column"),
     [

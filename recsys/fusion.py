@@ -71,7 +71,7 @@ class TextFusion(nn.Module):
 
     def forward(self, learned: Tensor | None, text: Tensor) -> Tensor:
         """What is learned for M items, None for kinds without; and their texts. (M, E), (M, V) -> (M, D)"""
-        told = self.text(text) * (text != 0).any(dim=1, keepdim=True)
+        told = self.text(text)
         if self.kind == "whitened":
             return told * self.gain
         if self.kind == "alphafuse":
@@ -107,7 +107,7 @@ class HistoryTexts(nn.Module):
         starts = history.lengths.cumsum(0) - history.lengths
         total = embedding_bag(history.values, self.texts, starts, mode="sum")
         count = embedding_bag(history.values, self.told, starts, mode="sum")
-        return self.text(total / count.clamp(min=1)) * (count > 0)
+        return self.text(total / count.clamp(min=1))
 
 
 def text_of(config: FusionConfig, schema: FeatureSchema) -> Vector | None:

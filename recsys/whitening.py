@@ -1,4 +1,7 @@
-"""Vectors of one space brought to one scale: language models put all texts into a narrow cone."""
+"""Vectors of one space brought to one scale: language models put all texts into a narrow cone.
+
+A vector of zeros stands for none, and becomes zeros: it stands where the mean does.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class Whitening(nn.Module):
         """(M, V) -> (M, D)"""
         # what is divided by small numbers is small itself, and lost in bf16 beside what is not
         with torch.autocast(vectors.device.type, enabled=False):
-            return (vectors.float() - self.mean) @ self.directions
+            return _centred(vectors.float(), self.mean) @ self.directions
 
 
 class Standardised(nn.Module):
@@ -79,4 +82,10 @@ class Standardised(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """(M, V) -> (M, V)"""
-        return (vectors - self.mean) / self.scale
+        return _centred(vectors, self.mean) / self.scale
+
+
+def _centred(vectors: Tensor, mean: Tensor) -> Tensor:
+    """Vectors without the mean, in few passes over many of them. (M, V), (V,) -> (M, V)"""
+    there = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) > 0
+    return torch.addcmul(vectors, there.to(vectors.dtype), mean, value=-1)

@@ -86,6 +86,17 @@ def test_standardised_vectors_are_centred_and_of_one_scale() -> None:
     np.testing.assert_allclose(np.var(found, axis=0) / spread, np.var(found[:, 0]) / spread[0], rtol=1e-2)
 
 
+@pytest.mark.parametrize("kind", [Whitening, Standardised])
+def test_a_vector_of_zeros_stands_for_none_and_stays_one(kind: type) -> None:
+    vectors = _cone()
+    made = kind(12, 5) if kind is Whitening else kind(12)
+    made.fit(vectors)
+    vectors[::3] = 0
+    found = made(torch.from_numpy(vectors)).numpy()
+    assert not found[::3].any() and found[1::3].any(axis=1).all()
+    assert not made(torch.zeros(12)).any()
+
+
 def test_it_is_exact_where_a_model_computes_in_bf16() -> None:
     vectors = _cone()
     white, found = _white(vectors, 12)

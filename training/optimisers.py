@@ -81,6 +81,8 @@ class OptimiserConfig:
         Example:
             >>> OptimiserConfig().for_tables(1_000_000), OptimiserConfig().for_tables(10_000_000)
             ('adamw', 'rowwise-adagrad')
+            >>> OptimiserConfig(tables="sgd").for_tables(1), OptimiserConfig(tables="sgd").for_tables(0)
+            ('sgd', 'adamw')
         """
         if self.tables != "auto" and parameters:
             return self.tables

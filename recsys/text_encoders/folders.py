@@ -128,6 +128,8 @@ def recipe_of(folder: Path) -> Recipe:
         elif kind != "Normalize":
             raise InputError(f"the text encoder {folder} has a step {kind!r}, which is not known here")
     said, own = _checked(model), _json(folder / POOLING)
+    if own and own.get("kind") not in ("latent", "layers"):
+        raise InputError(f"{folder / POOLING} says {own.get('kind')!r}, which is no pooling with weights")
     return Recipe(model, said, own.get("kind", pooling), own.get("settings", {}), tuple(dense), _limit(model))
 
 

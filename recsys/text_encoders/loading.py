@@ -33,8 +33,8 @@ def load_encoder(config: TextEncoderConfig) -> TextEncoder:
         InputError: No such model, or one that cannot be used.
     """
     folder = folder_of(config.model, config.revision)
-    recipe = recipe_of(folder)
     with _told(config, folder):
+        recipe = recipe_of(folder)
         model, tokenizer = _read(recipe, config)
         pooling = config.pooling
         if pooling == "auto":

@@ -42,7 +42,7 @@ class ItemsRead:
 
 
 class ItemReader:
-    """Reads items as a bundle's model does. Not safe to share between threads, because tokenizers are not.
+    """Reads items as a bundle's model does. Not to be shared between threads, which would load a language model each.
 
     Args:
         bundle: Whose model it is.

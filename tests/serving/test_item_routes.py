@@ -44,7 +44,7 @@ def delete(client, ids, **settings):
     return client.request("DELETE", "/items", json={"item_ids": ids}, **settings)
 
 
-def test_it_is_a_candidate_from_the_next_request_on(client, generator, told):
+def test_it_is_a_candidate_from_the_next_request_on(client, generator, tmp_path):
     assert "soap" not in candidates(client)["item_ids"]
     answer = client.post("/items", json={"items": ITEMS})
     assert answer.status_code == 200, answer.text
@@ -63,8 +63,7 @@ def test_it_is_a_candidate_from_the_next_request_on(client, generator, told):
     assert gone == {"model": generator.identity, "changed": 1, "new_items": 1}
     assert "soap" not in candidates(client, k=62)["item_ids"]
     # the next start finds what is left
-    path = generator.new_items._log.path
-    restarted = TestClient(create_app(generator.resolved.folder, new_items=path))
+    restarted = TestClient(create_app(generator.resolved.folder, new_items=tmp_path / "new.jsonl"))
     assert set(candidates(restarted, k=62)["item_ids"]) == set(candidates(client, k=62)["item_ids"])
 
 
@@ -142,6 +141,14 @@ def test_a_text_as_long_as_a_page_is_taken(client):
     said = {"title": "soap \u202e\U0001f6c1 " * 6_000, "note": "\x00\x1b"}
     assert client.post("/items", json={"items": [{"item_id": "long", "attributes": said}]}).status_code == 200
     assert "long" in candidates(client, k=61)["item_ids"]
+
+
+def test_nothing_of_a_request_is_a_path(client, tmp_path):
+    name = "../../elsewhere"
+    said = {"title": name, "maker": "/etc/passwd"}
+    assert client.post("/items", json={"items": [{"item_id": name, "attributes": said}]}).status_code == 200
+    assert name in candidates(client, k=61)["item_ids"]
+    assert [path.name for path in tmp_path.iterdir()] == ["new.jsonl"]
 
 
 def test_what_is_wrong_with_the_service_is_no_fault_of_the_request(client, generator, monkeypatch):

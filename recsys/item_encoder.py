@@ -35,8 +35,8 @@ class ItemEncoder(nn.Module):
         dim: int,
         combine: Literal["sum", "concat"],
         names: Mapping[str, str],
-        text: Vector | None = None,
-        fusion: FusionConfig = FusionConfig(),
+        text: Vector | None,
+        fusion: FusionConfig,
     ) -> None:
         super().__init__()
         self.text = None if text is None else text.name

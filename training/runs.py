@@ -90,7 +90,7 @@ def run(
     Args:
         config: All that figures depend on.
         options: The rest.
-        prepared: The configured data, where it is loaded already.
+        prepared: The configured data, where it is loaded already; its texts are encoded, where they are not yet.
         start: A bundle whose model is gone on with, instead of random weights; the configuration's model is its own.
 
     Returns:

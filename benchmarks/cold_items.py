@@ -9,7 +9,6 @@ compares attributes, text-kNN texts; popularity and random are what they are cal
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -93,8 +92,7 @@ def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
     """The rows of one case."""
     for metric in METRICS:
         values = [one[metric] for one in runs]
-        sd = statistics.stdev(values) if len(values) > 1 else None
-        report.add(case, metric, statistics.mean(values), sd, len(values), settings=runs[0]["settings"])
+        report.add_runs(case, metric, values, settings=runs[0]["settings"])
 
 
 def tuned(data_root: str, data: str, folder: Path) -> str:

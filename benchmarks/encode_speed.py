@@ -69,8 +69,7 @@ def compare(report: Report, data: str, items: pl.DataFrame, rounds: int) -> None
                 f"turn {turn + 1}: " + ", ".join(f"{name} {one[-1]:.0f}/s" for name, one in rates.items()), flush=True
             )
         for name, values in rates.items():
-            sd = statistics.stdev(values) if len(values) > 1 else None
-            report.add(f"{data}/{name}", "texts_per_second", statistics.mean(values), sd, len(values), settings=facts)
+            report.add_runs(f"{data}/{name}", "texts_per_second", values, settings=facts)
         if theirs is not None:
             ratios = [a / b for a, b in zip(rates["ours"], rates["sentence-transformers"], strict=True)]
             report.add(f"{data}/ours", "times_faster", statistics.median(ratios), n=len(ratios))

@@ -10,7 +10,6 @@ lift of the chosen way over ids alone, mean over seeds, has a 95% interval from 
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -94,9 +93,7 @@ def compare(report: Report, data: str, options: Any) -> None:
         settings = {"set": answers[0]["set"], "trials": len(tried[way]), "chosen": way == best}
         for metric in (*METRICS, "validation"):
             values = [one[metric] for one in answers]
-            sd = statistics.stdev(values) if len(values) > 1 else None
-            seconds = statistics.mean(one["seconds"] for one in answers)
-            report.add(f"{data}/{way}", metric, statistics.mean(values), sd, len(values), seconds, settings)
+            report.add_runs(f"{data}/{way}", metric, values, [one["seconds"] for one in answers], settings)
     with_way, without = (np.mean([list(one["rare"].values()) for one in runs[way]], axis=0) for way in (best, "ids"))
     low, high = paired_interval(with_way - without)
     found = {"low": round(low, 5), "high": round(high, 5), "targets": len(without), "ids": float(without.mean())}

@@ -11,7 +11,6 @@ Popularity and item-kNN cannot find what nobody has taken; content-kNN compares 
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -89,15 +88,7 @@ def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
     """The rows of one case."""
     for metric in METRICS:
         values = [one[metric] for one in runs]
-        report.add(
-            case,
-            metric,
-            statistics.mean(values),
-            statistics.stdev(values) if len(values) > 1 else None,
-            n=len(values),
-            seconds=statistics.mean(one["seconds"] for one in runs),
-            settings=runs[0]["settings"],
-        )
+        report.add_runs(case, metric, values, [one["seconds"] for one in runs], runs[0]["settings"])
 
 
 def measure(data_root: str, runs: Path | None, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:

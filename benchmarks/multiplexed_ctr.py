@@ -20,7 +20,6 @@ small. `seconds` are of runs beside other work, and say little.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -185,15 +184,8 @@ def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
     sizes = {name: runs[0][name] for name in ("embedding_parameters", "parameters")}
     for metric in ("auc", "logloss", "validation_auc"):
         values = [one[metric] for one in runs]
-        report.add(
-            case,
-            metric.replace("_", "-"),
-            statistics.mean(values),
-            statistics.stdev(values) if len(values) > 1 else None,
-            n=len(values),
-            seconds=statistics.mean(one["seconds"] for one in runs),
-            settings={**runs[0]["settings"], **sizes},
-        )
+        settings, seconds = {**runs[0]["settings"], **sizes}, [one["seconds"] for one in runs]
+        report.add_runs(case, metric.replace("_", "-"), values, seconds, settings)
     for source, auc in zip((PAPER, REPLICATION), PUBLISHED.get(case, ()), strict=False):
         report.add(case, "auc", auc, source=source)
 

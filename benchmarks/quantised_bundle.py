@@ -65,14 +65,8 @@ def main() -> None:
                 if seed == 0 and not options.quick:
                     found["int8", "http_lists_equal"].append(same_over_http(bundles["int8"], prepared))
         for (precision, metric), figures in found.items():
-            report.add(
-                f"{case}/{kind}/{precision}",
-                metric,
-                statistics.mean(figures),
-                statistics.stdev(figures) if len(figures) > 1 else None,
-                n=len(figures),
-                settings={"split_hash": prepared.split.sha256, "parameters": trained.figures["parameters"]},
-            )
+            settings = {"split_hash": prepared.split.sha256, "parameters": trained.figures["parameters"]}
+            report.add_runs(f"{case}/{kind}/{precision}", metric, figures, settings=settings)
             if (precision, metric) in TARGETS:
                 report.add(f"{case}/{kind}/{precision}", metric, TARGETS[precision, metric], source="at most")
     report.finish(options.out)

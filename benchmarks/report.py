@@ -13,8 +13,10 @@ import datetime
 import json
 import os
 import platform
+import statistics
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,27 @@ class Report:
                 "source": source,
             }
         )
+
+    def add_runs(
+        self,
+        case: str,
+        metric: str,
+        values: Sequence[float],
+        seconds: Iterable[float] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        """The mean of several runs, and their deviation where there are two at least.
+
+        Args:
+            case: As `add`.
+            metric: As `add`.
+            values: The figure of each run.
+            seconds: How long each took.
+            settings: As `add`.
+        """
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        took = None if seconds is None else statistics.mean(seconds)
+        self.add(case, metric, statistics.mean(values), deviation, len(values), took, settings)
 
     def table(self) -> str:
         """The rows, aligned, for reading."""

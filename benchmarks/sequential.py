@@ -15,7 +15,6 @@ run. `seconds` are of whole runs beside other work, and say little: see `sequent
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -95,15 +94,7 @@ def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
     """The rows of one case."""
     for metric in (name for name in runs[0]["metrics"]):
         values = [one["metrics"][metric] for one in runs]
-        report.add(
-            case,
-            metric,
-            statistics.mean(values),
-            statistics.stdev(values) if len(values) > 1 else None,
-            n=len(values),
-            seconds=statistics.mean(one["seconds"] for one in runs),
-            settings=runs[0]["settings"],
-        )
+        report.add_runs(case, metric, values, [one["seconds"] for one in runs], runs[0]["settings"])
 
 
 def measure(data_root: str, runs: Path | None, name: str, case: Case | None, seed: int) -> dict[str, dict[str, Any]]:

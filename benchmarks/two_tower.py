@@ -13,7 +13,6 @@ items. Figures of the two must not be compared.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import tempfile
 from pathlib import Path
 
@@ -65,15 +64,8 @@ def compare(report: Report, case: str, given: dict, settings: list[str], seeds: 
         for protocol, data in protocols.items():
             for metric in METRICS:
                 values = [one[protocol][metric] for one in runs]
-                report.add(
-                    f"{protocol}/{kind}",
-                    metric,
-                    statistics.mean(values),
-                    statistics.stdev(values) if seeds > 1 else None,
-                    n=seeds,
-                    seconds=statistics.mean(one["seconds"] for one in runs),
-                    settings={"split_hash": data.split.sha256, "parameters": runs[0]["parameters"]},
-                )
+                found = {"split_hash": data.split.sha256, "parameters": runs[0]["parameters"]}
+                report.add_runs(f"{protocol}/{kind}", metric, values, [one["seconds"] for one in runs], found)
     for protocol, data in protocols.items():
         for name, figures in evaluate_baselines(data).items():
             for metric in METRICS:

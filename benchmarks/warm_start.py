@@ -20,7 +20,6 @@ random weights has the default.
 from __future__ import annotations
 
 import dataclasses
-import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -131,15 +130,8 @@ def compare(report: Report, case: str, days: Days, settings: list[str], seeds: i
     for way in runs[0]:
         for figure in runs[0][way]["figures"]:
             values = [one[way]["figures"][figure] for one in runs]
-            report.add(
-                f"{case}/{way}",
-                figure,
-                statistics.mean(values),
-                statistics.stdev(values) if seeds > 1 else None,
-                n=seeds,
-                seconds=statistics.mean(one[way]["seconds"] for one in runs),
-                settings={**facts, "parameters": runs[0][way]["parameters"], "lr": runs[0][way]["lr"]},
-            )
+            settings = {**facts, "parameters": runs[0][way]["parameters"], "lr": runs[0][way]["lr"]}
+            report.add_runs(f"{case}/{way}", figure, values, [one[way]["seconds"] for one in runs], settings)
     histories = days.everything.test_histories
     for name, baseline in (("popularity", Popularity()), ("item-knn", ItemKNN())):
         fitted = baseline.fit(days.everything.train, len(days.everything.items))

@@ -54,3 +54,13 @@ def test_a_quick_run_leaves_the_committed_results_alone(report, tmp_path, monkey
 def test_the_options_are_the_same_everywhere(report) -> None:
     options = report.arguments("what it measures").parse_args(["--quick", "--out", "x.json", "--data-root", "data"])
     assert (options.quick, options.out, options.data_root) == (True, Path("x.json"), Path("data"))
+
+
+def test_runs_have_a_mean_and_a_deviation_if_they_are_several(report) -> None:
+    made = report.Report("speed")
+    made.add_runs("shop/small", "hr@10", [0.1, 0.3], [2.0, 4.0], {"dim": 8})
+    made.add_runs("shop/small", "ndcg@10", [0.1])
+    first, second = made.rows
+    assert (first["mean"], first["n"], first["seconds"], first["settings"]) == (0.2, 2, 3.0, {"dim": 8})
+    assert first["sd"] == pytest.approx(0.1 * 2**0.5)
+    assert (second["mean"], second["sd"], second["n"], second["seconds"]) == (0.1, None, 1, None)

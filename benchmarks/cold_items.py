@@ -31,7 +31,7 @@ from training.evaluation import Evaluation, evaluate, evaluate_baselines
 from training.optimisers import OptimiserConfig
 from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig
-from training.text_encoder import TextEncoderTrainConfig
+from training.text_encoder_config import TextEncoderTrainConfig
 from training.text_encoder_run import tune
 
 SEEDS = 3

@@ -30,7 +30,7 @@ CONFIGS: Mapping[str, tuple[str, str]] = {
     "two-tower": ("training.config", "TrainConfig"),
     "sequential": ("training.sequential_config", "SequentialTrainConfig"),
     "ranker": ("training.ranking", "RankingConfig"),
-    "text-encoder": ("training.text_encoder", "TextEncoderTrainConfig"),
+    "text-encoder": ("training.text_encoder_config", "TextEncoderTrainConfig"),
 }
 
 

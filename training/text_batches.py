@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytorch_lightning as pl
@@ -21,9 +20,7 @@ from features.errors import InputError
 from features.text_pairs import PairSource, TextPairs
 from recsys.index import ItemIndex
 from recsys.text_encoders.encoder import TextEncoder
-
-if TYPE_CHECKING:
-    from training.text_encoder import TextEncoderTrainConfig
+from training.text_encoder_config import TextEncoderTrainConfig
 
 #: of the items nearest to an anchor, the first are too often as right as the positive, and the last too easy
 _NEAREST, _EASIEST = 10, 60

@@ -32,7 +32,8 @@ from training.run_folder import open_folder
 from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig
 from training.text_batches import NearItems, TextBatches, belonging
-from training.text_encoder import TextEncoderTrainConfig, text_figures, vectors_of
+from training.text_encoder import text_figures, vectors_of
+from training.text_encoder_config import TextEncoderTrainConfig
 from training.text_encoder_run import Tuning, tune
 
 SHELVES, ON_EACH = 6, 6

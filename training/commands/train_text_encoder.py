@@ -14,7 +14,7 @@ from training.commands.options import configuration, print_configuration, read_d
 def run(arguments: argparse.Namespace) -> int:
     """Tunes once, and prints how well texts alone find items before and after."""
     from training import processes
-    from training.text_encoder import TextEncoderTrainConfig
+    from training.text_encoder_config import TextEncoderTrainConfig
 
     for name, given in (
         ("--refit", arguments.refit),

@@ -65,8 +65,8 @@ def main() -> None:
                 if seed == 0 and not options.quick:
                     found["int8", "http_lists_equal"].append(same_over_http(bundles["int8"], prepared))
         for (precision, metric), figures in found.items():
-            settings = {"split_hash": prepared.split.sha256, "parameters": trained.figures["parameters"]}
-            report.add_runs(f"{case}/{kind}/{precision}", metric, figures, settings=settings)
+            facts = {"split_hash": prepared.split.sha256, "parameters": trained.figures["parameters"]}
+            report.add_runs(f"{case}/{kind}/{precision}", metric, figures, settings=facts)
             if (precision, metric) in TARGETS:
                 report.add(f"{case}/{kind}/{precision}", metric, TARGETS[precision, metric], source="at most")
     report.finish(options.out)

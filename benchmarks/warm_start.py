@@ -130,8 +130,8 @@ def compare(report: Report, case: str, days: Days, settings: list[str], seeds: i
     for way in runs[0]:
         for figure in runs[0][way]["figures"]:
             values = [one[way]["figures"][figure] for one in runs]
-            settings = {**facts, "parameters": runs[0][way]["parameters"], "lr": runs[0][way]["lr"]}
-            report.add_runs(f"{case}/{way}", figure, values, [one[way]["seconds"] for one in runs], settings)
+            told = {**facts, "parameters": runs[0][way]["parameters"], "lr": runs[0][way]["lr"]}
+            report.add_runs(f"{case}/{way}", figure, values, [one[way]["seconds"] for one in runs], told)
     histories = days.everything.test_histories
     for name, baseline in (("popularity", Popularity()), ("item-knn", ItemKNN())):
         fitted = baseline.fit(days.everything.train, len(days.everything.items))

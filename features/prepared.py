@@ -155,17 +155,25 @@ class Prepared:
         kept = {name: self.earlier.statistics.get(name, one) for name, one in encoder.statistics.items()}
         return dataclasses.replace(encoder, statistics=kept)
 
+    @property
+    def user_frame(self) -> pl.DataFrame:
+        """The users' columns in row order. (U rows)"""
+        return self.dataset.users[np.argsort(self.users.rows(self.dataset.users["user_id"]))]
+
+    @property
+    def item_frame(self) -> pl.DataFrame:
+        """The items' columns in row order. (N rows)"""
+        return self.dataset.items[np.argsort(self.items.rows(self.dataset.items["item_id"]))]
+
     @cached_property
     def user_table(self) -> FeatureTable:
         """The users' features in row order; ids without a training interaction are unknown."""
-        frame = self.dataset.users[np.argsort(self.users.rows(self.dataset.users["user_id"]))]
-        return self.user_encoder.encode(frame, known=self.train.lengths > 0)
+        return self.user_encoder.encode(self.user_frame, known=self.train.lengths > 0)
 
     @cached_property
     def item_table(self) -> FeatureTable:
         """The items' features in row order; ids without a training interaction are unknown."""
-        frame = self.dataset.items[np.argsort(self.items.rows(self.dataset.items["item_id"]))]
-        return self.item_encoder.encode(frame, known=self.item_counts > 0)
+        return self.item_encoder.encode(self.item_frame, known=self.item_counts > 0)
 
     def user_features(self, users: np.ndarray, histories: JaggedArray) -> FeatureBatch:
         """The features of known users, with the end of the given histories where a history is declared.

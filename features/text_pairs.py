@@ -88,8 +88,7 @@ class PairSource:
 
     def __init__(self, prepared: Prepared, columns: Sequence[str], prefix: str, config: PairsConfig) -> None:
         self.config, self._prefix = config, prefix
-        frame = prepared.dataset.items
-        frame = frame[np.argsort(prepared.items.rows(frame["item_id"]))]  # in row order
+        frame = prepared.item_frame
         self._texts = whole_sentences(frame, columns, prefix)
         told = self._texts.is_not_null().to_numpy() & (prepared.item_counts > 0)
         self.items = np.flatnonzero(told)  # rows of the items that training sees, and of which something is said. (m,)

@@ -101,12 +101,11 @@ class BundleText:
         Args:
             items: See `vectors`. (n rows)
         """
-        from recsys.text_encoders.items import item_vectors
+        from recsys.text_encoders.items import item_vectors, with_silent_columns
 
-        lacking = [pl.lit(None, dtype=pl.String).alias(one) for one in self.config.columns if one not in items.columns]
         self.check_model()
         try:
-            return item_vectors(items.with_columns(lacking), self.config).vectors
+            return item_vectors(with_silent_columns(items, self.config), self.config).vectors
         except InputError:  # nothing is told of any of them, or nothing can be kept here
             return self.vectors(items)
 

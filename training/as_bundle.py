@@ -53,15 +53,13 @@ class AsBundle(Prepared):
     @cached_property
     def item_table(self) -> FeatureTable:
         """The items' features by the bundle's encoder. (N rows)"""
-        frame = self.dataset.items[np.argsort(self.items.rows(self.dataset.items["item_id"]))]
-        return self.bundle.item_encoder.encode(frame, known=self.item_counts > 0)
+        return self.bundle.item_encoder.encode(self.item_frame, known=self.item_counts > 0)
 
     @cached_property
     def user_table(self) -> FeatureTable:
         """The users' features by the bundle's encoder. (U rows)"""
-        frame = self.dataset.users[np.argsort(self.users.rows(self.dataset.users["user_id"]))]
         rows = self.bundle.users.rows(self.users.ids)
-        return self.bundle.known.encoder.encode(frame, known=(rows >= 0) & self.bundle.known.trained[rows])
+        return self.bundle.known.encoder.encode(self.user_frame, known=(rows >= 0) & self.bundle.known.trained[rows])
 
     def user_features(self, users: np.ndarray, histories: JaggedArray) -> FeatureBatch:
         """See `Prepared.user_features`; the histories hold items of the bundle only."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
 import torch
 
 from features.errors import InputError
@@ -24,13 +23,8 @@ from recsys.text_encoders.loading import load_encoder
 from recsys.text_encoders.saving import check_can_be_saved, save_encoder
 from training.fit import FitOptions, fit_module
 from training.text_batches import TextPairData
-from training.text_encoder import (
-    MONITOR,
-    TextEncoderTrainConfig,
-    TextEncoderTraining,
-    text_figures,
-    vectors_of,
-)
+from training.text_encoder import MONITOR, TextEncoderTraining, text_figures, vectors_of
+from training.text_encoder_config import TextEncoderTrainConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,8 +60,7 @@ class Tuning:
         pairs = PairSource(prepared, told.columns, told.prefix, config.pairs)
         encoder = load_encoder(_precise(config))
         check_can_be_saved(encoder)
-        items = prepared.dataset.items[np.argsort(prepared.items.rows(prepared.dataset.items["item_id"]))]
-        sentences = item_sentences(items, told.columns, encoder.room, encoder.token_ends, told.prefix)
+        sentences = item_sentences(prepared.item_frame, told.columns, encoder.room, encoder.token_ends, told.prefix)
         if config.lora_rank:
             torch.manual_seed(config.seed)
             encoder.model = _with_lora(encoder, config.lora_rank)

@@ -89,9 +89,14 @@ def read_items(items: pl.DataFrame, config: ItemTextConfig, encoder: TextEncoder
     Returns:
         Null where nothing is told. (n,) Array(Float32, V)
     """
-    lacking = [pl.lit(None, dtype=pl.String).alias(one) for one in config.columns if one not in items.columns]
-    vectors, _ = _read(items.with_columns(lacking), config, encoder)
+    vectors, _ = _read(with_silent_columns(items, config), config, encoder)
     return _column(vectors, np.arange(items.height), items.height, config.feature)
+
+
+def with_silent_columns(items: pl.DataFrame, config: ItemTextConfig) -> pl.DataFrame:
+    """The items with those declared columns that are not there, which tell nothing."""
+    lacking = [pl.lit(None, dtype=pl.String).alias(one) for one in config.columns if one not in items.columns]
+    return items.with_columns(lacking)
 
 
 def _read(items: pl.DataFrame, config: ItemTextConfig, encoder: TextEncoder) -> tuple[np.ndarray, int]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from cold_protocol import prepared, report_runs, trained, withheld
 from kept_runs import remembered, run_all
-from metadata_items import prepared, withheld
 from report import Report, arguments
 from sequence_data import load
 from sequential_cases import COMMON
@@ -25,12 +25,8 @@ from features.errors import InputError
 from features.prepared import Prepared
 from features.text_pairs import PairsConfig
 from recsys.baselines import ContentKNN, VectorKNN
-from training.bundle_evaluation import evaluate_bundle
-from training.config import load_config
 from training.evaluation import Evaluation, evaluate, evaluate_baselines
 from training.optimisers import OptimiserConfig
-from training.runs import RunOptions, run
-from training.sequential_config import SequentialTrainConfig
 from training.text_encoder_config import TextEncoderTrainConfig
 from training.text_encoder_run import tune
 
@@ -78,14 +74,7 @@ def main() -> None:
             for name in names
             if (seed == 0 or name != "baselines") and (not suffix or name in ("baselines", "text", "add", "alphafuse"))
         ]
-        found: dict[str, list[dict[str, Any]]] = {}
-        for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes):
-            for case, figures in answer.items():
-                found.setdefault(case, []).append(figures)
-            report.rows.clear()
-            for case in sorted(found):
-                add(report, case, found[case])
-            report.finish(options.out)
+        report_runs(report, run_all(measure, jobs, 1 if options.quick else options.processes), add, options.out)
 
 
 def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
@@ -127,11 +116,7 @@ def _measured(data_root: str, data: str, name: str, suffix: str, encoder: str, s
             found |= {f"{temperature}/{row}": figures for row, figures in baselines(one, bool(suffix)).items()}
     else:
         settings += QUICK if data == "generated" else ()
-        config = load_config(settings=settings, kind=SequentialTrainConfig, seed=seed)
-        first, second = ("warm", "cold") if name == "ids" else ("cold", "warm")
-        with tempfile.TemporaryDirectory() as folder:
-            result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[first])
-            both = {first: result.comparison["sequential"], second: evaluate_bundle(result.bundle, asked[second])}
+        both, _ = trained(settings, seed, asked, "warm" if name == "ids" else "cold")
         found = {f"{temperature}/{name}": figures for temperature, figures in both.items()}
     return {
         f"{data}/{case}{suffix}": {

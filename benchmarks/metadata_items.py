@@ -11,32 +11,21 @@ Popularity and item-kNN cannot find what nobody has taken; content-kNN compares 
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
+from cold_protocol import prepared, report_runs, trained, withheld
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
 
-from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
-from features.splits import make_split
 from recsys.baselines import ContentKNN
-from training.bundle_evaluation import evaluate_bundle
-from training.config import load_config
 from training.evaluation import Evaluation, evaluate, evaluate_baselines
-from training.runs import RunOptions, run
-from training.sequential_config import SequentialTrainConfig
 
 SEEDS = 3
 METRICS = ("recall@20", "ndcg@20", "hr@10", "ndcg@10")
-
-#: share of the items withheld for validation, and for test
-WITHHELD = 0.05
 
 COMMON = (
     "windows.candidates=trained",
@@ -74,14 +63,7 @@ def main() -> None:
         for name in names
         if seed == 0 or name != "baselines"
     ]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes):
-        for case, figures in answer.items():
-            found.setdefault(case, []).append(figures)
-        report.rows.clear()
-        for case in sorted(found):
-            add(report, case, found[case])
-        report.finish(options.out)
+    report_runs(report, run_all(measure, jobs, 1 if options.quick else options.processes), add, options.out)
 
 
 def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
@@ -106,13 +88,8 @@ def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict
         for temperature, one in asked.items():
             found |= {f"{temperature}/{row}": figures for row, figures in baselines(one).items()}
     else:
-        config = load_config(settings=settings, kind=SequentialTrainConfig, seed=seed)
-        first, second = ("warm", "cold") if name == "id" else ("cold", "warm")
-        with tempfile.TemporaryDirectory() as folder:
-            result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[first])
-            both = {first: result.comparison["sequential"], second: evaluate_bundle(result.bundle, asked[second])}
+        both, seconds = trained(settings, seed, asked, "warm" if name == "id" else "cold")
         found = {f"{temperature}/{name}": figures for temperature, figures in both.items()}
-        seconds = result.figures["seconds_to_fit"]
     return {
         f"{data}/{case}": {
             **{metric: figures[metric] for metric in METRICS},
@@ -121,58 +98,6 @@ def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict
         }
         for case, figures in found.items()
     }
-
-
-def prepared(dataset: Dataset) -> Prepared:
-    """The parts that `withheld` has said."""
-    return Prepared.of(dataset, make_split("given", dataset, validation=0, seen="train+validation"))
-
-
-def withheld(dataset: Dataset, seed: int = 0) -> dict[str, Dataset]:
-    """The same training interactions with cold targets, and with warm ones.
-
-    Each cold target is a user of its own, whose context is what its user had before of items that are not withheld.
-
-    Args:
-        dataset: The data.
-        seed: Another seed withholds other items.
-    """
-    log = dataset.interactions.select("user_id", "item_id", "timestamp").with_columns(pl.col("user_id").cast(pl.String))
-    items = log["item_id"].unique().sort()
-    part = np.full(len(items), "train", dtype=object)
-    n = round(WITHHELD * len(items))
-    chosen = np.random.default_rng(seed).permutation(len(items))
-    part[chosen[:n]], part[chosen[n : 2 * n]] = "validation", "test"
-    parts = pl.DataFrame({"item_id": items, "part": pl.Series(part.tolist(), dtype=pl.String)})
-    log = log.join(parts, on="item_id", maintain_order="left")
-
-    warm = log.filter(pl.col("part") == "train").sort("user_id", "timestamp", maintain_order=True)
-    from_end = pl.int_range(pl.len()).reverse().over("user_id")
-    enough = pl.len().over("user_id") >= 3
-    last = pl.when(enough & (from_end == 0)).then(pl.lit("test"))
-    warm = warm.with_columns(part=last.when(enough & (from_end == 1)).then(pl.lit("validation")).otherwise("part"))
-    train = warm.filter(pl.col("part") == "train")
-
-    targets = log.filter(pl.col("part") != "train").with_columns(
-        query=pl.format("{}#{}", "user_id", pl.int_range(pl.len()).over("user_id"))
-    )
-    before = targets.select("user_id", "query", at="timestamp").join(warm.drop("part"), on="user_id")
-    before = before.filter(pl.col("timestamp") < pl.col("at")).with_columns(part=pl.lit("context"))
-    columns = (pl.col("query").alias("user_id"), "item_id", "timestamp", "part")
-    targets = targets.join(before.select("query").unique(), on="query", how="semi")  # of nothing, nothing follows
-    cold = pl.concat(
-        [train.select("user_id", "item_id", "timestamp", "part"), before.select(columns), targets.select(columns)]
-    )
-    return {
-        name: Dataset.construct(f"{dataset.name}-{name}", frame, dataset.items, schema=_items_alone(dataset))
-        for name, frame in (("cold", cold), ("warm", warm))
-    }
-
-
-def _items_alone(dataset: Dataset) -> Any:
-    """The declaration without what it says of users: a query is no user of the table."""
-    history = tuple(feature for feature in dataset.schema.user if feature.kind == "sequence")
-    return type(dataset.schema)(history, dataset.schema.item)
 
 
 def baselines(one: Prepared) -> dict[str, dict[str, float]]:

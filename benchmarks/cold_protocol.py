@@ -1,0 +1,121 @@
+"""Items withheld from all training, and how models are asked for them: what benchmarks of cold items share.
+
+A tenth of the items is withheld with all their interactions: half of them for validation, half for test. Each model is
+trained once, and asked twice: for withheld items ("cold"), and for each user's last interaction with another ("warm").
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+from report import Report
+
+from features.dataset import Dataset
+from features.prepared import Prepared
+from features.splits import make_split
+from training.bundle_evaluation import evaluate_bundle
+from training.config import load_config
+from training.runs import RunOptions, run
+from training.sequential_config import SequentialTrainConfig
+
+#: share of the items withheld for validation, and for test
+WITHHELD = 0.05
+
+
+def trained(
+    settings: Sequence[str], seed: int, asked: dict[str, Prepared], chosen_on: Literal["cold", "warm"]
+) -> tuple[dict[str, dict[str, float]], float]:
+    """A model's figures on both, by temperature, and the seconds of its fit.
+
+    Args:
+        settings: Of the run.
+        seed: Of the run.
+        asked: What `prepared` gave of both.
+        chosen_on: Which validation chooses the epoch.
+    """
+    config = load_config(settings=settings, kind=SequentialTrainConfig, seed=seed)
+    other = "cold" if chosen_on == "warm" else "warm"
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[chosen_on])
+        official = result.comparison["sequential"]
+        return {chosen_on: official, other: evaluate_bundle(result.bundle, asked[other])}, result.figures[
+            "seconds_to_fit"
+        ]
+
+
+def report_runs(
+    report: Report, answers: Iterable[tuple], add: Callable[[Report, str, list[dict]], None], out: Path | None
+) -> None:
+    """Writes what there is after each run, so that one that is cut short leaves the figures so far.
+
+    Args:
+        report: Whose rows they become.
+        answers: Of `kept_runs.run_all`: each job with its figures by case.
+        add: Adds the rows of a case's runs.
+        out: Where the report goes.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, answer in answers:
+        for case, figures in answer.items():
+            found.setdefault(case, []).append(figures)
+        report.rows.clear()
+        for case in sorted(found):
+            add(report, case, found[case])
+        report.finish(out)
+
+
+def prepared(dataset: Dataset) -> Prepared:
+    """The parts that `withheld` has said."""
+    return Prepared.of(dataset, make_split("given", dataset, validation=0, seen="train+validation"))
+
+
+def withheld(dataset: Dataset, seed: int = 0) -> dict[str, Dataset]:
+    """The same training interactions with cold targets, and with warm ones.
+
+    Each cold target is a user of its own, whose context is what its user had before of items that are not withheld.
+
+    Args:
+        dataset: The data.
+        seed: Another seed withholds other items.
+    """
+    log = dataset.interactions.select("user_id", "item_id", "timestamp").with_columns(pl.col("user_id").cast(pl.String))
+    items = log["item_id"].unique().sort()
+    part = np.full(len(items), "train", dtype=object)
+    n = round(WITHHELD * len(items))
+    chosen = np.random.default_rng(seed).permutation(len(items))
+    part[chosen[:n]], part[chosen[n : 2 * n]] = "validation", "test"
+    parts = pl.DataFrame({"item_id": items, "part": pl.Series(part.tolist(), dtype=pl.String)})
+    log = log.join(parts, on="item_id", maintain_order="left")
+
+    warm = log.filter(pl.col("part") == "train").sort("user_id", "timestamp", maintain_order=True)
+    from_end = pl.int_range(pl.len()).reverse().over("user_id")
+    enough = pl.len().over("user_id") >= 3
+    last = pl.when(enough & (from_end == 0)).then(pl.lit("test"))
+    warm = warm.with_columns(part=last.when(enough & (from_end == 1)).then(pl.lit("validation")).otherwise("part"))
+    train = warm.filter(pl.col("part") == "train")
+
+    targets = log.filter(pl.col("part") != "train").with_columns(
+        query=pl.format("{}#{}", "user_id", pl.int_range(pl.len()).over("user_id"))
+    )
+    before = targets.select("user_id", "query", at="timestamp").join(warm.drop("part"), on="user_id")
+    before = before.filter(pl.col("timestamp") < pl.col("at")).with_columns(part=pl.lit("context"))
+    columns = (pl.col("query").alias("user_id"), "item_id", "timestamp", "part")
+    targets = targets.join(before.select("query").unique(), on="query", how="semi")  # of nothing, nothing follows
+    cold = pl.concat(
+        [train.select("user_id", "item_id", "timestamp", "part"), before.select(columns), targets.select(columns)]
+    )
+    return {
+        name: Dataset.construct(f"{dataset.name}-{name}", frame, dataset.items, schema=_items_alone(dataset))
+        for name, frame in (("cold", cold), ("warm", warm))
+    }
+
+
+def _items_alone(dataset: Dataset) -> Any:
+    """The declaration without what it says of users: a query is no user of the table."""
+    history = tuple(feature for feature in dataset.schema.user if feature.kind == "sequence")
+    return type(dataset.schema)(history, dataset.schema.item)

@@ -14,6 +14,7 @@ from training.config import as_dict, flat, load_config
 from training.families import model_of
 
 if TYPE_CHECKING:
+    from training.tracking import TrackedRun
     from training.warm_start import WarmStart
 
 #: what a run's folder may hold; nothing else in it is ever touched
@@ -67,6 +68,33 @@ def open_folder(
     }
     save_state(folder, fresh)
     return fresh
+
+
+def tracked_run(
+    folder: Path, state: dict[str, Any], config: Any, facts: dict[str, Any], experiment: str, name: str, uri: str | None
+) -> TrackedRun:
+    """The MLflow run of a run's folder, begun or gone on with, with its parameters and what is known of the data.
+
+    Args:
+        folder: Where the state is kept, which knows the MLflow run from now on.
+        state: What `open_folder` gave.
+        config: The run's configuration.
+        facts: Of the data.
+        experiment: MLflow's experiment.
+        name: Of the run there.
+        uri: MLflow's store.
+
+    Raises:
+        InputError: The store does not exist, or does not answer.
+    """
+    from training.tracking import TrackedRun, git_sha
+
+    tracked = TrackedRun(experiment, name, state["run_id"], uri)
+    state["run_id"] = tracked.id
+    save_state(folder, state)
+    tracked.parameters(flat(config))
+    tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+    return tracked
 
 
 def began_from(folder: Path) -> str | None:

@@ -17,7 +17,6 @@ from features.prepared import Prepared
 from recsys.fusion import text_of
 from recsys.retrievers import reads_asking_time
 from training import processes
-from training.config import flat
 from training.data import describe, note_on_parts, prepare
 from training.evaluation import METRICS, evaluate_baselines
 from training.families import described, family_of
@@ -25,9 +24,9 @@ from training.fit import Fitted
 from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
-from training.run_folder import open_folder, save_state
+from training.run_folder import open_folder, save_state, tracked_run
 from training.texts import with_texts
-from training.tracking import TrackedRun, git_sha, library_versions
+from training.tracking import TrackedRun, library_versions
 
 if TYPE_CHECKING:
     from training.families import RunConfig
@@ -183,12 +182,9 @@ def _tracked(config: RunConfig, options: RunOptions, state: dict[str, Any], fact
     if not options.track:
         return None
     name = f"{config.data.name}-{described(config.model)}-s{config.seed}"
-    tracked = TrackedRun(options.experiment or family_of(config).name, name, state["run_id"], options.tracking_uri)
-    tracked.parameters(flat(config))
-    tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+    experiment = options.experiment or family_of(config).name
+    tracked = tracked_run(options.folder, state, config, facts, experiment, name, options.tracking_uri)
     tracked.tags({f"version.{name}": one for name, one in library_versions().items()})
-    state["run_id"] = tracked.id
-    save_state(options.folder, state)
     return tracked
 
 

@@ -66,11 +66,9 @@ def _once(
     """One seed: the folder, the fit, the bundle, MLflow."""
     from features.labelled import LabelledExamples
     from training import processes
-    from training.config import flat
     from training.data import describe
     from training.ranking_run import check_usable, train_ranker
-    from training.run_folder import open_folder, save_state
-    from training.tracking import TrackedRun, git_sha
+    from training.run_folder import open_folder, tracked_run
 
     examples = LabelledExamples.of_prepared(prepared, config.labels)
     if not processes.is_first():
@@ -81,14 +79,11 @@ def _once(
     check_usable(config, examples)
     facts = describe(prepared.dataset, prepared.split)
     state = open_folder(folder, config, facts, resume)
-    experiment = arguments.experiment or "ranker"
     tracked = None
     if not arguments.no_mlflow:
         name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
-        tracked = TrackedRun(experiment, name, state["run_id"], arguments.tracking_uri)
-        save_state(folder, {**state, "run_id": tracked.id})
-        tracked.parameters(flat(config))
-        tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+        experiment = arguments.experiment or "ranker"
+        tracked = tracked_run(folder, state, config, facts, experiment, name, arguments.tracking_uri)
     with tracked or contextlib.nullcontext():
 
         def report(figures: dict[str, float], epoch: int) -> None:

@@ -35,11 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("text.columns is empty: it names the columns that an item's text is made of")
 
     from features.prepared import Prepared
-    from training.config import flat
     from training.data import describe, split
-    from training.run_folder import open_folder, save_state
+    from training.run_folder import open_folder, tracked_run
     from training.text_encoder_run import Tuning
-    from training.tracking import TrackedRun, git_sha
 
     say(f"reading {first.data.name}")
     first, dataset = read_data(arguments, first)
@@ -51,10 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     tracked = None
     if not arguments.no_mlflow:
         name = f"{config.data.name}-{config.pairs.kind}-s{config.seed}"
-        tracked = TrackedRun(arguments.experiment or "text-encoder", name, state["run_id"], arguments.tracking_uri)
-        save_state(folder, {**state, "run_id": tracked.id})
-        tracked.parameters(flat(config))
-        tracked.tags({**{key: str(value) for key, value in facts.items()}, "git_sha": git_sha()})
+        experiment = arguments.experiment or "text-encoder"
+        tracked = tracked_run(folder, state, config, facts, experiment, name, arguments.tracking_uri)
     with tracked or contextlib.nullcontext():
 
         def report(figures: dict[str, float], epoch: int) -> None:

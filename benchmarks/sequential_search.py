@@ -31,6 +31,12 @@ BASE = {
         "windows.windows=last windows.batch_size=64 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
         "optimiser.max_epochs=12 optimiser.validate_every=2 model.max_length=50 model.layers=2 model.dropout=0.4"
     ),
+    "beauty-bert4rec": (
+        "windows.windows=last windows.batch_size=64 optimiser.lr=2e-3 optimiser.weight_decay=0.01 "
+        "optimiser.max_epochs=12 optimiser.validate_every=2 model.max_length=50 model.layers=4 model.dropout=0.4 "
+        "loss.name=sampled-softmax loss.settings.n_negatives=2048 loss.settings.draw=popularity "
+        "loss.settings.logq=true"
+    ),
     "generated": "model.dim=16 model.embeddings.width=16 model.layers=1 optimiser.max_epochs=1",
 }
 
@@ -59,6 +65,14 @@ TRIALS = {
         "optimiser.weight_decay=0.1",
         "loss.name=sampled-softmax",
     ),
+    "beauty-bert4rec": (
+        "",
+        "model.dropout=0.2",
+        "model.dim=128 model.embeddings.width=128",
+        "loss.settings.draw=uniform loss.settings.logq=false",
+        "optimiser.weight_decay=0.1",
+        "model.layers=2",
+    ),
     "generated": ("",),
 }
 
@@ -75,7 +89,7 @@ def main() -> None:
     if not options.quick and options.data_root is None:
         raise SystemExit("sequential_search.py: --data-root FOLDER is needed (a folder that holds the data sets)")
     report = Report("sequential_search", quick=options.quick)
-    data_sets = ("generated",) if options.quick else ("ml-1m", "amazon-beauty")
+    data_sets = ("generated",) if options.quick else tuple(name for name in TRIALS if name != "generated")
     jobs = [
         (str(options.data_root), options.runs, data, trial)
         for data in data_sets

@@ -6,12 +6,15 @@ true}`. The last line of an item counts. A line that a kill has cut short is not
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -89,12 +92,10 @@ class ItemLog:
             raise InputError(f"new items: what is said of them is not what JSON can hold: {error}") from None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as file:
+            with self.path.open("ab+", buffering=0) as file:  # a buffer would write again when it is closed
                 fcntl.flock(file, fcntl.LOCK_EX)
                 _end_with_a_line(file)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                _write_whole(file, content)
         except OSError as error:
             raise InputError(f"the new items {self.path} cannot be written: {error.strerror or error}") from None
 
@@ -135,7 +136,8 @@ def with_new_items(items: pl.DataFrame, new: Mapping[str | int, Mapping[str, Any
 def attribute_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
     """An attribute of new items, as JSON holds it, as a column of the type that the table's has.
 
-    Dates and times are told as ISO 8601 has them, such as "2024-05-01".
+    Dates and times are told as ISO 8601 has them, such as "2024-05-01"; times that tell their zone are those of UTC in
+    a column that has none.
 
     Args:
         name: Of the column.
@@ -149,11 +151,14 @@ def attribute_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl
     if misfit is not None:
         raise InputError(f"new items: column {name!r} holds {dtype}, which {repr(misfit)[:60]} is not")
     try:
-        if isinstance(dtype, pl.Date | pl.Datetime) and any(isinstance(one, str) for one in values):
-            text = pl.Series(name, values, dtype=pl.String).str
-            if dtype == pl.Date:
-                return text.to_date()
-            return text.to_datetime(time_unit=dtype.time_unit, time_zone=dtype.time_zone)
+        if dtype == pl.Date:
+            values = [date.fromisoformat(one) if isinstance(one, str) else one for one in values]
+        elif isinstance(dtype, pl.Datetime) and any(isinstance(one, str) for one in values):
+            # each by itself: what was taken in alone must not be refused beside another one in the next build
+            moments = [_moment(one, dtype.time_zone) if isinstance(one, str) else one for one in values]
+            column = pl.Series(name, moments, dtype=pl.Datetime(dtype.time_unit), strict=True)
+            zone = dtype.time_zone
+            return column if zone is None else column.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
         return pl.Series(name, values, dtype=None if dtype == pl.Null else dtype, strict=True)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
         why = " ".join(str(error).split())[:200]
@@ -173,6 +178,16 @@ def _fits(value: Any, dtype: pl.DataType) -> bool:
     return isinstance(value, str) != dtype.is_numeric()
 
 
+def _moment(text: str, zone: str | None) -> datetime:
+    """A time as ISO 8601 has it, in UTC, or as it stands where neither it nor its column has a zone."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        if zone is None:
+            return moment
+        moment = moment.replace(tzinfo=ZoneInfo(zone))
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
 def _item_of(said: Any) -> tuple[str | int, dict[str, Any] | None]:
     """What a line says: an id, and attributes, or None where the item is gone."""
     item = said["item_id"]
@@ -183,6 +198,20 @@ def _item_of(said: Any) -> tuple[str | int, dict[str, Any] | None]:
     if not isinstance(said["attributes"], dict):
         raise TypeError(said["attributes"])
     return item, said["attributes"]
+
+
+def _write_whole(file: BinaryIO, content: bytes) -> None:
+    """Adds lines, all of them or none: what is refused for a full disk must not be there after the next start."""
+    end = file.seek(0, os.SEEK_END)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.truncate(end)
+        raise
 
 
 def _end_with_a_line(file: BinaryIO) -> None:

@@ -2,12 +2,14 @@
 
 import fcntl
 import json
+import resource
 import subprocess
 import sys
 import threading
 import time
 from datetime import date, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -127,6 +129,21 @@ def test_a_file_that_cannot_be_read_or_written_is_told(tmp_path: Path) -> None:
             act()
 
 
+def test_what_a_full_disk_refuses_is_not_there_in_part(tmp_path: Path) -> None:
+    log, items = ItemLog(tmp_path / "items.jsonl"), {f"tea {n}": {"title": "Tea"} for n in range(9)}
+    log.add({"ink": {}})
+    before, limits = log.path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 200, limits[1]))  # room for some of the lines
+    try:
+        with pytest.raises(InputError, match=r"the new items .*items\.jsonl cannot be written"):
+            log.add(items)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert log.path.read_bytes() == before
+    log.add(items)
+    assert list(log.read()) == ["ink", *items]
+
+
 @pytest.mark.parametrize("said", [{"when": date(2024, 5, 1)}, {"title": "\ud800"}, {"tags": {"a"}}])
 def test_what_json_cannot_hold_is_refused_before_anything_is_written(tmp_path: Path, said) -> None:
     log = ItemLog(tmp_path / "items.jsonl")
@@ -223,6 +240,32 @@ def test_new_items_have_the_types_of_the_table() -> None:
     assert made.rows()[2:] == [jam, ("pen", *[None] * 8)]
     assert with_new_items(ITEMS, {"tea": {"title": "Tea"}}) is ITEMS
     assert with_new_items(ITEMS, {}) is ITEMS
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_times_of_any_zone_and_precision_stand_in_one_column(zone: str | None, unit: str) -> None:
+    """Each is taken in alone by a service, and the next build reads them together."""
+    items = pl.DataFrame({"item_id": ["ink"], "seen": pl.Series([datetime(2020, 1, 1)], dtype=pl.Datetime(unit, zone))})
+    told = ["2024-05-01", "2024-05-01T10:30:00Z", "2024-05-01T10:30+02:00", "2024-05-01 10:30:00.5", None]
+    alone = [with_new_items(items, {"tea": {"seen": one}})["seen"][1] for one in told]
+    made = with_new_items(items, {f"tea {n}": {"seen": one} for n, one in enumerate(told)})
+    assert made.schema == items.schema and made["seen"].to_list()[1:] == alone
+    tz = zone and ZoneInfo(zone)
+    summer = 2 if zone else 0  # hours that its clocks are ahead of UTC
+    assert alone[:3] == [
+        datetime(2024, 5, 1, tzinfo=tz),
+        datetime(2024, 5, 1, 10 + summer, 30, tzinfo=tz),
+        datetime(2024, 5, 1, 8 + summer, 30, tzinfo=tz),
+    ]
+
+
+@pytest.mark.parametrize("told", ["01.05.2024", "2024/05/01", "", "2024-13-01", "\ud800"])
+@pytest.mark.parametrize("column", ["since", "seen"])
+def test_dates_are_those_of_iso_8601_alone(column: str, told: str) -> None:
+    """Of other ways to write them, nobody knows which is the day and which the month."""
+    with pytest.raises(InputError, match=f"new items: column '{column}' holds Date"):
+        with_new_items(ITEMS, {"jam": {column: told}})
 
 
 def test_an_item_of_which_the_table_says_nothing_is_told_of() -> None:

@@ -1,0 +1,36 @@
+"""What a user's interests are made of, and how many of them ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from features.errors import InputError
+from recsys.interests.clusters import ClustersConfig
+
+
+@dataclass(frozen=True)
+class InterestsConfig:
+    """kNN-Embed's settings (arXiv 2205.06205, section 3).
+
+    Without neighbours, or with a `mixing` of 0, users are mixtures of what they have had themselves; with one component
+    they ask with a single vector.
+
+    Args:
+        components: How many of a user's interests ask, the heaviest first.
+        neighbours: How many similar users a mixture is smoothed by.
+        mixing: Share of the neighbours in it, the paper's lambda; of a user who has had nothing, all of it.
+        clusters: What interests can be in.
+    """
+
+    components: int = 5
+    neighbours: int = 10
+    mixing: float = 0.5
+    clusters: ClustersConfig = field(default_factory=ClustersConfig)
+
+    def __post_init__(self) -> None:
+        if self.components < 1:
+            raise InputError(f"interests.components is at least 1, got {self.components}")
+        if self.neighbours < 0:
+            raise InputError(f"interests.neighbours is 0 or more, got {self.neighbours}")
+        if not 0 <= self.mixing <= 1:
+            raise InputError(f"interests.mixing is from 0 to 1, got {self.mixing}")

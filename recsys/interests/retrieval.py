@@ -1,0 +1,138 @@
+"""Candidates of several interests: each asks the index for its share, and the lists become one, by item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from features.batches import JaggedArray
+from recsys.interests.allocation import largest_remainder
+from recsys.interests.mixtures import Mixtures
+from recsys.rescoring import by_size
+
+#: of queries (B, D), how many, and what each is not to find (B rows): scores and item rows, best first; (B, k) twice
+Search = Callable[[np.ndarray, int, JaggedArray | None], tuple[np.ndarray, np.ndarray]]
+
+#: how many more than its share an interest asks for at first, because heavier ones may have brought the same
+_SPARE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Retrieved:
+    """B users' candidates, best first.
+
+    Args:
+        rows: Item rows; -1 where no more are left. (B, K) int64
+        scores: Weight of the interest that brought an item, divided by the item's place among those it brought, from a
+            half; falling within each list, and 0 where there is none. (B, K) float32
+        components: Which of the user's components brought it, as a position in `Mixtures`; -1 for none. (B, K) int64
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    components: np.ndarray
+
+
+def retrieve(mixtures: Mixtures, search: Search, k: int, seen: JaggedArray | None = None) -> Retrieved:
+    """Each component's share of k candidates, without what the user has seen and without any item twice.
+
+    k is shared out in proportion to the weights by `largest_remainder`. The components then take what is nearest to
+    them, the heaviest first, each only what no heavier one has taken; so an item counts for one interest, and a list is
+    shorter than k only where the catalogue has no more. Scores of different components are inner products with
+    different vectors and not to be compared; lists are merged by weight and place instead (as Sainte-Laguë's method
+    gives out seats), so that the first j candidates of a list are shared about in proportion, too.
+
+    Args:
+        mixtures: Of B users.
+        search: What finds items, such as `ItemIndex.search`.
+        k: How many candidates.
+        seen: Item rows that each user's answer leaves out. (B rows)
+    """
+    n_users, places = len(mixtures), mixtures.places
+    width = int(places.max(initial=-1)) + 1
+    at = np.full((n_users, width), -1)  # the position of each user's s-th component
+    at[mixtures.users, places] = np.arange(len(places))
+    weights = np.where(at >= 0, mixtures.weights[at], 0.0) if width else np.zeros((n_users, 0))
+    counts = largest_remainder(weights, k)  # (B, S)
+    found = _first_found(mixtures, search, counts, at, seen)
+    rows = np.full((n_users, k), -1)
+    keys = np.zeros((n_users, k), np.float32)
+    brought = np.full((n_users, k), -1)
+    filled = np.zeros(n_users, np.int64)
+    for place in range(width):
+        for members, lists in found[place]:
+            wanted = counts[members, place]
+            fresh, n_fresh = _fresh(lists, rows[members])
+            short = np.flatnonzero(n_fresh < wanted)
+            if len(short):
+                again = members[short]
+                taken = _excluded(seen, rows[again], again)
+                more = search(mixtures.vectors[at[again, place]], int(wanted[short].max()), taken)[1]
+                fresh = _wide(fresh, more.shape[1])
+                fresh[short] = -1
+                fresh[short, : more.shape[1]] = more
+            columns = np.arange(fresh.shape[1])[None]  # (1, W)
+            chosen = (columns < wanted[:, None]) & (fresh >= 0)
+            who, column = np.nonzero(chosen)
+            users = members[who]
+            where = filled[users] + column
+            rows[users, where] = fresh[who, column]
+            keys[users, where] = weights[users, place] / (column + 0.5)
+            brought[users, where] = at[users, place]
+            filled[members] += chosen.sum(axis=1)
+    order = np.argsort(-keys, axis=1, kind="stable")
+    rows, keys, brought = (np.take_along_axis(one, order, axis=1) for one in (rows, keys, brought))
+    return Retrieved(rows, keys, brought)
+
+
+def _first_found(
+    mixtures: Mixtures, search: Search, counts: np.ndarray, at: np.ndarray, seen: JaggedArray | None
+) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """What each component finds for itself: for every place, groups of users with their lists of item rows.
+
+    All components of about the same share are searched together, whatever their place.
+    """
+    found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(counts.shape[1])]
+    users, places = np.nonzero(counts)
+    if not len(users):
+        return found
+    wanted = counts[users, places]
+    # what the heavier ones bring may be the same items
+    asked = wanted + np.where(places > 0, np.minimum(_SPARE + wanted // 2, counts.cumsum(axis=1)[users, places]), 0)
+    for group in by_size(asked):
+        some = users[group]
+        skip = None if seen is None else seen.rows(some)
+        lists = search(mixtures.vectors[at[some, places[group]]], int(asked[group].max()), skip)[1]
+        for place in np.unique(places[group]):
+            here = np.flatnonzero(places[group] == place)
+            found[place].append((some[here], lists[here]))
+    return found
+
+
+def _fresh(lists: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lists without what is taken, moved together, and how many are left. (B, W), (B, K) -> (B, W), (B,)"""
+    base = max(int(lists.max(initial=0)), int(taken.max(initial=0))) + 2
+    offset = np.arange(len(lists))[:, None] * base
+    left = (lists >= 0) & ~np.isin(lists + offset, np.where(taken >= 0, taken + offset, -1))
+    order = np.argsort(~left, axis=1, kind="stable")
+    moved = np.take_along_axis(np.where(left, lists, -1), order, axis=1)
+    return moved, left.sum(axis=1)
+
+
+def _excluded(seen: JaggedArray | None, taken: np.ndarray, users: np.ndarray) -> JaggedArray:
+    """What some users have seen, and what they have been given already. (U rows), (B, K), (B,) -> B rows"""
+    who, column = np.nonzero(taken >= 0)
+    values = taken[who, column]
+    if seen is not None:
+        theirs = seen.rows(users)
+        who = np.concatenate([np.repeat(np.arange(len(users)), theirs.lengths), who])
+        values = np.concatenate([theirs.values, values])
+    return JaggedArray.from_pairs(who, values, len(users))
+
+
+def _wide(lists: np.ndarray, width: int) -> np.ndarray:
+    """Padded to a width."""
+    missing = max(0, width - lists.shape[1])
+    return np.pad(lists, ((0, 0), (0, missing)), constant_values=-1)

@@ -143,12 +143,20 @@ class EmbeddingStore:
         self._stale = True  # many chunks are added before anything is asked for
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Waits until no other process encodes for this store: what it adds need not be encoded again."""
+    def alone(self, wait: bool = True) -> Iterator[None]:
+        """Waits until no other process encodes for this store: what it adds need not be encoded again.
+
+        Args:
+            wait: Else there is an error where one does.
+
+        Raises:
+            InputError: Another process encodes and is not waited for, or a folder that cannot be written.
+        """
         with contextlib.ExitStack() as stack:
             with self._writing():
                 file = stack.enter_context((self.folder / "lock").open("w"))
-                fcntl.flock(file, fcntl.LOCK_EX)  # let go when the file is closed, or the process is killed
+                # let go when the file is closed, or the process is killed
+                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
                 self._sweep()
             self._stale = True
             yield

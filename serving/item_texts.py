@@ -105,8 +105,8 @@ class BundleText:
 
         self.check_model()
         try:
-            return item_vectors(with_silent_columns(items, self.config), self.config).vectors
-        except InputError:  # nothing is told of any of them, or nothing can be kept here
+            return item_vectors(with_silent_columns(items, self.config), self.config, wait=False).vectors
+        except InputError:  # nothing is told of any of them, nothing can be kept here, or a training encodes for hours
             return self.vectors(items)
 
 

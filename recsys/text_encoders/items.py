@@ -47,6 +47,7 @@ def item_vectors(
     config: ItemTextConfig,
     encoder: TextEncoder | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    wait: bool = True,
 ) -> ItemVectors:
     """Encodes what is said of items. What the store has is not encoded again; if it has all, no model is loaded.
 
@@ -55,9 +56,11 @@ def item_vectors(
         config: What is told of them, to which model.
         encoder: The model, where it is loaded already.
         progress: Called with how many texts are encoded of how many, at first and after each chunk.
+        wait: For another process that encodes for the same store; else there is an error.
 
     Raises:
-        InputError: A column that is not there or cannot be told, nothing to tell, no such model, or a damaged store.
+        InputError: A column that is not there or cannot be told, nothing to tell, no such model, or a store that is
+            damaged, or another's at the moment.
     """
     said = whole_sentences(items, config.columns, config.prefix)
     rows = np.flatnonzero(said.is_not_null().to_numpy())
@@ -70,7 +73,7 @@ def item_vectors(
     new = first[~store.known(keys[first])]
     shortened = 0
     if len(new):
-        with store.alone():
+        with store.alone(wait):
             new = first[~store.known(keys[first])]
             shortened = _encode(items[rows], keys, new, config, encoder, store, progress)
             store.compact()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import numpy as np
 import polars as pl
@@ -10,8 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.embedding_store import EmbeddingStore
 from features.errors import InputError
 from features.item_log import ItemLog
+from recsys.text_encoders.loading import facts_of
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from training.cli import main
@@ -49,6 +52,19 @@ def test_a_start_where_nothing_can_be_stored_reads_again(telling, told, tmp_path
     log.add(dict(told.new))
     monkeypatch.setattr("recsys.text_encoders.items._default_store", lambda: log.path / "no folder")
     assert len(CandidateGenerator(telling.bundle, log=log).new_items) == 3
+
+
+def test_a_start_does_not_wait_for_a_training_that_encodes(telling, told, tmp_path, monkeypatch):
+    log = ItemLog(tmp_path / "new.jsonl")
+    log.add(dict(told.new))
+    monkeypatch.setattr("recsys.text_encoders.items._default_store", lambda: tmp_path / "store")
+    text, started = telling.bundle.text, []
+    store = EmbeddingStore(tmp_path / "store", facts_of(text.config.encoder))
+    start = threading.Thread(target=lambda: started.append(CandidateGenerator(telling.bundle, log=log)), daemon=True)
+    with store.alone():
+        start.start()
+        start.join(300)
+        assert started and len(started[0].new_items) == 3
 
 
 def test_what_was_kept_and_has_no_place_is_left_out_and_told(telling, tmp_path):

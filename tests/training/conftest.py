@@ -44,7 +44,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return uri
 
 
-def hashed_vectors(items: pl.DataFrame, config: ItemTextConfig, encoder=None, progress=None) -> ItemVectors:
+def hashed_vectors(items: pl.DataFrame, config: ItemTextConfig, encoder=None, progress=None, wait=True) -> ItemVectors:
     """In the place of a language model: numbers that follow from what is told of an item."""
     said = whole_sentences(items, config.columns, config.prefix)
     size = config.encoder.dim or 12

@@ -25,7 +25,7 @@ from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
 from training.run_folder import open_folder, save_state, tracked_run
-from training.texts import with_texts
+from training.texts import note_on_tuning, with_texts
 from training.tracking import TrackedRun, library_versions
 
 if TYPE_CHECKING:
@@ -126,8 +126,9 @@ def run(
             f"note: {prepared.dataset.orphans:,} of {facts['interactions']:,} interactions have an item or a user that "
             "the tables of items and users lack"
         )
-    if unread := note_on_parts(prepared):
-        options.say(f"note: {unread}")
+    for note in (note_on_parts(prepared), note_on_tuning(config.text, prepared)):
+        if note is not None:
+            options.say(f"note: {note}")
     for note in start.notes(prepared) if start is not None else ():
         options.say(note)
     state = open_folder(options.folder, config, facts, options.resume, start)

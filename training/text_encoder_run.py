@@ -25,6 +25,7 @@ from training.fit import FitOptions, fit_module
 from training.text_batches import TextPairData
 from training.text_encoder import MONITOR, TextEncoderTraining, text_figures, vectors_of
 from training.text_encoder_config import TextEncoderTrainConfig
+from training.texts import write_tuned_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ class Tuning:
         if config.lora_rank:
             torch.manual_seed(config.seed)
             encoder.model = _with_lora(encoder, config.lora_rank)
+            if encoder.pool is not None:  # which is tuned itself
+                encoder.pool.float()
         return cls(config, prepared, encoder, sentences.texts.to_list(), TextPairData(pairs, config, encoder))
 
     def run(
@@ -101,6 +104,7 @@ class Tuning:
         say("writing the encoder and measuring it on the test part")
         with tempfile.TemporaryDirectory(prefix=".encoder.", dir=folder) as part:
             save_encoder(encoder, Path(part) / "encoder")
+            write_tuned_on(Path(part) / "encoder", self.prepared)
             shutil.rmtree(folder / "encoder", ignore_errors=True)
             (Path(part) / "encoder").rename(folder / "encoder")
         # what is measured is what will be used
@@ -135,7 +139,7 @@ def tune(config: TextEncoderTrainConfig, prepared: Prepared, folder: Path, **opt
 
 
 def _precise(config: TextEncoderTrainConfig) -> TextEncoderConfig:
-    """The encoder in fp32: steps are too small for the numbers of bf16. Matrices of a low rank are so by themselves."""
+    """The encoder in fp32: steps are too small for the numbers of bf16. Matrices of a low rank are so anyway."""
     asked = config.text.encoder
     return asked if config.lora_rank else dataclasses.replace(asked, precision="fp32")
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import polars as pl
 from tqdm import tqdm
 
 from features.dataset import Dataset
 from features.errors import InputError
+from features.prepared import Prepared
 from recsys.text_encoders import ItemTextConfig
 from training import processes
+
+#: what the folder of a tuned encoder says of the data that it was tuned on
+TUNED_ON = "tuned_on.json"
 
 
 def with_texts(dataset: Dataset, config: ItemTextConfig, say: Callable[[str], None] = lambda line: None) -> Dataset:
@@ -67,6 +73,30 @@ def text_vectors(
     }
     say("texts of items: " + ", ".join(f"{n:,} {what}" for what, n in counts.items() if n))
     return found.vectors
+
+
+def write_tuned_on(folder: Path, prepared: Prepared) -> None:
+    """Writes what `note_on_tuning` reads into the folder of an encoder that was tuned on this data."""
+    said = {
+        "dataset_hash": prepared.dataset.sha256,
+        "split": prepared.split.name,
+        "split_hash": prepared.split.sha256,
+    }
+    (folder / TUNED_ON).write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+
+def note_on_tuning(config: ItemTextConfig, prepared: Prepared) -> str | None:
+    """What is wrong with an encoder that was tuned on this data under another split; None where nothing is."""
+    path = Path(config.encoder.model).expanduser() / TUNED_ON
+    if not config.columns or not path.is_file():
+        return None
+    said = json.loads(path.read_text(encoding="utf-8"))
+    if said["dataset_hash"] != prepared.dataset.sha256 or said["split_hash"] == prepared.split.sha256:
+        return None
+    return (
+        f"the text encoder was tuned under another split of this data ({said['split']}) than this "
+        f"({prepared.split.name}), so that it may have been tuned on what is tested here"
+    )
 
 
 class EncodingProgress:

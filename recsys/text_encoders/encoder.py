@@ -98,10 +98,12 @@ class TextEncoder(nn.Module):
 
     def _pooled(self, found: Any, mask: Tensor) -> Tensor:
         """From what the model says to a vector a text. (B, L) bool -> (B, H)"""
+        if self.pool is None:
+            return UNTRAINED[self.pooling](found.last_hidden_state, mask)
+        dtype = next(self.pool.parameters()).dtype  # may be finer than the model's while both are tuned
         if self.pooling == "layers":
-            return self.pool(torch.stack([last_of(one, mask) for one in found.hidden_states], dim=1))
-        pool = UNTRAINED[self.pooling] if self.pool is None else self.pool
-        return pool(found.last_hidden_state, mask)
+            return self.pool(torch.stack([last_of(one, mask) for one in found.hidden_states], dim=1).to(dtype))
+        return self.pool(found.last_hidden_state.to(dtype), mask)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], batch_tokens: int = 0) -> np.ndarray:

@@ -19,7 +19,7 @@ from features.errors import InputError
 from features.prepared import Prepared
 from features.schema import FeatureSchema, Id, Sequence, Text
 from features.sources.tables import write_tables
-from features.splits import TRAIN, cold_items, leave_one_out
+from features.splits import TRAIN, cold_items, leave_one_out, random_ratio
 from features.text_pairs import PairsConfig, PairSource
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
@@ -35,6 +35,7 @@ from training.text_batches import NearItems, TextBatches, belonging
 from training.text_encoder import text_figures, vectors_of
 from training.text_encoder_config import TextEncoderTrainConfig
 from training.text_encoder_run import Tuning, tune
+from training.texts import note_on_tuning
 
 SHELVES, ON_EACH = 6, 6
 #: what stands on a shelf, and what is said of anything
@@ -236,6 +237,23 @@ def test_matrices_of_a_low_rank_are_all_that_is_tuned(tiny: Path, prepared: Prep
     assert all("lora_" in name for name in kept)  # a large model is not written at each epoch
 
 
+@pytest.mark.parametrize("pooling", ["latent", "layers"])
+def test_what_is_tuned_is_never_rounded_to_bf16(tiny: Path, prepared: Prepared, tmp_path: Path, pooling: str) -> None:
+    settings = ("lora_rank=4", f"text.encoder.pooling={pooling}", "text.encoder.precision=bf16")
+    tuning = Tuning.of(_config(tiny, *settings, "optimiser.max_epochs=1", "optimiser.lr=0.01"), prepared)
+    weights = dict(tuning.encoder.named_parameters())
+    tuned = {name for name, weight in weights.items() if weight.requires_grad}
+    assert any(name.startswith("pool.") for name in tuned) and len(tuned) < len(weights)
+    assert {weights[name].dtype for name in tuned} == {torch.float32}
+    assert {weight.dtype for name, weight in weights.items() if name not in tuned} == {torch.bfloat16}
+    before = tuning.encoder.pool.latents.detach().clone()
+    figures = tuning.run(tmp_path)
+    after = load_encoder(TextEncoderConfig(figures["encoder"], precision="fp32"))
+    assert after.pooling == pooling and not torch.equal(after.pool.latents.cpu(), before)
+    as_bf16 = load_encoder(TextEncoderConfig(figures["encoder"], precision="bf16")).encode(["fine noun00"])
+    assert (as_bf16 * after.encode(["fine noun00"])).sum() > 0.99
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -275,8 +293,9 @@ def test_a_bundle_carries_the_encoder_that_it_was_trained_with(
     shutil.copytree(tuned[0] / "encoder", tmp_path / "encoder")
     small = ["model.dim=8", "model.embeddings.width=8", "model.heads=1", "model.layers=1", "optimiser.max_epochs=1"]
     told = ["text.columns=[title,maker]", f"text.encoder.model={tmp_path / 'encoder'}", "model.fusion.kind=add"]
-    config = load_config(settings=[*small, *told], kind=SequentialTrainConfig)
-    result = run(config, RunOptions(tmp_path / "run", track=False), prepare(config, shop))
+    config, said = load_config(settings=[*small, *told], kind=SequentialTrainConfig), []
+    result = run(config, RunOptions(tmp_path / "run", track=False, say=said.append), prepare(config, shop))
+    assert not any("tuned under" in line for line in said)
     shutil.rmtree(tmp_path / "encoder")
     shutil.rmtree(tmp_path / ".cache")
     bundle = Bundle.load(result.bundle)
@@ -291,6 +310,24 @@ def test_a_bundle_carries_the_encoder_that_it_was_trained_with(
     assert np.allclose(read.to_numpy(), kept["text_vector"].to_numpy(), atol=1e-5)
     with pytest.raises(InputError, match="there is no folder"):
         prepare(config, shop)
+
+
+def test_an_encoder_that_was_tuned_under_another_split_is_told(
+    tuned, prepared: Prepared, shop: Dataset, tiny: Path, tmp_path: Path
+) -> None:
+    """What another split tests may be what its training users took near each other."""
+    text = _config(tuned[0] / "encoder").text
+    other = Prepared.of(shop, random_ratio(shop))
+    assert note_on_tuning(text, prepared) is None and note_on_tuning(_config(tiny).text, other) is None
+    assert "under another split of this data (leave-one-out) than this (random)" in note_on_tuning(text, other)
+    newer = dataclasses.replace(shop, interactions=shop.interactions[:-6])
+    assert note_on_tuning(text, Prepared.of(newer, random_ratio(newer))) is None
+    assert note_on_tuning(dataclasses.replace(text, columns=()), other) is None
+    told = [f"text.encoder.model={tuned[0] / 'encoder'}", "text.columns=[title]", f"text.store={tmp_path / 'store'}"]
+    small, said = ("model.dim=8", "model.embeddings.width=8", "optimiser.max_epochs=1"), []
+    config = load_config(settings=[*small, *told, "model.fusion.kind=add"])
+    run(config, RunOptions(tmp_path / "run", track=False, say=said.append), prepare(config, shop))
+    assert any(line.startswith("note: the text encoder was tuned under another split") for line in said)
 
 
 def test_the_folder_that_holds_the_encoder_is_not_emptied_for_a_run(tuned) -> None:

@@ -26,7 +26,7 @@ class DataConfig:
         root: Its folder or file; empty for the source's default (a download, or data made on the spot).
         settings: What else the source takes, such as `min_rating` of ml-1m or `interactions` of generated.
         new_items: A file of items that a service was told of (`recsys serve --new-items`): those that the data lacks
-            become items like the others.
+            become items like the others. Targets are then told from what is "trained": see `candidates`.
     """
 
     name: str = "generated"
@@ -77,7 +77,7 @@ class ExamplesConfig:
         candidates: What a target is told from: the whole "catalogue", or only what is "trained", that is, has a
             training interaction. Scored down by every user in every step, items that nobody has taken yet lose to all
             others; left out, they are ranked by their attributes, at a small cost for the others (about 1% of NDCG@10
-            on ml-1m). A split that withholds items always leaves them out.
+            on ml-1m). A split that withholds items always leaves them out, and so does `data.new_items`.
     """
 
     unit: Literal["users", "interactions"] = "users"

@@ -62,8 +62,9 @@ class RetrieverTraining(pl.LightningModule):
                 temperature = fusion.align_temperature
                 self.alignment = TextAlignment(fusion.align, config.model.dim, texts, temperature, config.seed)
         self.loss = make_loss(config.loss.name, **config.loss.settings)
-        # items that the split withholds must not be known to training, not even as what nobody takes
-        only_trained = candidates == "trained" or prepared.split.withholds_items
+        # items that the split withholds must not be known to training, not even as what nobody takes; and what has just
+        # come would lose to all others for good, scored down by every user before anybody could take it
+        only_trained = candidates == "trained" or prepared.split.withholds_items or bool(config.data.new_items)
         known = np.flatnonzero(prepared.item_counts) if only_trained else np.arange(len(prepared.items))
         compact = np.full(len(prepared.items), -1)
         compact[known] = np.arange(len(known))

@@ -29,7 +29,9 @@ class WindowsConfig:
         group_by_length: Batches of windows of similar length, which wastes less where batches are padded. Which windows
             meet in a batch then depends on their lengths, too.
         candidates: What a target is told from: the whole "catalogue", or only what is "trained", that is, has a
-            training interaction. A split that withholds items always leaves them out.
+            training interaction. Scored down by every user in every step, items that nobody has taken yet lose to all
+            others, and new ones at a service with them; left out, they are ranked by their attributes and texts. A
+            split that withholds items always leaves them out, and so does `data.new_items`.
     """
 
     max_length: int = 0

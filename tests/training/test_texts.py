@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -26,6 +27,7 @@ from training.config import TrainConfig, load_config
 from training.data import load, prepare
 from training.runs import RunOptions, run
 from training.texts import EncodingProgress, with_texts
+from training.two_tower import TwoTowerTraining
 
 SMALL = ("model.dim=8", "model.embeddings.width=8", "optimiser.max_epochs=1", "optimiser.backend=torch")
 TOLD = ("text.columns=[title,brand]", "model.fusion.kind=add")
@@ -119,6 +121,9 @@ def test_what_a_service_was_told_of_is_an_ordinary_item_in_the_next_build(
     assert len(prepared.items) == 82
     one, other = prepared.items.rows(["new-1", "new-3"])
     assert prepared.item_counts[one] == 0 and prepared.item_table.dense["text_vector"][[one, other]].any(axis=1).all()
+    # scored down by everybody before anybody could take it, it would be found nowhere
+    known = TwoTowerTraining(config, prepared, backend="torch")._known
+    assert one not in known and other in known and set(known) == set(np.flatnonzero(prepared.item_counts))
     bundle = Bundle.load(run(config, RunOptions(tmp_path / "run", track=False), prepared).bundle)
     assert "new-1" in bundle.items.ids and bundle.item_table.filter(item_id="new-3")["title"].item() == "Tea"
     with pytest.raises(InputError, match=r"data\.new_items is 'absent', and there is no such file"):

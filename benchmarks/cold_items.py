@@ -4,12 +4,14 @@ Amazon Beauty, a tenth of the items withheld from all training, with all their i
 tuning of the text encoder: half of them for validation, half for test. "cold" and "warm" are asked as in
 `metadata_items.py`. Epochs are chosen on the withheld validation items, those of "ids" on warm ones. "tuned" are the
 same models over an encoder that was tuned on pairs of items which training users took near each other. content-kNN
-compares attributes, text-kNN texts; popularity and random are what they are called.
+compares attributes, text-kNN texts, each with the settings that the same validation likes best; popularity and random
+are what they are called.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ from features.errors import InputError
 from features.prepared import Prepared
 from features.text_pairs import PairsConfig
 from recsys.baselines import ContentKNN, VectorKNN
+from recsys.baselines.baseline import Baseline
+from recsys.baselines.content_knn import ContentKNNConfig
+from recsys.baselines.vector_knn import VectorKNNConfig
 from training.evaluation import Evaluation, evaluate, evaluate_baselines
 from training.optimisers import OptimiserConfig
 from training.text_encoder_config import TextEncoderTrainConfig
@@ -45,6 +50,9 @@ MODELS: dict[str, tuple[str, ...]] = {
 #: pairs that the encoder is tuned with, and for how long
 PAIRS = PairsConfig("co-engagement", window=3, per_epoch=20_000)
 EPOCHS = 2
+
+#: which items of a history count, and how much: what baselines that compare items are tried with
+KNN_TRIALS: tuple[dict[str, float], ...] = ({}, {"recent": 3}, {"recent": 10}, {"decay": 0.8}, {"decay": 0.5})
 
 QUICK = ("model.dim=16", "model.embeddings.width=16", "model.layers=1", "optimiser.max_epochs=1")
 
@@ -102,7 +110,8 @@ def measure(
     data_root: str, runs: Path | None, data: str, name: str, suffix: str, encoder: str, seed: int
 ) -> dict[str, dict[str, Any]]:
     """The figures of one model, or of the baselines, by case."""
-    key = [data, name, suffix, seed, COMMON["amazon-beauty"], list(MODELS.get(name, ()))]
+    own = list(KNN_TRIALS if name == "baselines" else MODELS[name])
+    key = [data, name, suffix, seed, COMMON["amazon-beauty"], own]
     return remembered(runs, key, lambda: _measured(data_root, data, name, suffix, encoder, seed))
 
 
@@ -110,7 +119,7 @@ def _measured(data_root: str, data: str, name: str, suffix: str, encoder: str, s
     dataset = with_text(load(data, Path(data_root)), text_config(data, model=encoder))
     asked = {temperature: prepared(one) for temperature, one in withheld(dataset).items()}
     settings = [*COMMON["amazon-beauty"].split(), "windows.candidates=trained", *MODELS.get(name, ())]
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     if name == "baselines":
         for temperature, one in asked.items():
             found |= {f"{temperature}/{row}": figures for row, figures in baselines(one, bool(suffix)).items()}
@@ -121,22 +130,19 @@ def _measured(data_root: str, data: str, name: str, suffix: str, encoder: str, s
     return {
         f"{data}/{case}{suffix}": {
             **{metric: figures.get(metric, 0.0) for metric in METRICS},
-            "settings": {"set": settings, "split_hash": asked[case.split("/")[0]].split.sha256},
+            "settings": {"set": figures.get("set", settings), "split_hash": asked[case.split("/")[0]].split.sha256},
         }
         for case, figures in found.items()
     }
 
 
-def baselines(one: Prepared, texts_alone: bool) -> dict[str, dict[str, float]]:
+def baselines(one: Prepared, texts_alone: bool) -> dict[str, dict[str, Any]]:
     """What needs no training, by name; of a tuned encoder only what reads its vectors."""
     evaluation = Evaluation(one)
-    texts = VectorKNN().fit(one.item_table.dense[one.dataset.schema.vector.name])
-
-    def of(ranker: Any) -> dict[str, float]:
-        return evaluate(evaluation, lambda users: ranker.scorer(evaluation.histories.rows(users)))
-
+    vectors = one.item_table.dense[one.dataset.schema.vector.name]
+    by_texts = chosen(one, lambda trial: VectorKNN(VectorKNNConfig(**trial)).fit(vectors))
     if texts_alone:
-        return {"text-knn": of(texts)}
+        return {"text-knn": by_texts}
     embedded = [feature.name for feature in one.dataset.schema.item if feature.embedded and feature.kind != "id"]
     generator = torch.Generator().manual_seed(0)
     n = len(one.items)
@@ -147,10 +153,21 @@ def baselines(one: Prepared, texts_alone: bool) -> dict[str, dict[str, float]]:
 
     return {
         **evaluate_baselines(one),
-        "content-knn": of(ContentKNN().fit(one.item_table, embedded)),
-        "text-knn": of(texts),
+        "content-knn": chosen(one, lambda trial: ContentKNN(ContentKNNConfig(**trial)).fit(one.item_table, embedded)),
+        "text-knn": by_texts,
         "random": evaluate(evaluation, chance),
     }
+
+
+def chosen(one: Prepared, ranker: Callable[[dict[str, float]], Baseline]) -> dict[str, Any]:
+    """The test figures of what finds most of the validation items among `KNN_TRIALS`, and which that is."""
+
+    def of(part: str, trial: dict[str, float]) -> dict[str, Any]:
+        evaluation, made = Evaluation(one, part), ranker(trial)
+        return evaluate(evaluation, lambda users: made.scorer(evaluation.histories.rows(users)))
+
+    best = max(KNN_TRIALS, key=lambda trial: of("validation", trial)["recall@20"])
+    return {**of("test", best), "set": [f"{name}={value}" for name, value in best.items()]}
 
 
 if __name__ == "__main__":

@@ -193,7 +193,8 @@ class EmbeddingStore:
         try:
             yield
         except OSError as error:
-            raise InputError(f"the store {self.folder} cannot be written: {error.strerror or error}") from None
+            why = error.strerror or error
+            raise InputError(f"the store {self.folder} cannot be written: {why}; text.store names another") from None
 
     def _opened(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
         """A file's keys, (n,), and its vectors, mapped into memory. (n, V)"""

@@ -20,6 +20,9 @@ import polars as pl
 
 from features.errors import InputError
 
+#: how a line reads, for whoever names another file
+_EXAMPLE = 'as {"item_id": "B01", "attributes": {"title": "Rose soap"}} is one'
+
 
 class ItemLog:
     """The file. Several processes may write to it.
@@ -76,7 +79,7 @@ class ItemLog:
             try:
                 item, attributes = _item_of(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                raise InputError(f"{self.path}, line {number}: no new item is written so") from None
+                raise InputError(f"{self.path}, line {number}: not a new item, {_EXAMPLE}") from None
             if attributes is None:
                 items.pop(item, None)
             else:

@@ -185,7 +185,8 @@ def _check(items: pl.DataFrame, columns: Sequence[str]) -> None:
         raise InputError("text.columns is empty: it names the columns that an item's text is made of")
     for column in columns:
         if column not in items.columns:
-            raise InputError(f"text.columns names {column!r}, which the items lack: {', '.join(items.columns)}")
+            known = ", ".join(items.columns)
+            raise InputError(f"text.columns names {column!r}, which the items lack; their columns are {known}")
 
 
 def _keys(columns: Sequence[str]) -> list[str]:

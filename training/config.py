@@ -187,8 +187,13 @@ def _told(message: str) -> str:
     if wrong:
         name, kind, value = wrong.groups()
         kind = re.sub(r"<class '(\w+)'>|typing\.", r"\1", kind)
+        kind = re.sub(r"^tuple$", "a list, such as [one,two]", kind)
         kind = re.sub(r"Literal\[(.*)\]", lambda found: f"one of {found[1]}".replace("'", ""), kind)
         return f"the setting {name!r} is {kind}, got {value!r}"
+    group = re.match(r'Parser key "([^"]+)": Unable to load config (.*?) - ', message)
+    if group:
+        name, value = group.groups()
+        return f"{name!r} is a group of settings, got {value}; 'recsys train MODEL --print-config' shows what is in it"
     return f"configuration: {message}"
 
 

@@ -104,7 +104,7 @@ def test_a_line_that_was_cut_short_is_not_there(tmp_path: Path, left: bytes) -> 
 def test_a_line_of_something_else_is_named(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "items.jsonl"
     path.write_bytes(LINE + b"\n \n" + line + b"\n" + LINE)
-    with pytest.raises(InputError, match=r"items\.jsonl, line 4: no new item is written so") as caught:
+    with pytest.raises(InputError, match=r"items\.jsonl, line 4: not a new item, as .* is one") as caught:
         ItemLog(path).read()
     assert "\n" not in str(caught.value)
 

@@ -275,7 +275,7 @@ def test_a_table_of_no_rows_tells_nothing() -> None:
         (pl.Series("x", [[{"a": 1}]]), "text.columns names 'x', which holds List"),
         (pl.Series("x", [timedelta(days=1)]), "text.columns names 'x', which holds Duration"),
         (pl.Series("x", [b"\xff"]), "text.columns names 'x', which holds Binary"),
-        (pl.Series("y", ["a"]), "text.columns names 'x', which the items lack: y"),
+        (pl.Series("y", ["a"]), "text.columns names 'x', which the items lack; their columns are y"),
     ],
 )
 def test_columns_that_cannot_be_told_are_named(column: pl.Series, message: str) -> None:

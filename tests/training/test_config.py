@@ -42,6 +42,8 @@ def test_nothing_given_is_the_defaults() -> None:
         ("model.dim", "key=value"),
         ("optimiser.lr=-1", "lr"),
         ("index.kind=flat", "kind"),
+        ("text.columns=title", r"'text\.columns' is a list, such as \[one,two\], got 'title'"),
+        ("model.fusion=add", r"'model\.fusion' is a group of settings, got 'add'"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(setting: str, named: str) -> None:

@@ -55,7 +55,10 @@ def test_items_get_the_vectors_of_what_is_told_of_them(language_model, shop: Dat
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        (["text.columns=[title,colour]"], r"text\.columns names 'colour', which the items lack: item_id, "),
+        (
+            ["text.columns=[title,colour]"],
+            r"text\.columns names 'colour', which the items lack; their columns are item_id",
+        ),
         (["text.columns=[title]", "text.feature=price"], r"text\.feature is 'price', and a feature is called so"),
         (["text.columns=[title]", "text.feature=history"], r"text\.feature is 'history', and a feature"),
         (["text.columns=[title]", "text.feature="], r"text\.feature is empty"),

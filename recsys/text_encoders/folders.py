@@ -202,4 +202,5 @@ def _json(path: Path, default: Any = None) -> Any:
 
 
 def _short(error: Exception, most: int) -> str:
-    return " ".join(str(error).split())[:most]
+    said = " ".join(str(error).split())
+    return said if len(said) <= most else f"{said[:most]} ..."

@@ -11,12 +11,11 @@ are what they are called.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from cold_protocol import prepared, report_runs, trained, withheld
+from cold_protocol import KNN_TRIALS, chosen, prepared, report_runs, trained, withheld
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
@@ -26,10 +25,7 @@ from text_cases import text_config, with_text
 from features.errors import InputError
 from features.prepared import Prepared
 from features.text_pairs import PairsConfig
-from recsys.baselines import ContentKNN, VectorKNN
-from recsys.baselines.baseline import Baseline
-from recsys.baselines.content_knn import ContentKNNConfig
-from recsys.baselines.vector_knn import VectorKNNConfig
+from recsys.baselines import ContentKNN, ContentKNNConfig, VectorKNN, VectorKNNConfig
 from training.evaluation import Evaluation, evaluate, evaluate_baselines
 from training.optimisers import OptimiserConfig
 from training.text_encoder_config import TextEncoderTrainConfig
@@ -50,9 +46,6 @@ MODELS: dict[str, tuple[str, ...]] = {
 #: pairs that the encoder is tuned with, and for how long
 PAIRS = PairsConfig("co-engagement", window=3, per_epoch=20_000)
 EPOCHS = 2
-
-#: which items of a history count, and how much: what baselines that compare items are tried with
-KNN_TRIALS: tuple[dict[str, float], ...] = ({}, {"recent": 3}, {"recent": 10}, {"decay": 0.8}, {"decay": 0.5})
 
 QUICK = ("model.dim=16", "model.embeddings.width=16", "model.layers=1", "optimiser.max_epochs=1")
 
@@ -157,17 +150,6 @@ def baselines(one: Prepared, texts_alone: bool) -> dict[str, dict[str, Any]]:
         "text-knn": by_texts,
         "random": evaluate(evaluation, chance),
     }
-
-
-def chosen(one: Prepared, ranker: Callable[[dict[str, float]], Baseline]) -> dict[str, Any]:
-    """The test figures of what finds most of the validation items among `KNN_TRIALS`, and which that is."""
-
-    def of(part: str, trial: dict[str, float]) -> dict[str, Any]:
-        evaluation, made = Evaluation(one, part), ranker(trial)
-        return evaluate(evaluation, lambda users: made.scorer(evaluation.histories.rows(users)))
-
-    best = max(KNN_TRIALS, key=lambda trial: of("validation", trial)["recall@20"])
-    return {**of("test", best), "set": [f"{name}={value}" for name, value in best.items()]}
 
 
 if __name__ == "__main__":

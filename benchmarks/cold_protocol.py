@@ -18,13 +18,18 @@ from report import Report
 from features.dataset import Dataset
 from features.prepared import Prepared
 from features.splits import make_split
+from recsys.baselines import Baseline
 from training.bundle_evaluation import evaluate_bundle
 from training.config import load_config
+from training.evaluation import Evaluation, evaluate
 from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig
 
 #: share of the items withheld for validation, and for test
 WITHHELD = 0.05
+
+#: which items of a history count, and how much: what baselines that compare items are tried with
+KNN_TRIALS: tuple[dict[str, float], ...] = ({}, {"recent": 3}, {"recent": 10}, {"decay": 0.8}, {"decay": 0.5})
 
 
 def trained(
@@ -46,6 +51,22 @@ def trained(
         return {chosen_on: official, other: evaluate_bundle(result.bundle, asked[other])}, result.figures[
             "seconds_to_fit"
         ]
+
+
+def chosen(one: Prepared, ranker: Callable[[dict[str, float]], Baseline]) -> dict[str, Any]:
+    """The test figures of what finds most of the validation items among `KNN_TRIALS`, and which that is.
+
+    Args:
+        one: The data.
+        ranker: Makes the baseline of a trial.
+    """
+
+    def of(part: str, trial: dict[str, float]) -> dict[str, Any]:
+        evaluation, made = Evaluation(one, part), ranker(trial)
+        return evaluate(evaluation, lambda users: made.scorer(evaluation.histories.rows(users)))
+
+    best = max(KNN_TRIALS, key=lambda trial: of("validation", trial)["recall@20"])
+    return {**of("test", best), "set": [f"{name}={value}" for name, value in best.items()]}
 
 
 def report_runs(

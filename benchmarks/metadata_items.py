@@ -6,7 +6,8 @@ catalogue from what the same user had before it. "warm" asks for each user's las
 last two are not trained on, in the same way. What a user has had is removed from rankings. A model of items by their
 "attributes" (brand, categories, words of the title) is M2TRec's, "heads" adds its auxiliary tasks; "all" also has
 vectors for ids; "id" has nothing else. Epochs are chosen on the withheld validation items, those of "id" on warm ones.
-Popularity and item-kNN cannot find what nobody has taken; content-kNN compares the attributes of what a user has had.
+Popularity and item-kNN cannot find what nobody has taken; content-kNN compares the attributes of what a user has had,
+with the settings that the same validation likes best.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from cold_protocol import prepared, report_runs, trained, withheld
+from cold_protocol import KNN_TRIALS, chosen, prepared, report_runs, trained, withheld
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
 
 from features.errors import InputError
 from features.prepared import Prepared
-from recsys.baselines import ContentKNN
-from training.evaluation import Evaluation, evaluate, evaluate_baselines
+from recsys.baselines import ContentKNN, ContentKNNConfig
+from training.evaluation import evaluate_baselines
 
 SEEDS = 3
 METRICS = ("recall@20", "ndcg@20", "hr@10", "ndcg@10")
@@ -75,14 +76,14 @@ def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
 
 def measure(data_root: str, runs: Path | None, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:
     """The figures of one model, or of the baselines, by case."""
-    key = [data, name, seed, list(COMMON), list(MODELS.get(name, ()))]
+    key = [data, name, seed, list(COMMON), list(KNN_TRIALS if name == "baselines" else MODELS[name])]
     return remembered(runs, key, lambda: _measured(data_root, data, name, seed))
 
 
 def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:
     dataset = load(data, Path(data_root))
     asked = {temperature: prepared(one) for temperature, one in withheld(dataset).items()}
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, Any]] = {}
     seconds, settings = 0.0, [*COMMON, *MODELS.get(name, ()), *(QUICK if data == "generated" else ())]
     if name == "baselines":
         for temperature, one in asked.items():
@@ -94,19 +95,17 @@ def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict
         f"{data}/{case}": {
             **{metric: figures[metric] for metric in METRICS},
             "seconds": seconds,
-            "settings": {"set": settings, "split_hash": asked[case.split("/")[0]].split.sha256},
+            "settings": {"set": figures.get("set", settings), "split_hash": asked[case.split("/")[0]].split.sha256},
         }
         for case, figures in found.items()
     }
 
 
-def baselines(one: Prepared) -> dict[str, dict[str, float]]:
+def baselines(one: Prepared) -> dict[str, dict[str, Any]]:
     """Popularity, item-kNN and content-kNN, by name."""
-    evaluation = Evaluation(one)
     embedded = [feature.name for feature in one.dataset.schema.item if feature.embedded and feature.kind != "id"]
-    content = ContentKNN().fit(one.item_table, embedded)
-    scorer = lambda users: content.scorer(evaluation.histories.rows(users))  # noqa: E731
-    return {**evaluate_baselines(one), "content-knn": evaluate(evaluation, scorer)}
+    content = chosen(one, lambda trial: ContentKNN(ContentKNNConfig(**trial)).fit(one.item_table, embedded))
+    return {**evaluate_baselines(one), "content-knn": content}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ class BinaryCrossEntropy:
     With one uniform negative for each target, the default, it is SASRec's loss (Kang & McAuley, ICDM 2018). With few
     negatives of many items a model learns to be sure of too much: sigma(s) is far above the chance that the item is
     taken, and the best items are told from each other badly. `GeneralisedBCE` mends that.
+
+    A score is an inner product plus `prior`, which is 0 where there is one negative.
 
     A drawn item that the user is known to have taken, its target above all, is no negative there.
 
@@ -50,6 +53,15 @@ class BinaryCrossEntropy:
         """What log sigma(s) is multiplied with."""
         return 1.0
 
+    def prior(self, n_items: int) -> float:
+        """What every inner product is given: the log-odds that are best for an item taken as often as any other.
+
+        With k negatives, and a positive that weighs beta, these are log(beta / k), where both pull alike. Items have
+        the same order with it and without. But a model that must find it by itself pushes all items one way, as it
+        begins, and where a history reads the same table, they come out so alike that it never gets to know them.
+        """
+        return math.log(self.weight_of_positive(n_items) / self.n_negatives)
+
     def __call__(
         self,
         queries: Tensor,
@@ -74,7 +86,7 @@ class BinaryCrossEntropy:
             )
         positive, costs = scored  # (T,), (T,)
         # log(sigma(s)^beta) = beta log sigma(s): no power of a sigma is ever computed, and float32 is enough
-        losses = costs - self.weight_of_positive(n_items) * logsigmoid(positive)
+        losses = costs - self.weight_of_positive(n_items) * logsigmoid(positive + self.prior(n_items))
         return losses.sum() / ((self.n_negatives + 1) * max(len(targets.values), 1))
 
     def _shared_scores(
@@ -84,7 +96,7 @@ class BinaryCrossEntropy:
         drawn = torch.randint(n_items, (self.n_negatives,), generator=generator, device=queries.device)
         scores = SharedScores.of(queries, targets, encode_items, drawn, batch_items, others, self.temperature)
         times = torch.where(scores.hidden, 0, scores.counts.to(scores.negative.dtype))  # (B, M)
-        costs = (softplus(scores.negative) * times).sum(dim=1)  # (B,)
+        costs = (softplus(scores.negative + self.prior(n_items)) * times).sum(dim=1)  # (B,)
         return scores.positive, costs[targets.row_of_value]
 
     def _own_scores(
@@ -103,7 +115,8 @@ class BinaryCrossEntropy:
         positive = pair_logits(askers, vectors.index_select(0, at), self.temperature)  # (T,)
         at = torch.searchsorted(rows, mine).flatten()
         negatives = vectors.index_select(0, at).view(*mine.shape, vectors.shape[1])  # (T, k, D)
-        costs = softplus(pair_logits(askers[:, None], negatives, self.temperature))  # (T, k)
+        logits = pair_logits(askers[:, None], negatives, self.temperature) + self.prior(n_items)
+        costs = softplus(logits)  # (T, k)
         return positive, costs.masked_fill(_taken(users[:, None], mine, n_items, targets, others), 0).sum(dim=1)
 
 

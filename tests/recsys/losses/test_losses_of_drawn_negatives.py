@@ -70,7 +70,8 @@ def slow(loss, queries, table, targets, others):
         else:
             alpha, t = loss.n_negatives / N, getattr(loss, "calibration", 0.0)
             beta = alpha * (t * (1 - 1 / alpha) + 1 / alpha)
-            sigma = [1 / (1 + math.exp(-score)) for score in scores]
+            prior = math.log(beta / loss.n_negatives)
+            sigma = [1 / (1 + math.exp(-score - prior)) for score in scores]
             total = math.log(sigma[target] ** beta) + sum(math.log(1 - sigma[item]) for item in negatives)
             losses.append(-total / (loss.n_negatives + 1))
     return sum(losses) / len(losses)
@@ -190,7 +191,7 @@ def test_gbce_is_best_at_the_chance_of_each_item_when_fully_calibrated(calibrati
     def closure():
         optimiser.zero_grad()
         table = torch.eye(3, dtype=torch.float64).__getitem__
-        # so many more negatives than items make log-odds of -10: a scale that the optimiser can do without
+        # a mean over so many negatives is too small for the optimiser
         value = loss(scores.expand(10, 3), targets, table, 3, torch.ones(3), generator()) * n_negatives
         value.backward()
         return value
@@ -199,9 +200,23 @@ def test_gbce_is_best_at_the_chance_of_each_item_when_fully_calibrated(calibrati
     alpha = n_negatives / 3
     beta = loss.weight_of_positive(3)
     best = beta * chances / (beta * chances + alpha * (1 - chances))
-    torch.testing.assert_close(scores.detach().sigmoid(), best, rtol=0.03, atol=0)
+    found = (scores.detach() + loss.prior(3)).sigmoid()
+    torch.testing.assert_close(found, best, rtol=0.03, atol=0)
     if calibration == 1:
-        torch.testing.assert_close(scores.detach().sigmoid(), chances, rtol=0.03, atol=0)
+        torch.testing.assert_close(found, chances, rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("n_negatives", "calibration"), [(1, 0.0), (5, 0.0), (64, 0.75), (256, 1.0)])
+def test_a_model_that_knows_nothing_yet_is_not_pushed_one_way(n_negatives, calibration, shared):
+    """Else a tied table collapses: every item moves along one direction, until that is all there is."""
+    loss = GeneralisedBCE(1.0, n_negatives, shared, calibration)
+    n = 10**6  # so that no draw is the target
+    offset = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    ones = lambda rows: torch.ones(len(rows), 1, dtype=torch.float64)  # noqa: E731
+    loss(offset.expand(6, 1), jagged(NEXT_ITEM), ones, n, torch.ones(n), generator()).backward()
+    assert offset.grad.item() == pytest.approx(0, abs=1e-12)
+    assert GeneralisedBCE(n_negatives=1, calibration=0.0).prior(n) == 0
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)

@@ -100,6 +100,11 @@ class TextBatches:
     def __len__(self) -> int:
         return self._batches
 
+    @property
+    def pairs(self) -> int:
+        """How many an epoch has."""
+        return self._batches * self._size
+
     def __iter__(self) -> Iterator[TextBatch]:
         seed = [self._config.seed, self._epoch()]
         drawn, random = self._pairs.draw(seed), np.random.default_rng([*seed, 1])
@@ -161,6 +166,11 @@ class TextPairData(pl.LightningDataModule):
     def __init__(self, pairs: PairSource, config: TextEncoderTrainConfig, encoder: TextEncoder) -> None:
         super().__init__()
         self._batches = TextBatches(pairs, config, encoder, lambda: self.trainer.current_epoch)
+
+    @property
+    def extent(self) -> str:
+        """How much an epoch is, for people."""
+        return f"{self._batches.pairs:,} pairs an epoch, in {len(self._batches):,} batches"
 
     def train_dataloader(self) -> TextBatches:
         """The batches of the trainer's current epoch."""

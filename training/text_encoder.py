@@ -14,16 +14,20 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
 
 from features.prepared import Prepared
 from recsys.baselines import VectorKNN
-from recsys.text_encoders.encoder import TextEncoder
+from recsys.text_encoders.encoder import TextEncoder, batches
 from training.evaluation import Evaluation, evaluate
 from training.optimisers import configure
 from training.text_batches import TextBatch
 from training.text_encoder_config import TextEncoderTrainConfig
 
 MONITOR = "validation/ndcg@10"
+
+#: tokens that gradients are computed of at a time: a small encoder's layers hold up to a megabyte of each
+PART_TOKENS = 4096
 
 #: what is told of an encoder
 FIGURES = ("recall@20", "ndcg@10", "hr@10")
@@ -54,7 +58,7 @@ class TextEncoderTraining(pl.LightningModule):
 
     def training_step(self, batch: TextBatch, _: int) -> Tensor:
         """Mean cross-entropy of the anchors, in nats."""
-        anchors, candidates = self.model(batch.anchors), self.model(batch.candidates)
+        anchors, candidates = in_parts(self.model, batch.anchors), in_parts(self.model, batch.candidates)
         with torch.autocast(self.device.type, enabled=False):  # differences between cosines are small
             scores = anchors.float() @ candidates.float().T / self.config.temperature  # (B, B + H)
         scores = scores.masked_fill(batch.together.to(scores.device), -torch.inf)
@@ -81,6 +85,28 @@ class TextEncoderTraining(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """See `training.optimisers.configure`."""
         return configure(self, self.config.optimiser)
+
+
+def in_parts(encoder: TextEncoder, tokens: Sequence[Sequence[int]], part_tokens: int = PART_TOKENS) -> Tensor:
+    """The vectors of tokenised texts, for training: of many or long ones some at a time, of similar length.
+
+    What layers have computed is then not kept for the gradients but computed again, a part after the other, so that
+    memory grows with a part and not with the batch (as GradCache has it: Gao et al., arXiv 2101.06983). It costs a
+    third more time.
+
+    Args:
+        encoder: Whose vectors.
+        tokens: Each text's. (B,)
+        part_tokens: Of a part, padding included.
+
+    Returns:
+        (B, V)
+    """
+    parts = list(batches([len(one) for one in tokens], part_tokens))
+    if len(parts) < 2:
+        return encoder(tokens)
+    vectors = torch.cat([checkpoint(encoder, [tokens[row] for row in part], use_reentrant=False) for part in parts])
+    return vectors[torch.tensor([row for part in parts for row in part], device=vectors.device).argsort()]
 
 
 def vectors_of(encoder: TextEncoder, texts: Sequence[str | None]) -> np.ndarray:

@@ -85,7 +85,7 @@ class Tuning:
         began, config, encoder = time.perf_counter(), self.config, self.encoder
         say("measuring the encoder as it is")
         frozen = self._figures(encoder)
-        say(f"tuning on pairs of the kind {config.pairs.kind}")
+        say(f"tuning on pairs of the kind {config.pairs.kind}: {self.data.extent}")
         outcome = fit_module(
             TextEncoderTraining(config, self.prepared, encoder, self.texts),
             self.data,

@@ -32,7 +32,7 @@ from training.run_folder import open_folder
 from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig
 from training.text_batches import NearItems, TextBatches, belonging
-from training.text_encoder import text_figures, vectors_of
+from training.text_encoder import in_parts, text_figures, vectors_of
 from training.text_encoder_config import TextEncoderTrainConfig
 from training.text_encoder_run import Tuning, tune
 from training.texts import note_on_tuning
@@ -187,6 +187,29 @@ def test_hard_negatives_are_near_but_not_the_nearest(tiny: Path, prepared: Prepa
     drawn = near.draw(items, 3, np.random.default_rng(0))
     place = np.searchsorted(pairs.items, [np.repeat(items, 3), drawn])
     assert ranks[place[0], place[1]].min() >= 9 and len(np.unique(drawn)) > 25
+
+
+def test_many_long_texts_are_learned_from_in_parts_with_the_gradients_of_the_whole(tiny: Path) -> None:
+    encoder = load_encoder(TextEncoderConfig(model=str(tiny))).eval()  # no dropout, which parts draw for themselves
+    tokens = encoder.tokens([" ".join(COMMON[: 1 + n % 6]) for n in range(11)])
+    asked = torch.linspace(-1, 1, 11 * encoder.size).view(11, -1)
+    batches: list[int] = []
+    encoder.register_forward_pre_hook(lambda _, given: batches.append(len(given[0]) * max(map(len, given[0]))))
+
+    def learned(part_tokens: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        encoder.zero_grad()
+        vectors = in_parts(encoder, tokens, part_tokens)
+        (vectors * asked).sum().backward()
+        return vectors.detach(), [one.grad for one in encoder.parameters() if one.grad is not None]
+
+    whole, expected = learned(10**6)
+    assert len(batches) == 1
+    batches.clear()
+    parts, found = learned(16)
+    assert max(batches) <= 16 and len(batches) >= 6  # each part twice: for the vectors, and for the gradients
+    torch.testing.assert_close(parts, whole)
+    for mine, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
 
 class _Stop(Callback):

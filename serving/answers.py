@@ -56,7 +56,7 @@ class NewItemsAnswer(BaseModel):
     """What became of new items."""
 
     model: ModelIdentity
-    changed: int = Field(description="How many were taken in that were not there before, or taken out.")
+    changed: int = Field(description="How many were taken in, new or in place of what was said before; or taken out.")
     new_items: int = Field(description="How many there are now.")
 
 

@@ -70,7 +70,7 @@ class NewItems:
             items: Raw ids, and attributes by column.
 
         Returns:
-            How many are new.
+            How many were taken in, new ones or in place of what was said of them before.
 
         Raises:
             FieldError: An id that the catalogue has or that occurs twice, an attribute that is not declared or cannot
@@ -88,9 +88,8 @@ class NewItems:
             placed = {**self._placed, **dict(zip(ids, found.placed, strict=True))}
             if len(placed) > MOST:
                 raise FieldError(f"there may be {MOST:,} new items, and with these there would be more", "items")
-            fresh = len(placed) - len(self._placed)
             self._change(placed, lambda log: log.add(dict(zip(ids, said, strict=True))))
-        return fresh
+        return len(ids)
 
     def remove(self, items: Sequence[str | int]) -> int:
         """Takes items out again, and says how many there were; others are no error.

@@ -58,7 +58,7 @@ def test_it_is_a_candidate_from_the_next_request_on(client, generator, tmp_path)
     frame = {"dataframe_records": [{"user_id": "u003"}], "params": {"k": 62, "exclude_seen": False}}
     assert client.post("/invocations", json=frame).json()["predictions"] == [found]
     again = client.post("/items", json={"items": ITEMS[:1]}).json()
-    assert (again["changed"], again["new_items"]) == (0, 2)
+    assert (again["changed"], again["new_items"]) == (1, 2)
     gone = delete(client, ["soap", "never"]).json()
     assert gone == {"model": generator.identity, "changed": 1, "new_items": 1}
     assert "soap" not in candidates(client, k=62)["item_ids"]

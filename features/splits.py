@@ -36,7 +36,13 @@ __all__ = [
 ]
 
 
-def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, seed: int = 0) -> Split:
+def random_ratio(
+    dataset: Dataset,
+    train: float = 0.8,
+    validation: float = 0.1,
+    seed: int = 0,
+    of: Literal["all", "users"] = "all",
+) -> Split:
     """Every interaction for itself, at random, in exact proportions; what train and validation leave is for test.
 
     Training items are removed from a user's ranking, and a test history is the training items, later ones too.
@@ -46,6 +52,7 @@ def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, 
         train: Share for training.
         validation: Share for validation.
         seed: Another seed is another split.
+        of: Shares of "all" interactions; or of each of the "users'", rounded, so that one of few only trains.
 
     Example:
         >>> from features.sources import load
@@ -54,14 +61,36 @@ def random_ratio(dataset: Dataset, train: float = 0.8, validation: float = 0.1, 
     """
     check_shares(train=train, validation=validation)
     n = dataset.interactions.height
+    random = np.random.default_rng(seed)
+    settings = {"train": train, "validation": validation, "seed": seed}
+    if of == "users":
+        parts = _parts_of_each(_user_rows(dataset), train, validation, random)
+        return split_of("random", {**settings, "of": of}, parts, dataset, "train", "train", "any")
     until_train = round(n * train)
     until_validation = max(until_train, round(n * (train + validation)))
     parts = np.full(n, TEST, dtype=np.uint8)
     parts[:until_train] = TRAIN
     parts[until_train:until_validation] = VALIDATION
-    np.random.default_rng(seed).shuffle(parts)  # shuffles labels of one byte, not positions of eight
-    settings = {"train": train, "validation": validation, "seed": seed}
+    random.shuffle(parts)  # shuffles labels of one byte, not positions of eight
     return split_of("random", settings, parts, dataset, "train", "train", "any")
+
+
+def _parts_of_each(users: np.ndarray, train: float, validation: float, random: np.random.Generator) -> np.ndarray:
+    """Parts at random, in proportions of each user's interactions. (n,) -> (n,) uint8"""
+    order = np.lexsort((random.random(len(users)), users))
+    lengths = np.bincount(users)
+    place = np.arange(len(users)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # in its user's order
+    parts = np.full(len(users), TEST, dtype=np.uint8)
+    # just below a half is one half but for rounding: 0.8 + 0.1 is less than 0.9
+    ends = [np.floor(lengths * share + 0.5 + 1e-9) for share in (train, train + validation)]
+    parts[order[place < np.repeat(ends[1], lengths)]] = VALIDATION
+    parts[order[place < np.repeat(ends[0], lengths)]] = TRAIN
+    return parts
+
+
+def _user_rows(dataset: Dataset) -> np.ndarray:
+    """Each interaction's user, as a number. (n,)"""
+    return Vocabulary.fit("user_id", dataset.users["user_id"]).rows(dataset.interactions["user_id"])
 
 
 def leave_one_out(dataset: Dataset, seen: Literal["train+validation", "none"] = "train+validation") -> Split:
@@ -75,10 +104,9 @@ def leave_one_out(dataset: Dataset, seen: Literal["train+validation", "none"] = 
         seen: "none" leaves items in the ranking that the user had before: what the next item is, again or not.
     """
     interactions = dataset.interactions
-    users = Vocabulary.fit("user_id", dataset.users["user_id"])
-    user_rows = users.rows(interactions["user_id"])
+    user_rows = _user_rows(dataset)
     order = chronological(user_rows, interactions["timestamp"].to_numpy())
-    lengths = np.bincount(user_rows, minlength=len(users))
+    lengths = np.bincount(user_rows)
     ends = np.cumsum(lengths)[lengths >= 3]
     parts = np.full(interactions.height, TRAIN, dtype=np.uint8)
     parts[order[ends - 1]] = TEST

@@ -48,6 +48,29 @@ def test_random_proportions_are_exact_and_seeded() -> None:
     assert (whole.counts["train"], whole.counts["validation"]) == (900, 50)
 
 
+def test_shares_of_each_user_are_rounded_and_seeded() -> None:
+    sizes = {0: 1, 1: 2, 2: 3, 3: 5, 4: 10, 5: 26, 6: 1000}
+    dataset = _dataset([(user, item, 0) for user, n in sizes.items() for item in range(n)][::-1])
+    split = make_split("random", dataset, of="users")
+    users = dataset.interactions["user_id"].to_numpy()
+    found = {user: np.bincount(split.parts[users == user], minlength=3).tolist() for user in sizes}
+    assert found == {
+        0: [1, 0, 0],
+        1: [2, 0, 0],
+        2: [2, 1, 0],
+        3: [4, 1, 0],
+        4: [8, 1, 1],
+        5: [21, 2, 3],
+        6: [800, 100, 100],
+    }
+    mine = split.parts[users == 6]
+    assert (mine != np.sort(mine)).sum() > 200  # in no order
+    other = make_split("random", dataset, of="users", seed=1)
+    assert (other.parts != split.parts).any() and other.sha256 != split.sha256
+    with pytest.raises(InputError, match="'of' of the split 'random' is 'all' or 'users', got 'items'"):
+        make_split("random", dataset, of="items")
+
+
 def test_the_hash_is_of_parts_settings_and_interactions() -> None:
     one = _random()
     moved = Dataset.construct("x", one.interactions.with_columns(pl.col("timestamp") + 1))

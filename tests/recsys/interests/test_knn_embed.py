@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from features.batches import JaggedArray
+from features.errors import InputError
+from recsys.interests import ClustersConfig, InterestsConfig, KNNEmbed
+
+GROUPS, EACH, D = 4, 10, 6
+
+
+@pytest.fixture
+def items(rng) -> np.ndarray:
+    """Four kinds of items."""
+    centres = np.eye(GROUPS, D).repeat(EACH, axis=0)
+    return (centres + rng.normal(0, 0.05, centres.shape)).astype(np.float32)
+
+
+def jagged(rows: list[list[int]]) -> JaggedArray:
+    return JaggedArray(
+        np.array([one for row in rows for one in row], np.int64), np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    )
+
+
+#: two users of two kinds of items, one of one, and one who has had nothing
+HISTORIES = jagged([[0, 1, 10, 11], [2, 3, 12, 20], [30, 31], []])
+
+
+def vectors_of(items: np.ndarray, histories: JaggedArray) -> np.ndarray:
+    return np.stack(
+        [items[histories.row(n)].mean(axis=0) if histories.lengths[n] else items[0] for n in range(len(histories))]
+    )
+
+
+def fitted(items: np.ndarray, **settings) -> KNNEmbed:
+    config = InterestsConfig(clusters=ClustersConfig(clusters=GROUPS), **settings)
+    return KNNEmbed.fit(items, HISTORIES, vectors_of(items, HISTORIES), config)
+
+
+def test_a_list_has_something_of_every_interest(items):
+    found = fitted(items).retrieve("mixture", HISTORIES, vectors_of(items, HISTORIES), 8, HISTORIES).rows
+    kinds = [np.bincount(row[row >= 0] // EACH, minlength=GROUPS).tolist() for row in found]
+    assert kinds[:3] == [[4, 4, 0, 0], [4, 2, 2, 0], [0, 0, 0, 8]]
+    assert (found[3] == -1).all()
+
+
+def test_neighbours_bring_what_a_user_has_none_of(items):
+    """User 0 is most like user 1, who has had something of the third kind: (1/2, 1/2, 0) and (1/2, 1/4, 1/4)."""
+    users, knn_embed = vectors_of(items, HISTORIES), fitted(items, neighbours=1)
+    mixtures = knn_embed.mixtures("smoothed", HISTORIES, users, np.arange(4))
+    assert mixtures.weights[: mixtures.offsets[1]].tolist() == pytest.approx([0.5, 0.375, 0.125])
+    found = knn_embed.retrieve("smoothed", HISTORIES, users, 16, HISTORIES, np.arange(4)).rows
+    assert np.bincount(found[0] // EACH, minlength=GROUPS).tolist() == [8, 6, 2, 0]
+
+
+def test_a_user_with_nothing_is_what_the_neighbours_are(items):
+    users = vectors_of(items, HISTORIES)
+    mixtures = fitted(items, neighbours=1).mixtures("smoothed", jagged([[]]), users[2:3])
+    assert mixtures.weights.tolist() == [1.0]
+    np.testing.assert_allclose(mixtures.vectors[0], items[[30, 31]].mean(axis=0), rtol=1e-5)
+
+
+def test_unimodal_is_a_search_by_the_users_own_vector(items):
+    users, knn_embed = vectors_of(items, HISTORIES), fitted(items)
+    found = knn_embed.retrieve("unimodal", HISTORIES, users, 7, HISTORIES).rows
+    assert np.array_equal(found, knn_embed.index.search(users, 7, HISTORIES)[1])
+
+
+@pytest.mark.parametrize("settings", [{"neighbours": 0}, {"mixing": 0.0}])
+def test_without_neighbours_smoothing_changes_nothing(items, settings):
+    users, knn_embed = vectors_of(items, HISTORIES), fitted(items, **settings)
+    smoothed, plain = (knn_embed.retrieve(kind, HISTORIES, users, 9).rows for kind in ("smoothed", "mixture"))
+    assert np.array_equal(smoothed, plain)
+
+
+def test_an_item_bias_counts_for_every_component_as_it_does_for_the_user(items):
+    """The last column is a bias, which users have 1 for; no cluster or mean is made of it."""
+    bias = np.zeros((len(items), 1), np.float32)
+    bias[5] = 100
+    users = np.hstack([vectors_of(items, HISTORIES), np.ones((4, 1), np.float32)])
+    config = InterestsConfig(clusters=ClustersConfig(clusters=GROUPS))
+    knn_embed = KNNEmbed.fit(np.hstack([items, bias]), HISTORIES, users, config, width=D)
+    mixtures = knn_embed.mixtures("mixture", HISTORIES, users)
+    assert (mixtures.vectors[:, -1] == 1).all()
+    assert (knn_embed.retrieve("mixture", HISTORIES, users, 3).rows[:3] == 5).any(axis=1).all()
+    assert len(np.unique(knn_embed.clusters.of_item[:EACH])) == 1
+
+
+def test_sides_that_do_not_fit(items):
+    users, config = vectors_of(items, HISTORIES), InterestsConfig()
+    with pytest.raises(InputError, match="4 histories of users and 3 vectors"):
+        KNNEmbed.fit(items, HISTORIES, users[:3], config)
+    with pytest.raises(InputError, match="vectors of 6 numbers and users of 5"):
+        KNNEmbed.fit(items, HISTORIES, users[:, :5], config)

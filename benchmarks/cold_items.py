@@ -19,8 +19,7 @@ from cold_protocol import KNN_TRIALS, chosen, prepared, report_runs, trained, wi
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
-from sequential_cases import COMMON
-from text_cases import text_config, with_text
+from text_cases import BEAUTY, text_config, with_text
 
 from features.errors import InputError
 from features.prepared import Prepared
@@ -104,14 +103,14 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """The figures of one model, or of the baselines, by case."""
     own = list(KNN_TRIALS if name == "baselines" else MODELS[name])
-    key = [data, name, suffix, seed, COMMON["amazon-beauty"], own]
+    key = [data, name, suffix, seed, list(BEAUTY), own]
     return remembered(runs, key, lambda: _measured(data_root, data, name, suffix, encoder, seed))
 
 
 def _measured(data_root: str, data: str, name: str, suffix: str, encoder: str, seed: int) -> dict[str, dict[str, Any]]:
     dataset = with_text(load(data, Path(data_root)), text_config(data, model=encoder))
     asked = {temperature: prepared(one) for temperature, one in withheld(dataset).items()}
-    settings = [*COMMON["amazon-beauty"].split(), "windows.candidates=trained", *MODELS.get(name, ())]
+    settings = [*BEAUTY, "windows.candidates=trained", *MODELS.get(name, ())]
     found: dict[str, dict[str, Any]] = {}
     if name == "baselines":
         for temperature, one in asked.items():

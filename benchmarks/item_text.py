@@ -18,8 +18,7 @@ import numpy as np
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
-from sequential_cases import COMMON
-from text_cases import WAYS, paired_interval, text_config, with_text
+from text_cases import BEAUTY, WAYS, paired_interval, text_config, with_text
 
 from features.errors import InputError
 from features.prepared import Prepared
@@ -40,7 +39,7 @@ RARE = 5
 
 #: what models of a data set have in common
 MODELS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "amazon-beauty": (SequentialTrainConfig, tuple(COMMON["amazon-beauty"].split())),
+    "amazon-beauty": (SequentialTrainConfig, BEAUTY),
     "ml-1m-plots": (TrainConfig, ()),
     "generated": (SequentialTrainConfig, ("model.dim=16", "model.layers=1", "optimiser.max_epochs=1")),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from sequential_cases import COMMON
 
 from features.dataset import Dataset
 from features.item_text import item_sentences, whole_sentences
@@ -23,6 +24,9 @@ COLUMNS = {
     "ml-1m-plots": ("title", "year", "genres", "director", "actors", "plot"),
     "generated": ("title", "brand"),
 }
+
+#: the sequential model: that of `sequential.py` with two layers, which take half the time of four
+BEAUTY = (*COMMON["amazon-beauty"].split(), "model.layers=2")
 
 #: ways to take texts in, by what their cases are called
 WAYS: dict[str, tuple[str, ...]] = {

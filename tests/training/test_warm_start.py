@@ -350,7 +350,7 @@ class _Tracked:
 def test_the_command_line_goes_on_from_a_champion(train, folder, monkeypatch, capsys) -> None:
     champion = Resolved(folder, "shop", "3")
     monkeypatch.setattr("training.warm_start.resolve", lambda source, _: {"models:/shop@champion": champion}[source])
-    monkeypatch.setattr("training.runs.TrackedRun", _Tracked)
+    monkeypatch.setattr("training.tracking.TrackedRun", _Tracked)
     assert main([*train, "--from", "models:/shop@champion", "--run-dir", "run", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     origin = {"name": "shop", "version": "3", "build_id": Manifest.read(folder).build_id}

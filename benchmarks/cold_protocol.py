@@ -47,10 +47,8 @@ def trained(
     other = "cold" if chosen_on == "warm" else "warm"
     with tempfile.TemporaryDirectory() as folder:
         result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[chosen_on])
-        official = result.comparison["sequential"]
-        return {chosen_on: official, other: evaluate_bundle(result.bundle, asked[other])}, result.figures[
-            "seconds_to_fit"
-        ]
+        both = {chosen_on: result.comparison["sequential"], other: evaluate_bundle(result.bundle, asked[other])}
+    return both, result.figures["seconds_to_fit"]
 
 
 def chosen(one: Prepared, ranker: Callable[[dict[str, float]], Baseline]) -> dict[str, Any]:
@@ -108,8 +106,8 @@ def withheld(dataset: Dataset, seed: int = 0) -> dict[str, Dataset]:
     items = log["item_id"].unique().sort()
     part = np.full(len(items), "train", dtype=object)
     n = round(WITHHELD * len(items))
-    chosen = np.random.default_rng(seed).permutation(len(items))
-    part[chosen[:n]], part[chosen[n : 2 * n]] = "validation", "test"
+    order = np.random.default_rng(seed).permutation(len(items))
+    part[order[:n]], part[order[n : 2 * n]] = "validation", "test"
     parts = pl.DataFrame({"item_id": items, "part": pl.Series(part.tolist(), dtype=pl.String)})
     log = log.join(parts, on="item_id", maintain_order="left")
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from recsys.baselines.cosine_knn import CosineKNN, CosineKNNConfig
+from recsys.directions import directions
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,5 @@ class VectorKNN(CosineKNN):
 
     def fit(self, vectors: np.ndarray) -> Self:
         """Takes the items' vectors; zeros for an item without one. (N, V)"""
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        self.vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+        self.vectors = directions(vectors)
         return self

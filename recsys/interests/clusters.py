@@ -10,6 +10,7 @@ import torch  # noqa: F401  before faiss: in the other order, OpenMP runtimes ha
 import faiss  # isort: skip
 
 from features.errors import InputError
+from recsys.directions import directions
 from recsys.index_kinds import checked_vectors
 
 
@@ -78,8 +79,7 @@ class Clusters:
         if not len(vectors):
             raise InputError("item clusters need at least one item vector, got 0")
         if config.spherical:
-            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-            vectors = vectors / np.where(lengths > 0, lengths, 1)
+            vectors = directions(vectors)
         # two items of the same vector cannot be two clusters: FAISS would split one in halves that differ by nothing
         clusters = min(config.clusters, len(np.unique(vectors, axis=0)))
         means = faiss.Kmeans(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.batches import JaggedArray
+from recsys.directions import directions
 from recsys.index import IndexConfig, ItemIndex
 
 
@@ -28,7 +29,7 @@ class SimilarUsers:
             vectors: What a model makes of the users. (U, D) float32
             config: How they are searched: an exact search of U users takes time that grows with its square.
         """
-        return cls(ItemIndex.build(_directions(vectors), config))
+        return cls(ItemIndex.build(directions(vectors), config))
 
     def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray | None = None) -> np.ndarray:
         """The k users most like each of B.
@@ -41,17 +42,11 @@ class SimilarUsers:
         Returns:
             User rows, most alike first; -1 where there are no more, and for users whose vector is zero. (B, k) int64
         """
-        directions = _directions(vectors)
+        wanted = directions(vectors)
         exclude = None
         if themselves is not None:
             known = np.flatnonzero(themselves >= 0)
             exclude = JaggedArray.from_pairs(known, themselves[known], len(themselves))
-        _, rows = self.index.search(directions, k, exclude)
-        rows[~directions.any(axis=1)] = -1
+        _, rows = self.index.search(wanted, k, exclude)
+        rows[~wanted.any(axis=1)] = -1
         return rows
-
-
-def _directions(vectors: np.ndarray) -> np.ndarray:
-    """Of length 1, or zero. (B, D)"""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1), dtype=np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from features.batches import JaggedArray
 from recsys.interests.allocation import largest_remainder
 from recsys.interests.mixtures import Mixtures
-from recsys.rescoring import by_size
+from recsys.rescoring import by_size, without
 
 #: of queries (B, D), how many, and what each is not to find (B rows): scores and item rows, best first; (B, k) twice
 Search = Callable[[np.ndarray, int, JaggedArray | None], tuple[np.ndarray, np.ndarray]]
@@ -64,8 +64,8 @@ def retrieve(mixtures: Mixtures, search: Search, k: int, seen: JaggedArray | Non
     for place in range(width):
         for members, lists in found[place]:
             wanted = counts[members, place]
-            fresh, n_fresh = _fresh(lists, rows[members])
-            short = np.flatnonzero(n_fresh < wanted)
+            fresh = without(lists, _excluded(None, rows[members], members))
+            short = np.flatnonzero((fresh >= 0).sum(axis=1) < wanted)
             if len(short):
                 again = members[short]
                 taken = _excluded(seen, rows[again], again)
@@ -109,16 +109,6 @@ def _first_found(
             here = np.flatnonzero(places[group] == place)
             found[place].append((some[here], lists[here]))
     return found
-
-
-def _fresh(lists: np.ndarray, taken: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lists without what is taken, moved together, and how many are left. (B, W), (B, K) -> (B, W), (B,)"""
-    base = max(int(lists.max(initial=0)), int(taken.max(initial=0))) + 2
-    offset = np.arange(len(lists))[:, None] * base
-    left = (lists >= 0) & ~np.isin(lists + offset, np.where(taken >= 0, taken + offset, -1))
-    order = np.argsort(~left, axis=1, kind="stable")
-    moved = np.take_along_axis(np.where(left, lists, -1), order, axis=1)
-    return moved, left.sum(axis=1)
 
 
 def _excluded(seen: JaggedArray | None, taken: np.ndarray, users: np.ndarray) -> JaggedArray:

@@ -1,4 +1,4 @@
-"""The data sets of next-item benchmarks, by the names that their published figures have.
+"""The data sets of benchmarks of retrieval, by the names that their published figures have.
 
 ml-1m            MovieLens-1M as SASRec and BERT4Rec preprocess it: all ratings, in time order
 ml-1m-real-time  its users 1 to 2,999 with the true timestamps
@@ -7,6 +7,8 @@ amazon-beauty    Amazon Beauty 2014, 5-core, with titles, brands and categories
 beauty-bert4rec  Amazon Beauty as the BERT4Rec repository preprocesses it
 generated        a small shop, for quick runs
 diginetica       sessions of CIKM Cup 2016 as SR-GNN preprocesses them, test sessions apart: the split `given`
+cit-hepth        which papers a paper of arXiv's HEP-TH cites, of papers that cite ten and more; no order
+gowalla          who checked in where, as LightGCN splits it: the split `given`; no order
 """
 
 from __future__ import annotations
@@ -22,7 +24,20 @@ from features.errors import InputError
 from features.schema import Categorical, FeatureSchema, Id, MultiValued, Sequence, Text
 from features.sources.files import read_table
 
-NAMES = ("generated", "ml-1m", "ml-1m-real-time", "ml-1m-plots", "amazon-beauty", "beauty-bert4rec", "diginetica")
+NAMES = (
+    "generated",
+    "ml-1m",
+    "ml-1m-real-time",
+    "ml-1m-plots",
+    "amazon-beauty",
+    "beauty-bert4rec",
+    "diginetica",
+    "cit-hepth",
+    "gowalla",
+)
+
+#: papers of cit-hepth that are users cite so many others at least
+CITATIONS = 10
 
 #: where a path of categories begins in Amazon Beauty's attributes; what stands before it is the brand
 MAIN_CATEGORIES = ("Bath & Body", "Fragrance", "Hair Care", "Makeup", "Skin Care", "Tools & Accessories")
@@ -60,6 +75,10 @@ def load(name: str, root: Path | None) -> Dataset:
         made = sources.load("sequences", root / "sequences" / "beauty-bert4rec.txt")
     elif name == "diginetica":
         made = sources.load("sessions", root / "diginetica")
+    elif name == "gowalla":
+        made = sources.load("lightgcn", root / "gowalla")
+    elif name == "cit-hepth":
+        made = _citations(root / "cit-hepth")
     elif name == "ml-1m-real-time":
         file = "ratings_real_timestamps_users_1_to_2999.dat"
         rated = sources.load("ml-1m", root / "ml-1m", min_rating=0, ratings_file=file).interactions
@@ -83,6 +102,13 @@ def described_by(dataset: Dataset, *names: str) -> Dataset:
     """
     kept = tuple(feature for feature in dataset.schema.item if feature.name in names)
     return dataclasses.replace(dataset, schema=FeatureSchema(dataset.schema.user, kept))
+
+
+def _citations(folder: Path) -> Dataset:
+    """The graph's edges, of nodes with `CITATIONS` outgoing ones and more; what is cited by them is the catalogue."""
+    columns = {"interactions": {"file": "edges.csv", "columns": {"user_id": "source", "item_id": "target"}}}
+    cited = sources.load("tables", folder, schema=columns).interactions
+    return Dataset.construct("cit-hepth", cited.filter(pl.len().over("user_id") >= CITATIONS))
 
 
 def _films(folder: Path) -> Dataset:

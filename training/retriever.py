@@ -17,20 +17,18 @@ from features.schema import Vector
 from recsys.fusion import fit_texts, text_of
 from recsys.losses import make_loss
 from recsys.losses.alignment import MOST, TextAlignment
-from recsys.metrics import RankedTargets
 from recsys.retrievers import Retriever, make_retriever
 from training import processes
-from training.evaluation import Evaluation, ModelScores, sum_up
+from training.evaluation import Evaluation, ModelScores
 from training.fit import FitOptions, Fitted, fit_module
 from training.optimisers import configure
+from training.ranked_validation import MONITOR, RankedValidation
 
 if TYPE_CHECKING:
     from training.families import RunConfig
 
-MONITOR = "validation/ndcg@10"
 
-
-class RetrieverTraining(pl.LightningModule):
+class RetrieverTraining(RankedValidation):
     """Trains a `Retriever`; which queries are to find what, a family's own module says.
 
     Args:
@@ -47,9 +45,8 @@ class RetrieverTraining(pl.LightningModule):
         candidates: Literal["catalogue", "trained"],
         backend: Literal["torch", "torchrec", "sharded"] = "torchrec",
     ) -> None:
-        super().__init__()
+        super().__init__(prepared)
         self.config = config
-        self.prepared = prepared
         self.model = make_retriever(
             config.model, prepared.dataset.schema, prepared.vocabularies, prepared.item_table, backend=backend
         )
@@ -71,7 +68,6 @@ class RetrieverTraining(pl.LightningModule):
         self._known, self._compact = known, torch.from_numpy(compact)
         self._candidates = prepared.item_table.take(known)
         self._frequency = torch.from_numpy(prepared.item_counts[known])
-        self._evaluation: Evaluation | None = None
 
     def on_fit_start(self) -> None:
         """Puts the catalogue where the model is."""
@@ -141,25 +137,9 @@ class RetrieverTraining(pl.LightningModule):
         loss = loss * processes.weight(n, self.device)
         return loss if also is None else loss + also
 
-    def on_validation_epoch_start(self) -> None:
-        """Encodes the catalogue once."""
-        if self._evaluation is None:
-            self._evaluation = Evaluation(self.prepared, "validation")
-        self._scores = ModelScores(self.model, self._evaluation, processes.most)
-        self._sums = []
-
-    def validation_step(self, users: np.ndarray, _: int) -> None:
-        """Ranks the whole catalogue for this process's part of a chunk of users."""
-        users = users[processes.my_part(len(users))]
-        with torch.autocast(self.device.type, enabled=False):  # in the precision that is served
-            ranking = self._evaluation.rank(users, self._scores.scorer(users))
-        self._sums.append(self._evaluation.sums(RankedTargets.of(*ranking), slices=False))
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the ranking metrics."""
-        figures = sum_up([one for sums in processes.gathered_objects(self._sums) for one in sums])
-        for name in ("ndcg@10", "hr@10"):
-            self.log(f"validation/{name}", figures[name])
+    def scores(self, evaluation: Evaluation) -> ModelScores:
+        """What the model makes of the users now."""
+        return ModelScores(self.model, evaluation, processes.most)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """See `training.optimisers.configure`."""

@@ -24,8 +24,6 @@ from training.optimisers import configure
 from training.text_batches import TextBatch
 from training.text_encoder_config import TextEncoderTrainConfig
 
-MONITOR = "validation/ndcg@10"
-
 #: tokens that gradients are computed of at a time: a small encoder's layers hold up to a megabyte of each
 PART_TOKENS = 4096
 

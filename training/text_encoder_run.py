@@ -22,8 +22,9 @@ from recsys.text_encoders.encoder import TextEncoder
 from recsys.text_encoders.loading import load_encoder
 from recsys.text_encoders.saving import check_can_be_saved, save_encoder
 from training.fit import FitOptions, fit_module
+from training.ranked_validation import MONITOR
 from training.text_batches import TextPairData
-from training.text_encoder import MONITOR, TextEncoderTraining, text_figures, vectors_of
+from training.text_encoder import TextEncoderTraining, text_figures, vectors_of
 from training.text_encoder_config import TextEncoderTrainConfig
 from training.texts import write_tuned_on
 

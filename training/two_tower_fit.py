@@ -10,7 +10,8 @@ from recsys.two_tower import TwoTower
 from training.config import TrainConfig
 from training.examples import TwoTowerData
 from training.fit import FitOptions, Fitted
-from training.retriever import MONITOR, fit_retriever, usable_model
+from training.ranked_validation import MONITOR
+from training.retriever import fit_retriever, usable_model
 from training.two_tower import TwoTowerTraining
 
 __all__ = ["MONITOR", "check_usable", "fit"]

@@ -17,6 +17,7 @@ SOURCES: dict[str, str] = {
     "tables": "features.sources.tables",
     "sequences": "features.sources.sequences",
     "sessions": "features.sources.sessions",
+    "lightgcn": "features.sources.lightgcn",
 }
 
 
@@ -25,7 +26,8 @@ def load(name: str, root: Path | str | None = None, **settings: Any) -> Dataset:
 
     Args:
         name: "generated" (made on the spot), "ml-1m" (MovieLens-1M), "tables" (a folder of CSV or parquet files),
-            "sequences" (a text file with a line a user) or "sessions" (training sessions, and tests with their target).
+            "sequences" (a text file with a line a user), "sessions" (training sessions, and tests with their target) or
+            "lightgcn" (a training and a test file with a line a user).
         root: Its folder or file; sources that need none take None.
         settings: What else the source takes; see the `load` of its module.
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from features.batches import JaggedArray
 from features.errors import InputError
+from recsys.directions import directions
 from recsys.index import IndexConfig, ItemIndex
 from recsys.interests.clusters import Clusters
 from recsys.interests.config import InterestsConfig
-from recsys.interests.mixtures import Mixtures, mixtures_of
+from recsys.interests.mixtures import Histories, Mixtures, mixtures_of
 from recsys.interests.neighbours import SimilarUsers
 from recsys.interests.retrieval import Retrieved, retrieve
 
@@ -31,9 +32,9 @@ class KNNEmbed:
         clusters: Of the items.
         index: Of the items' vectors. (N, D)
         users: Whom mixtures are smoothed by, by the vectors that the same model makes of them. (U, D)
-        histories: What those have had. (U rows)
+        histories: Gives what those have had.
         width: How many of the first columns say what an item is like, such as all but an item bias; components take
-            the others from the user's own vector. All where not given.
+            the others from the user's own vector, and its length. All where not given.
 
     Example:
         >>> from recsys.interests import ClustersConfig
@@ -52,7 +53,7 @@ class KNNEmbed:
         clusters: Clusters,
         index: ItemIndex,
         users: SimilarUsers,
-        histories: JaggedArray,
+        histories: Histories,
         width: int | None = None,
     ) -> None:
         self.config = config
@@ -61,7 +62,8 @@ class KNNEmbed:
         self.users = users
         self.histories = histories
         self.width = index.dim if width is None else width
-        self._vectors = np.ascontiguousarray(index.vectors_of(np.arange(len(index)))[:, : self.width])
+        # no copy of what an index of fp32 holds
+        self._vectors = np.ascontiguousarray(index.stored(0, len(index))[:, : self.width])
 
     @classmethod
     def fit(
@@ -96,12 +98,12 @@ class KNNEmbed:
         width = items.shape[1] if width is None else width
         clusters = Clusters.fit(items[:, :width], config.clusters)
         index = ItemIndex.build(items, item_index)
-        return cls(config, clusters, index, SimilarUsers.fit(users[:, :width], user_index), histories, width)
+        return cls(config, clusters, index, SimilarUsers.fit(users[:, :width], user_index), histories.rows, width)
 
     def mixtures(
         self, kind: Kind, own: JaggedArray, vectors: np.ndarray, themselves: np.ndarray | None = None
     ) -> Mixtures:
-        """What B users ask with.
+        """What B users ask with: of whom there are no interests, with the user's own vector.
 
         Args:
             kind: Which retriever's.
@@ -117,10 +119,9 @@ class KNNEmbed:
         found = mixtures_of(
             own, self.clusters, self._vectors, self.config.components, self.histories, similar, self.config.mixing
         )
-        if self.width == vectors.shape[1]:
-            return found
-        constant = vectors[found.users, self.width :]
-        return dataclasses.replace(found, vectors=np.concatenate([found.vectors, constant], axis=1))
+        if self.width < vectors.shape[1]:
+            found = dataclasses.replace(found, vectors=_like_users(found, vectors, self.width))
+        return found.or_single(vectors)
 
     def retrieve(
         self,
@@ -142,3 +143,16 @@ class KNNEmbed:
             themselves: As of `mixtures`. (B,)
         """
         return retrieve(self.mixtures(kind, own, vectors, themselves), self.index.search, k, seen)
+
+
+def _like_users(mixtures: Mixtures, vectors: np.ndarray, width: int) -> np.ndarray:
+    """Components as long as their user's vector, with its other columns: a bias weighs as it does for the user. (M, D)
+
+    Args:
+        mixtures: Of B users, of `width` columns.
+        vectors: The users'. (B, D)
+        width: How many columns say what an item is like.
+    """
+    lengths = np.linalg.norm(vectors[:, :width], axis=1, keepdims=True)
+    theirs = directions(mixtures.vectors) * lengths[mixtures.users]
+    return np.concatenate([theirs, vectors[mixtures.users, width:]], axis=1).astype(np.float32)

@@ -6,6 +6,7 @@ with a history is no other than one who is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from torch.nn.functional import embedding_bag
 from features.batches import JaggedArray
 from features.errors import InputError
 from recsys.interests.clusters import Clusters
+
+#: user rows to the item rows of their histories, oldest first: (B,) -> B rows
+Histories = Callable[[np.ndarray], JaggedArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +30,17 @@ class Mixtures:
         weights: p(c|u); a user's components sum to 1 before any is left out. (M,) float64
         vectors: What each component asks with. (M, D) float32
         offsets: Where each user's components start, and the end of the last's. (B + 1,) int64
+        examples: An item row of each component that says what it is: of the user's own items in the cluster the latest,
+            else one of the most similar user's; -1 for none. (M,) int64
+        own: Whether the example is the user's own. (M,) bool
     """
 
     clusters: np.ndarray
     weights: np.ndarray
     vectors: np.ndarray
     offsets: np.ndarray
+    examples: np.ndarray
+    own: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -40,7 +49,25 @@ class Mixtures:
     def single(cls, vectors: np.ndarray) -> Mixtures:
         """Users who ask with one vector each, in a cluster that holds all. (B, D)"""
         n = len(vectors)
-        return cls(np.zeros(n, np.int64), np.ones(n), vectors, np.arange(n + 1))
+        none = np.full(n, -1), np.zeros(n, bool)
+        return cls(np.zeros(n, np.int64), np.ones(n), vectors, np.arange(n + 1), *none)
+
+    def or_single(self, vectors: np.ndarray) -> Mixtures:
+        """The same, but users without a component ask with a vector of their own, unless it is zero. (B, D)"""
+        lengths = np.diff(self.offsets)
+        alone = np.flatnonzero((lengths == 0) & vectors.any(axis=1))
+        if not len(alone):
+            return self
+        at = self.offsets[alone]
+        lengths[alone] = 1
+        return Mixtures(
+            np.insert(self.clusters, at, 0),
+            np.insert(self.weights, at, 1.0),
+            np.insert(self.vectors, at, vectors[alone], axis=0),
+            np.concatenate([[0], np.cumsum(lengths)]),
+            np.insert(self.examples, at, -1),
+            np.insert(self.own, at, False),
+        )
 
     @property
     def users(self) -> np.ndarray:
@@ -58,7 +85,7 @@ def mixtures_of(
     clusters: Clusters,
     vectors: np.ndarray,
     components: int,
-    others: JaggedArray | None = None,
+    others: Histories | None = None,
     similar: np.ndarray | None = None,
     mixing: float = 0.0,
 ) -> Mixtures:
@@ -75,15 +102,15 @@ def mixtures_of(
     neighbours' vector, and one that both have with a vector between theirs. An item that was met twice counts twice.
 
     Users without a history are all their neighbours', those without neighbours all their own; who has neither has no
-    component.
+    component. Nor does one ask whose items' vectors cancel out, or are zeros: nothing is near to that.
 
     Args:
         own: Item rows of each user's history. (B rows)
         clusters: Of the catalogue.
         vectors: The items' vectors. (N, D) float32
         components: How many are kept of each user, the heaviest.
-        others: Item rows of the histories that `similar` speaks of. (U rows)
-        similar: Rows of `others` that are like each user; -1 for none. (B, S)
+        others: Gives the histories of the U users that `similar` speaks of.
+        similar: Rows of users who are like each user; -1 for none. (B, S)
         mixing: Share of similar users: lambda.
 
     Raises:
@@ -111,14 +138,21 @@ def mixtures_of(
         torch.from_numpy(bags),
         mode="sum",
         per_sample_weights=torch.from_numpy(shares.astype(np.float32)),
-    )
-    return Mixtures(cluster[kept], mass[kept], found.numpy(), offsets)
+    ).numpy()
+    n_own = np.concatenate([[0], np.cumsum(order < own.offsets[-1] - own.offsets[0])])
+    n_own = (n_own[starts + lengths] - n_own[starts])[kept]  # which come first in each component
+    examples = items[starts[kept] + np.maximum(n_own, 1) - 1]
+    usable = found.any(axis=1)
+    if not usable.all():
+        offsets = np.concatenate([[0], np.cumsum(usable)])[offsets]
+        kept, found, examples, n_own = kept[usable], found[usable], examples[usable], n_own[usable]
+    return Mixtures(cluster[kept], mass[kept], found, offsets, examples, n_own > 0)
 
 
 def _weighted_items(
-    own: JaggedArray, others: JaggedArray | None, similar: np.ndarray | None, mixing: float
+    own: JaggedArray, others: Histories | None, similar: np.ndarray | None, mixing: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All items of users and of those like them: item rows, whose mixture they are in, and their weights there."""
+    """All items of users and, after them, of those like them: item rows, whose mixture they are in, their weights."""
     lengths = own.lengths
     users = np.repeat(np.arange(len(own)), lengths)
     values = own.values[own.offsets[0] : own.offsets[-1]]
@@ -126,12 +160,11 @@ def _weighted_items(
     if others is None or similar is None or not mixing or not similar.size:
         return values, users, alone
     user, column = np.nonzero(similar >= 0)
-    rows = similar[user, column]
-    has_some = others.offsets[rows + 1] > others.offsets[rows]  # whoever has had nothing says nothing
-    user, rows = user[has_some], rows[has_some]
-    n_similar = np.bincount(user, minlength=len(own))
-    theirs = others.rows(rows)
-    share = np.where(lengths > 0, mixing, 1.0)[user] / n_similar[user] / theirs.lengths  # of each item
+    theirs = others(similar[user, column])
+    has_some = theirs.lengths > 0  # whoever has had nothing says nothing
+    n_similar = np.bincount(user[has_some], minlength=len(own))
+    share = np.where(lengths > 0, mixing, 1.0)[user] / np.maximum(n_similar[user], 1)
+    share = share / np.maximum(theirs.lengths, 1)  # of each item
     kept = np.where(n_similar > 0, 1.0 - mixing, 1.0)
     return (
         np.concatenate([values, theirs.values]),

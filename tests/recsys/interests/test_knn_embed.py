@@ -37,10 +37,25 @@ def fitted(items: np.ndarray, **settings) -> KNNEmbed:
 
 
 def test_a_list_has_something_of_every_interest(items):
-    found = fitted(items).retrieve("mixture", HISTORIES, vectors_of(items, HISTORIES), 8, HISTORIES).rows
+    users = vectors_of(items, HISTORIES)
+    users[3] = 0
+    found = fitted(items).retrieve("mixture", HISTORIES, users, 8, HISTORIES).rows
     kinds = [np.bincount(row[row >= 0] // EACH, minlength=GROUPS).tolist() for row in found]
     assert kinds[:3] == [[4, 4, 0, 0], [4, 2, 2, 0], [0, 0, 0, 8]]
     assert (found[3] == -1).all()
+
+
+def test_a_user_without_interests_asks_with_the_vector_that_the_model_makes(items):
+    users = vectors_of(items, HISTORIES)
+    one, plain = (fitted(items).retrieve(kind, HISTORIES, users, 8) for kind in ("mixture", "unimodal"))
+    assert one.rows[3].tolist() == plain.rows[3].tolist() and (one.rows[0] != plain.rows[0]).any()
+
+
+def test_an_interest_is_named_by_the_latest_own_item_or_by_one_of_the_most_similar_user(items):
+    users = vectors_of(items, HISTORIES)
+    mixtures = fitted(items, neighbours=1).mixtures("smoothed", HISTORIES, users, np.arange(4))
+    first = slice(*mixtures.offsets[:2])
+    assert mixtures.examples[first].tolist() == [1, 11, 20] and mixtures.own[first].tolist() == [True, True, False]
 
 
 def test_neighbours_bring_what_a_user_has_none_of(items):

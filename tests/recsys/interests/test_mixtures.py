@@ -70,7 +70,7 @@ def test_mixtures_are_those_of_the_equations(own, others, mixing, seed, data):
     vectors, clusters = world(seed)
     row = st.lists(st.integers(-1, len(others) - 1), min_size=3, max_size=3)
     similar = np.array([data.draw(row) for _ in own])
-    found = mixtures_of(jagged(own), clusters, vectors, C, jagged(others), similar, mixing)
+    found = mixtures_of(jagged(own), clusters, vectors, C, jagged(others).rows, similar, mixing)
     assert len(found) == len(own)
     for user, history in enumerate(own):
         # no neighbours at all are asked for where nothing is mixed in
@@ -115,6 +115,15 @@ def test_a_user_of_ten_thousand_items_and_one_of_none():
     assert found.weights.sum() == pytest.approx(1) and found.offsets[2] == found.offsets[1]
     nobody = mixtures_of(jagged([[], []]), clusters, vectors, C)
     assert nobody.vectors.shape == (0, D) and nobody.offsets.tolist() == [0, 0, 0]
+
+
+def test_an_interest_whose_items_say_nothing_does_not_ask():
+    vectors, _ = world(5)
+    clusters = Clusters(np.zeros((C, D), np.float32), np.arange(N) % C)
+    vectors[[0, 4]] = 0
+    found = mixtures_of(jagged([[1, 0, 4], [0], [2]]), clusters, vectors, C)
+    assert found.clusters.tolist() == [1, 2] and found.offsets.tolist() == [0, 1, 1, 2]
+    assert found.weights.tolist() == pytest.approx([1 / 3, 1]) and found.examples.tolist() == [1, 2]
 
 
 def test_items_that_the_catalogue_lacks():

@@ -15,7 +15,13 @@ def mixtures(weights: list[list[float]], seed: int) -> Mixtures:
     rng = np.random.default_rng(seed)
     flat = np.array([one for row in weights for one in sorted(row, reverse=True)])
     offsets = np.cumsum([0, *map(len, weights)]).astype(np.int64)
-    return Mixtures(np.arange(len(flat)), flat, rng.normal(size=(len(flat), D)).astype(np.float32), offsets)
+    vectors = rng.normal(size=(len(flat), D)).astype(np.float32)
+    return asking(np.arange(len(flat)), flat, vectors, offsets)
+
+
+def asking(clusters: np.ndarray, weights: np.ndarray, vectors: np.ndarray, offsets: np.ndarray) -> Mixtures:
+    """Components without examples."""
+    return Mixtures(clusters, weights, vectors, offsets, np.full(len(clusters), -1), np.zeros(len(clusters), bool))
 
 
 def by_hand(one: Mixtures, user: int, vectors: np.ndarray, k: int, seen: set[int]) -> list[tuple[int, int, float]]:
@@ -72,7 +78,7 @@ def test_components_that_find_the_same_share_it_out():
     """Two components that ask alike: the lighter one goes on where the heavier one has stopped."""
     vectors = np.eye(6, 2, dtype=np.float32) + np.linspace(0.5, 0, 6, dtype=np.float32)[:, None]
     query = np.ones((2, 2), np.float32)
-    asked = Mixtures(np.array([0, 1]), np.array([0.6, 0.4]), query, np.array([0, 2]))
+    asked = asking(np.array([0, 1]), np.array([0.6, 0.4]), query, np.array([0, 2]))
     found = retrieve(asked, ItemIndex.build(vectors).search, 5)
     best = ItemIndex.build(vectors).search(query[:1], 5)[1][0]
     assert found.rows[0, found.components[0] == 0].tolist() == best[:3].tolist()
@@ -84,14 +90,14 @@ def test_components_that_find_the_same_share_it_out():
 
 def test_users_without_an_interest_and_no_users():
     index = ItemIndex.build(np.eye(3, dtype=np.float32))
-    nothing = Mixtures(np.empty(0, np.int64), np.empty(0), np.empty((0, 3), np.float32), np.zeros(3, np.int64))
+    nothing = asking(np.empty(0, np.int64), np.empty(0), np.empty((0, 3), np.float32), np.zeros(3, np.int64))
     found = retrieve(nothing, index.search, 2)
     assert found.rows.tolist() == [[-1, -1]] * 2 and found.scores.tolist() == [[0, 0]] * 2
-    nobody = Mixtures(np.empty(0, np.int64), np.empty(0), np.empty((0, 3), np.float32), np.zeros(1, np.int64))
+    nobody = asking(np.empty(0, np.int64), np.empty(0), np.empty((0, 3), np.float32), np.zeros(1, np.int64))
     assert retrieve(nobody, index.search, 2).rows.shape == (0, 2)
 
 
 def test_a_zero_vector_is_answered_in_the_order_of_rows():
     index = ItemIndex.build(np.eye(4, dtype=np.float32))
-    asked = Mixtures(np.array([0]), np.ones(1), np.zeros((1, 4), np.float32), np.array([0, 1]))
+    asked = asking(np.array([0]), np.ones(1), np.zeros((1, 4), np.float32), np.array([0, 1]))
     assert retrieve(asked, index.search, 3).rows.tolist() == [[0, 1, 2]]

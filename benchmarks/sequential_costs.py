@@ -58,15 +58,15 @@ def main() -> None:
     report = Report("sequential_costs", quick=options.quick)
     torch.set_num_threads(1 if options.quick else options.threads)
     places, steps = (100, 1) if options.quick else (PLACES, options.steps)
-    for length in (20,) if options.quick else LENGTHS:
-        prepared = made(10_000, length, max(1, places // length), steps)
-        for backbone in ("hstu",) if options.quick else BACKBONES:
-            measure(report, f"length-{length}/{backbone}", prepared, length, backbone, "sampled", steps)
-    for items in (100,) if options.quick else ITEMS:
+    for items in (100,) if options.quick else ITEMS:  # first, and upwards: a process's peak memory never falls
         few = min(steps, max(2, 3_000_000 // items))  # a step over a million items takes half a minute
         prepared = made(items, 50, max(1, places // 50), few)
         for loss in LOSSES:
             measure(report, f"items-{items}/{loss}", prepared, 50, "ligr", loss, few)
+    for length in (20,) if options.quick else LENGTHS:
+        prepared = made(10_000, length, max(1, places // length), steps)
+        for backbone in ("hstu",) if options.quick else BACKBONES:
+            measure(report, f"length-{length}/{backbone}", prepared, length, backbone, "sampled", steps)
     report.finish(options.out)
     if not options.quick:
         draw(report.rows, "length", "places of a history", RESULTS / "sequential_costs_length.png")

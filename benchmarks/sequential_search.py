@@ -42,37 +42,15 @@ BASE = {
 
 #: what each trial changes
 TRIALS = {
-    "ml-1m": (
-        "",
-        "windows.windows=last",
-        "model.layers=4",
-        "model.layers=8",
-        "model.layers=8 model.dropout=0.3",
-        "model.dim=128 model.embeddings.width=128 model.heads=4 model.dropout=0.3",
-        "model.positions=false",
-        "model.backbone=ligr",
-        "model.backbone=sasrec",
-    ),
+    "ml-1m": ("model.layers=4", "model.layers=8", "model.layers=8 model.dropout=0.3"),
     "amazon-beauty": (
         "",
-        "model.dropout=0.2",
         "model.dropout=0.6",
         "model.dim=128 model.embeddings.width=128",
-        "model.layers=1",
         "model.layers=4",
         "model.backbone=ligr",
-        "model.backbone=sasrec",
-        "optimiser.weight_decay=0.1",
-        "loss.name=sampled-softmax",
     ),
-    "beauty-bert4rec": (
-        "",
-        "model.dropout=0.2",
-        "model.dim=128 model.embeddings.width=128",
-        "loss.settings.draw=uniform loss.settings.logq=false",
-        "optimiser.weight_decay=0.1",
-        "model.layers=2",
-    ),
+    "beauty-bert4rec": ("", "model.dropout=0.2"),
     "generated": ("",),
 }
 

@@ -15,6 +15,14 @@ class ModelIdentity(BaseModel):
     build_id: str
 
 
+class Interest(BaseModel):
+    """One of a user's interests."""
+
+    weight: float = Field(description="Its share of the user.")
+    because: str | None = Field(description="An item that says what it is.")
+    own: bool = Field(description="Whether the user has had that item; else similar users have.")
+
+
 class Candidates(BaseModel):
     """One user's list, best first."""
 
@@ -24,9 +32,14 @@ class Candidates(BaseModel):
     )
     item_ids: list[str]
     scores: list[float] = Field(
-        description="Inner products; probabilities where re-ranked; for popularity, how often training saw the item."
+        description="Inner products; of several interests an interest's weight, divided by its place among those that "
+        "the interest brought, from a half; probabilities where re-ranked; for popularity, how often training saw the item."
     )
     unknown_history_items: int = Field(description="Given history items that the catalogue lacks; they were left out.")
+    interests: list[Interest] | None = Field(
+        None, description="The user's interests, the heaviest first; only where several were asked for."
+    )
+    interest_of: list[int] | None = Field(None, description="Which of them brought each item, from 0.")
 
 
 class CandidateAnswer(BaseModel):

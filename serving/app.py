@@ -90,6 +90,7 @@ def _router() -> APIRouter:
             rerank_depth=body.rerank_depth,
             history_times=body.history_times,
             asked_at=body.asked_at,
+            interests=body.interests,
         )
         found = await _computed(request, ask)
         return JSONResponse({"model": generator.identity, "candidates": found.to_json()})
@@ -146,6 +147,8 @@ def _router() -> APIRouter:
             "precision": manifest.precision,
             "precision_loss": manifest.precision_loss,
             "reranks": manifest.has_ranker,
+            "has_interests": manifest.has_interests,
+            "retriever": manifest.retriever,
             "new_items": len(generator.new_items),
             "metrics": manifest.metrics,
             "data": manifest.data,

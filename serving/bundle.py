@@ -20,9 +20,11 @@ from features.feature_table import FeatureEncoder, FeatureTable
 from features.schema import Feature, FeatureSchema, Id, Text
 from features.vocabulary import Vocabulary, load_vocabularies
 from recsys.index import ItemIndex
+from recsys.interests import KINDS
 from recsys.precision import check_precision
 from recsys.ranking import Ranker, RankerConfig
 from recsys.retrievers import Retriever, config_from_json, make_retriever, reads_asking_time
+from serving.interests import BundleInterests
 from serving.item_texts import BundleText
 from serving.known_users import KnownUsers
 from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
@@ -49,6 +51,7 @@ class Bundle:
         index: The items' vectors.
         ranker: What candidates are re-ranked with, if the bundle has one.
         text: What the items' declared vector was made of, if the bundle says so.
+        interests: How mixtures of interests are made, if the bundle has that.
     """
 
     manifest: Manifest
@@ -63,6 +66,7 @@ class Bundle:
     index: ItemIndex
     ranker: Ranker | None = None
     text: BundleText | None = None
+    interests: BundleInterests | None = None
 
     @property
     def by_history_alone(self) -> bool:
@@ -121,6 +125,9 @@ class Bundle:
         _require("vocabulary.parquet", "user ids", len(users), manifest.n_users)
         _require("vocabulary.parquet", "item ids", len(items), manifest.n_items)
 
+        if manifest.retriever not in KINDS or (manifest.retriever != "unimodal" and not manifest.has_interests):
+            raise BundleError(f"{MANIFEST} names the retriever {manifest.retriever!r}, and the bundle has no such one")
+
         statistics = {name: (mean, deviation) for name, (mean, deviation) in facts["statistics"].items()}
         user_encoder = FeatureEncoder(schema.user, _vocabularies(schema.user, users, found), statistics)
         item_encoder = FeatureEncoder(schema.item, _vocabularies(schema.item, items, found), statistics)
@@ -170,6 +177,9 @@ class Bundle:
             index,
             load_ranker(folder, schema, vocabularies, items) if manifest.has_ranker else None,
             BundleText.read(folder) if manifest.has_text else None,
+            BundleInterests.read(folder, len(users), len(items), model.config.dim, mmap)
+            if manifest.has_interests
+            else None,
         )
 
 

@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 
 from features.item_log import ItemLog
+from recsys.interests import KINDS, RetrieverKind
 from serving.asked import attribute_frame, read_asked
 from serving.bundle import Bundle
 from serving.new_items import NewItems
 from serving.raw_ids import FieldError, RawIds, as_list
-from serving.recommendations import Recommendations, SimilarItems
+from serving.recommendations import Interest, Recommendations, SimilarItems
 from serving.resolve import Resolved, resolve
 from serving.shelf import Shelf
-from serving.user_lists import UserLists
+from serving.user_lists import Brought, UserLists
 
 
 class CandidateGenerator:
@@ -116,6 +117,7 @@ class CandidateGenerator:
         rerank_depth: int = 100,
         history_times: Sequence[Sequence[int] | None] | None = None,
         asked_at: Sequence[int | None] | None = None,
+        interests: RetrieverKind | None = None,
     ) -> Recommendations:
         """The k best items for each of B users.
 
@@ -133,6 +135,9 @@ class CandidateGenerator:
             history_times: When each item of the histories came, in the unit of the training data, for models that read
                 times; None where that is not told. (B,)
             asked_at: When each user asks; None for just after the latest item. (B,)
+            interests: "mixture" asks for each of a user's interests by itself, "smoothed" also for what similar users
+                are interested in, "unimodal" for the user as a whole; as the bundle says, where not given. Users who
+                are answered by popularity get the same in any case.
 
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
@@ -141,13 +146,14 @@ class CandidateGenerator:
         k, depth = _number("k", k, len(shelf)), _number("rerank_depth", rerank_depth, len(self.bundle.items))
         if rerank and not self._lists.reranks:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
+        retriever = self._retriever(interests)
         asked = read_asked(self.bundle, self.user_ids, shelf, user_ids, histories, history_times, asked_at)
         removes = self.bundle.manifest.removes_seen if exclude_seen is None else bool(exclude_seen)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
         if described.any() and self.bundle.by_history_alone and not rerank:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
         depth = max(k, depth) if rerank else 0
-        lists = self._lists.of(shelf, asked, frame, described, k, removes, depth)
+        lists = self._lists.of(shelf, asked, frame, described, k, removes, depth, retriever)
         return Recommendations(
             user_ids=asked.user_ids,
             item_ids=_ids_of(shelf, lists.rows),
@@ -156,7 +162,21 @@ class CandidateGenerator:
             unknown_history_items=asked.unknown.tolist(),
             titles=shelf.titles,
             rows=lists.rows,
+            interests=[] if retriever == "unimodal" else [_told(shelf, one) for one in lists.brought],
+            interest_of=[]
+            if retriever == "unimodal"
+            else [[] if one is None else one.of_item.tolist() for one in lists.brought],
         )
+
+    def _retriever(self, interests: RetrieverKind | None) -> RetrieverKind:
+        """The retriever that a request asks for."""
+        if interests is None:
+            return self._lists.retriever
+        if interests not in KINDS:
+            raise FieldError(f"interests is one of {', '.join(KINDS)}, got {interests!r}", "interests")
+        if interests != "unimodal" and self.bundle.interests is None:
+            raise FieldError("this model was stored without interests, so it cannot ask for several", "interests")
+        return interests
 
     def similar(self, item_ids: Sequence[str | int] | pl.Series | np.ndarray, k: int = 10) -> SimilarItems:
         """The k items most like each of B items: those whose vectors have the highest cosine with the item's own.
@@ -209,3 +229,16 @@ def _ids_of(shelf: Shelf, lists: list[np.ndarray]) -> list[list[str]] | list[lis
     """Raw ids of lists of item rows."""
     ids = shelf.ids_of(np.concatenate([*lists, np.empty(0, np.int64)]))
     return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
+
+
+def _told(shelf: Shelf, brought: Brought | None) -> list[Interest]:
+    """A user's interests, as answers tell of them."""
+    if brought is None:
+        return []
+    examples = shelf.ids_of(np.maximum(brought.examples, 0))
+    return [
+        Interest(weight, None if row < 0 else example, own)
+        for weight, row, example, own in zip(
+            brought.weights.tolist(), brought.examples.tolist(), examples, brought.own.tolist(), strict=True
+        )
+    ]

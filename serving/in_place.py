@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.manifest import MANIFEST, BundleError
+from serving.manifest import MANIFEST, BundleError, Manifest
 
 
 @contextmanager
@@ -36,6 +36,15 @@ def replaced(folder: Path | str) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def copy_parts(folder: Path, part: Path) -> Manifest:
+    """Copies a bundle's files into a new folder, and gives the manifest that they had."""
+    manifest = Manifest.read(folder)
+    for name in manifest.files:
+        (part / name).parent.mkdir(parents=True, exist_ok=True)  # a language model has a folder of its own
+        shutil.copyfile(folder / name, part / name)
+    return manifest
 
 
 def _put(part: Path, folder: Path) -> None:

@@ -38,7 +38,11 @@ _FILES = (
 TEXT, TEXT_ENCODER = "text.json", "text_encoder"
 
 #: groups of files that a bundle of any kind may have besides; of each, all or none
-_OPTIONAL_FILES = (("ranker.json", "ranker.safetensors"), (TEXT,))
+_OPTIONAL_FILES = (
+    ("ranker.json", "ranker.safetensors"),
+    (TEXT,),
+    ("interests.json", "interests.safetensors", "users.faiss", "users.faiss.json"),
+)
 
 #: the files that a bundle of each kind has, besides the manifest
 FILES_OF: dict[str, tuple[str, ...]] = {"retriever": _FILES, "sequential": _FILES}
@@ -68,6 +72,7 @@ class Manifest:
             "knows_asking_time" where the model reads when it is asked, so that its figures know when each target came.
         refitted: Whether the model was fitted on all data after its settings had been measured.
         metrics: The official figures. Of a refitted model: those of the model that its settings were measured with.
+        retriever: What answers where a request names no other: see `serving.candidates.CandidateGenerator.recommend`.
         index: Kind, settings, and recall against exact search of the vectors before they were quantised.
         precision: Of the embedding tables and the item vectors: "fp32", "fp16" or "int8".
         fp32_metrics: The figures of the same model in fp32, where that is not its precision.
@@ -95,6 +100,7 @@ class Manifest:
     split: dict[str, Any] = field(default_factory=dict)
     refitted: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
+    retriever: str = "unimodal"
     index: dict[str, Any] = field(default_factory=dict)
     precision: str = "fp32"
     fp32_metrics: dict[str, float] = field(default_factory=dict)
@@ -164,6 +170,11 @@ class Manifest:
     def has_ranker(self) -> bool:
         """Whether candidates can be re-ranked."""
         return "ranker.json" in self.files
+
+    @property
+    def has_interests(self) -> bool:
+        """Whether it can answer with mixtures of interests."""
+        return "interests.json" in self.files
 
     @property
     def has_text(self) -> bool:

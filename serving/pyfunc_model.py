@@ -22,6 +22,7 @@ import features
 import recsys
 import serving
 from features.errors import InputError
+from recsys.interests import RetrieverKind
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
 
@@ -38,7 +39,9 @@ _REQUIREMENTS = (
     "safetensors",
     "xxhash",
 )
-_PARAMETERS = {"k": 10, "exclude_seen": True, "rerank": False, "rerank_depth": 100}
+_PARAMETERS = {"k": 10, "exclude_seen": True, "rerank": False, "rerank_depth": 100, "interests": "unimodal"}
+#: what MLflow calls the types of parameters
+_TYPES = {bool: "boolean", int: "long", str: "string"}
 _COLUMNS = {
     "user_id": DataType.string,
     "history": Array(DataType.string),
@@ -89,22 +92,18 @@ class Retriever(mlflow.pyfunc.PythonModel):
         return pd.DataFrame({name: pd.Series([line[name] for line in lines], dtype=object) for name in _ANSWER})
 
 
-def signature(exclude_seen: bool = True) -> ModelSignature:
+def signature(exclude_seen: bool = True, interests: RetrieverKind = "unimodal") -> ModelSignature:
     """What goes in and what comes out. Ids are strings, because JSON has no 64-bit integers.
 
     Args:
         exclude_seen: Its default: as the model was measured. MLflow's parameters have no null to stand for that.
+        interests: Its default: the retriever that the bundle names.
     """
-    parameters = {**_PARAMETERS, "exclude_seen": exclude_seen}
+    parameters = {**_PARAMETERS, "exclude_seen": exclude_seen, "interests": interests}
     return ModelSignature(
         inputs=Schema([ColSpec(kind, name, required=False) for name, kind in _COLUMNS.items()]),
         outputs=Schema([ColSpec(kind, name, required=name != "user_id") for name, kind in _ANSWER.items()]),
-        params=ParamSchema(
-            [
-                ParamSpec(name, "boolean" if isinstance(default, bool) else "long", default)
-                for name, default in parameters.items()
-            ]
-        ),
+        params=ParamSchema([ParamSpec(name, _TYPES[type(default)], default) for name, default in parameters.items()]),
     )
 
 
@@ -127,7 +126,7 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
         # the code goes with the model: the project need not be on the package index of whoever loads it
         code_paths=[str(Path(package.__file__).parent) for package in (features, recsys, serving)],
         artifacts={"bundle": str(folder)},
-        signature=signature(manifest.removes_seen),
+        signature=signature(manifest.removes_seen, manifest.retriever),
         # given, because MLflow would otherwise find out by running the model, for seconds
         pip_requirements=requirements(),
         input_example=(pd.DataFrame({"user_id": ["u1"], "history": [["i1", "i2"]]}), {"k": 10}),

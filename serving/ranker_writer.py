@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from features.vocabulary import Vocabulary
 from recsys.precision import Precision, check_precision
 from recsys.ranking import Ranker
 from serving.bundle import Bundle, load_ranker
-from serving.in_place import replaced
-from serving.manifest import BundleError, Manifest
+from serving.in_place import copy_parts, replaced
+from serving.manifest import BundleError
 from serving.reranking import ranker_inputs
 from serving.weights import save_weights
 
@@ -63,11 +62,8 @@ def with_ranker(
                 f"the ranker's vocabulary of {name!r}, {len(vocabularies[name]):,} ids, is not the one of the bundle "
                 f"{folder.name}, {len(expected[name]):,} ids"
             )
-    manifest = Manifest.read(folder)
     with replaced(folder if out is None else out) as part:
-        for name in manifest.files:
-            (part / name).parent.mkdir(parents=True, exist_ok=True)  # a language model has a folder of its own
-            shutil.copyfile(folder / name, part / name)
+        manifest = copy_parts(folder, part)
         described = {"config": ranker.config.to_json(), "precision": precision}
         (part / "ranker.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
         save_weights(part / "ranker.safetensors", ranker, precision)

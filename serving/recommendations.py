@@ -62,19 +62,45 @@ class _Lists:
 
 
 @dataclass(frozen=True)
+class Interest:
+    """One of a user's interests, as an answer tells of it.
+
+    Args:
+        weight: Its share of the user, from 0 to 1.
+        because: An item that says what it is, in the catalogue's own id type; None where nothing does.
+        own: Whether the user has had that item; else users who are alike have.
+    """
+
+    weight: float
+    because: str | int | None
+    own: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """As an object, the id as a string."""
+        return {
+            "weight": self.weight,
+            "because": None if self.because is None else str(self.because),
+            "own": self.own,
+        }
+
+
+@dataclass(frozen=True)
 class Recommendations(_Lists):
     """Ranked candidates of B users, best first.
 
     Args:
         user_ids: Whom they are for, as asked; None for users without an id. (B,)
         item_ids: In the catalogue's own id type; fewer than asked for only where the catalogue has no more. (B lists)
-        scores: Inner products; probabilities where re-ranked; for popularity, how often training saw the item.
-            (B lists)
+        scores: Inner products; of several interests an interest's weight, divided by the item's place among those that
+            it brought, counted from a half; probabilities where re-ranked; for popularity, how often training saw the
+            item. (B lists)
         sources: What each list follows from: "user", "history" or "popularity"; see
             `serving.candidates.CandidateGenerator`. (B,)
         unknown_history_items: How many given history items the catalogue lacks; they were left out. (B,)
         titles: The items' texts, column and values, where the items have one.
         rows: Item rows of each list. (B lists)
+        interests: Each user's interests, the heaviest first; none for a user who was answered without. (B lists)
+        interest_of: Which of them brought each item, counted from 0. (B lists)
 
     Example:
         >>> Recommendations(["u1"], [["tea", "ink"]], [[0.5, 0.25]], ["user"], [0])
@@ -90,6 +116,8 @@ class Recommendations(_Lists):
     unknown_history_items: list[int]
     titles: pl.Series | None = field(default=None, repr=False)
     rows: list[Sequence[int]] = field(default_factory=list, repr=False)
+    interests: list[list[Interest]] = field(default_factory=list, repr=False)
+    interest_of: list[list[int]] = field(default_factory=list, repr=False)
 
     def to_frame(self) -> pl.DataFrame:
         """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one."""
@@ -97,7 +125,7 @@ class Recommendations(_Lists):
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a user, ids as strings: the `candidates` of an HTTP answer."""
-        return [
+        lines = [
             {
                 "user_id": None if user is None else str(user),
                 "source": source,
@@ -109,6 +137,9 @@ class Recommendations(_Lists):
                 self.user_ids, self.sources, self.item_ids, self.scores, self.unknown_history_items, strict=True
             )
         ]
+        for line, interests, of_item in zip(lines, self.interests, self.interest_of, strict=bool(self.interests)):
+            line |= {"interests": [one.to_json() for one in interests], "interest_of": of_item}
+        return lines
 
     def __repr__(self) -> str:
         return self._picture(self.user_ids, "users") or "Recommendations for nobody"

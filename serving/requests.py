@@ -39,6 +39,7 @@ Text = Annotated[StrictStr, Field(max_length=MAX_CHARACTERS)]
 Number = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
 Values = Annotated[list[Text | Number], Field(fail_fast=True, max_length=MAX_VALUES)]
 Attribute = Text | Number | StrictBool | Values | None
+Retriever = Literal["unimodal", "mixture", "smoothed"]
 
 
 class _Strict(BaseModel):
@@ -81,6 +82,12 @@ class CandidateRequest(_Strict):
     rerank: StrictBool = Field(False, description="Order the candidates by the model's ranker, where it has one.")
     rerank_depth: StrictInt = Field(
         100, ge=1, le=MAX_K, description="How many candidates the ranker chooses from, where k is not more."
+    )
+
+    interests: Retriever | None = Field(
+        None,
+        description="Ask for each of a user's interests (mixture), also for what similar users are interested in "
+        "(smoothed), or for the user as a whole (unimodal); null for as the model says.",
     )
 
     @model_validator(mode="after")
@@ -145,6 +152,7 @@ class Parameters(_Strict):
     exclude_seen: StrictBool | None = None
     rerank: StrictBool = False
     rerank_depth: StrictInt = Field(100, ge=1, le=MAX_K)
+    interests: Retriever | None = None
 
 
 class Record(_Strict):

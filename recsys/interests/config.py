@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from features.errors import InputError
 from recsys.interests.clusters import ClustersConfig
+
+#: how users are asked for: by one vector, by a mixture of interests, or by one that similar users smooth
+RetrieverKind = Literal["unimodal", "mixture", "smoothed"]
+KINDS: tuple[RetrieverKind, ...] = ("unimodal", "mixture", "smoothed")
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,12 @@ class InterestsConfig:
             raise InputError(f"interests.neighbours is 0 or more, got {self.neighbours}")
         if not 0 <= self.mixing <= 1:
             raise InputError(f"interests.mixing is from 0 to 1, got {self.mixing}")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain dictionaries; see `from_json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> InterestsConfig:
+        """The inverse of `to_json`."""
+        return cls(**{**data, "clusters": ClustersConfig(**data["clusters"])})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 
@@ -12,12 +11,10 @@ from features.errors import InputError
 from recsys.directions import directions
 from recsys.index import IndexConfig, ItemIndex
 from recsys.interests.clusters import Clusters
-from recsys.interests.config import InterestsConfig
+from recsys.interests.config import InterestsConfig, RetrieverKind
 from recsys.interests.mixtures import Histories, Mixtures, mixtures_of
 from recsys.interests.neighbours import SimilarUsers
 from recsys.interests.retrieval import Retrieved, retrieve
-
-Kind = Literal["unimodal", "mixture", "smoothed"]
 
 
 class KNNEmbed:
@@ -101,7 +98,7 @@ class KNNEmbed:
         return cls(config, clusters, index, SimilarUsers.fit(users[:, :width], user_index), histories.rows, width)
 
     def mixtures(
-        self, kind: Kind, own: JaggedArray, vectors: np.ndarray, themselves: np.ndarray | None = None
+        self, kind: RetrieverKind, own: JaggedArray, vectors: np.ndarray, themselves: np.ndarray | None = None
     ) -> Mixtures:
         """What B users ask with: of whom there are no interests, with the user's own vector.
 
@@ -125,7 +122,7 @@ class KNNEmbed:
 
     def retrieve(
         self,
-        kind: Kind,
+        kind: RetrieverKind,
         own: JaggedArray,
         vectors: np.ndarray,
         k: int,

@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="how many candidates it chooses from (default: %(default)s)",
     )
+    parser.add_argument(
+        "--interests",
+        choices=("unimodal", "mixture", "smoothed"),
+        help="ask for each of a user's interests, smoothed by similar users or not, or for the user as a whole "
+        "(default: as the model says)",
+    )
     new_items_argument(parser)
     json_argument(parser)
 
@@ -53,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         exclude_seen=None if arguments.keep_seen is None else not arguments.keep_seen,
         rerank=arguments.rerank,
         rerank_depth=arguments.rerank_depth,
+        interests=arguments.interests,
         asked_at=None if arguments.asked_at is None else [arguments.asked_at] * (len(arguments.user) + len(histories)),
     )
     print(json.dumps(answer.to_json()) if arguments.json else answer)

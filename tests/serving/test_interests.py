@@ -1,0 +1,188 @@
+"""Several interests of a user, in process and over HTTP, against retrievers that are made from the bundle's parts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from features.batches import JaggedArray
+from features.errors import InputError
+from recsys.interests import ClustersConfig, InterestsConfig, KNNEmbed
+from serving.app import create_app
+from serving.bundle import Bundle
+from serving.candidates import CandidateGenerator
+from serving.interests_writer import known_vectors, with_interests
+from serving.manifest import BundleError, Manifest
+from serving.raw_ids import FieldError
+from serving.shelf import Placed
+from training.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
+
+CONFIG = InterestsConfig(components=3, neighbours=4, mixing=0.4, clusters=ClustersConfig(clusters=6))
+
+
+@pytest.fixture(scope="module", params=["two-tower", "sequential"])
+def plain(request, string_folders):
+    return string_folders[request.param]
+
+
+@pytest.fixture(scope="module")
+def folder(plain, tmp_path_factory):
+    return with_interests(plain, CONFIG, out=tmp_path_factory.mktemp("interests") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def generator(folder):
+    return CandidateGenerator.load(folder)
+
+
+def retrievers(bundle: Bundle) -> KNNEmbed:
+    """Fitted anew, from vectors and histories."""
+    items, rows = bundle.index.stored(0, len(bundle.index)), np.arange(len(bundle.users))
+    histories = bundle.known.histories(rows)
+    return KNNEmbed.fit(items, histories, known_vectors(bundle), CONFIG, width=bundle.model.config.dim)
+
+
+@pytest.mark.parametrize("kind", ["unimodal", "mixture", "smoothed"])
+def test_lists_are_those_of_the_retrievers(generator, kind):
+    bundle, knn_embed = generator.bundle, retrievers(generator.bundle)
+    rows = np.flatnonzero(bundle.known.histories(np.arange(len(bundle.users))).lengths)
+    own = bundle.known.histories(rows)
+    expected = knn_embed.retrieve(kind, own, known_vectors(bundle)[rows], 8, own, rows)
+    answer = generator.recommend(user_ids=bundle.users.ids_of(rows).to_list(), k=8, interests=kind)
+    assert answer.item_ids == [bundle.items.ids_of(row[row >= 0]).to_list() for row in expected.rows]
+
+
+def test_each_item_names_the_interest_that_brought_it(generator):
+    ids = generator.bundle.users.ids.to_list()
+    answer = generator.recommend(user_ids=ids, k=12, interests="smoothed")
+    some = 0
+    for user, items, scores, interests, of_item, source in zip(
+        ids, answer.item_ids, answer.scores, answer.interests, answer.interest_of, answer.sources, strict=True
+    ):
+        if source == "popularity":
+            assert interests == [] and of_item == []
+            continue
+        assert len(items) == len(set(items)) == len(of_item) == 12
+        weights = [one.weight for one in interests]
+        assert weights == sorted(weights, reverse=True) and 0 < sum(weights) <= 1 + 1e-9
+        place = [0] * len(weights)
+        for interest, score in zip(of_item, scores, strict=True):  # the scores are those of the declared order
+            assert score == pytest.approx(weights[interest] / (place[interest] + 0.5), rel=1e-6)
+            place[interest] += 1
+        row = int(generator.bundle.users.rows(generator.bundle.users.ids.filter(generator.bundle.users.ids == user))[0])
+        mine = generator.bundle.items.ids_of(generator.bundle.known.histories(np.array([row])).values).to_list()
+        for one in interests:
+            assert one.own == (one.because in mine)
+            some += one.own
+    assert some > 10
+
+
+def test_a_history_alone_has_interests_and_no_history_has_none(generator):
+    answer = generator.recommend(histories=[["sku-003", "sku-020"], ["sku-001"], []], k=5, interests="mixture")
+    assert answer.sources == ["history", "history", "popularity"]
+    assert {one.because for one in answer.interests[0]} <= {"sku-003", "sku-020"} and answer.interests[0][0].own
+    assert [one.because for one in answer.interests[1]] == ["sku-001"] and answer.interest_of[1] == [0] * 5
+    line = answer.to_json()[1]
+    assert line["interests"] == [{"weight": 1.0, "because": "sku-001", "own": True}]
+    assert "interests" not in generator.recommend(histories=[["sku-001"]], k=5, interests="unimodal").to_json()[0]
+
+
+def test_more_than_there_is(generator):
+    answer = generator.recommend(user_ids=["u003"], k=1000, interests="smoothed")
+    seen = generator.bundle.known.histories(np.array([3])).values
+    assert len(set(answer.item_ids[0])) == len(answer.item_ids[0]) == len(generator.bundle.items) - len(np.unique(seen))
+    everything = generator.recommend(user_ids=["u003"], k=1000, interests="smoothed", exclude_seen=False)
+    assert len(everything.item_ids[0]) == len(generator.bundle.items)
+
+
+def test_the_bundle_says_which_retriever_answers(folder, plain, generator):
+    assert Manifest.read(folder).retriever == "smoothed" and Manifest.read(plain).retriever == "unimodal"
+    assert Manifest.read(folder).build_id != Manifest.read(plain).build_id
+    asked = {"user_ids": ["u003"], "k": 9}
+    assert generator.recommend(**asked).item_ids == generator.recommend(**asked, interests="smoothed").item_ids
+    without = CandidateGenerator.load(plain)
+    assert without.recommend(**asked).item_ids == generator.recommend(**asked, interests="unimodal").item_ids
+    with pytest.raises(FieldError, match="stored without interests"):
+        without.recommend(**asked, interests="smoothed")
+    with pytest.raises(FieldError, match="interests is one of unimodal, mixture, smoothed, got 'both'"):
+        generator.recommend(**asked, interests="both")
+
+
+def test_items_that_came_since_are_brought_too(folder):
+    generator = CandidateGenerator.load(folder)
+    bundle = generator.bundle
+    near = bundle.index.vectors_of(np.array([7]))[0]
+    generator.new_items.shelf = generator.new_items.shelf.with_new({"new": Placed(near, "A new thing")})
+    answer = generator.recommend(histories=[["sku-007"]], k=5, interests="mixture")
+    assert "new" in answer.item_ids[0]
+
+
+def test_over_http(generator):
+    client = TestClient(create_app(generator))
+    body = {"user_ids": ["u003"], "k": 6, "interests": "mixture"}
+    found = client.post("/candidates", json=body).json()["candidates"][0]
+    assert found == generator.recommend(**body).to_json()[0] and len(found["interest_of"]) == 6
+    refused = client.post("/candidates", json={**body, "interests": "both"})
+    assert refused.status_code == 422 and refused.json()["detail"][0]["loc"][:2] == ["body", "interests"]
+    records = {"dataframe_records": [{"user_id": "u003"}], "params": {"k": 6, "interests": "mixture"}}
+    assert client.post("/invocations", json=records).json()["predictions"][0]["item_ids"] == found["item_ids"]
+    version = client.get("/version").json()
+    assert version["has_interests"] and version["retriever"] == "smoothed"
+
+
+def test_from_the_command_line(folder, capsys):
+    assert (
+        main(["recommend", "--model", str(folder), "--user", "u003", "-k", "4", "--interests", "mixture", "--json"])
+        == 0
+    )
+    assert len(json.loads(capsys.readouterr().out)[0]["interests"]) <= 3
+
+
+def test_a_bundle_of_parts_that_do_not_belong_together(folder, plain, tmp_path):
+    def broken(change) -> None:
+        shutil.rmtree(tmp_path / "bundle", ignore_errors=True)
+        shutil.copytree(folder, tmp_path / "bundle")
+        change(tmp_path / "bundle")
+        Manifest.read(tmp_path / "bundle").sealed(tmp_path / "bundle").write(tmp_path / "bundle")
+        Bundle.load(tmp_path / "bundle")
+
+    broken(lambda where: None)
+    (tmp_path / "bundle" / "users.faiss").unlink()
+    with pytest.raises(BundleError, match=r"the bundle lacks users\.faiss"):
+        Bundle.load(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"users\.faiss has users"):
+        broken(
+            lambda where: [
+                shutil.copy(where / f"items.faiss{end}", where / f"users.faiss{end}") for end in ("", ".json")
+            ]
+        )
+    with pytest.raises(BundleError, match="cannot be used"):
+        broken(lambda where: (where / "interests.json").write_text("{}"))
+
+    def without(where) -> None:
+        for name in ("interests.json", "interests.safetensors", "users.faiss", "users.faiss.json"):
+            (where / name).unlink()
+
+    with pytest.raises(BundleError, match="names the retriever 'smoothed', and the bundle has no such one"):
+        broken(without)
+
+
+def test_what_cannot_be_added(plain, tmp_path):
+    with pytest.raises(InputError, match="the retriever is one of unimodal, mixture, smoothed, got 'best'"):
+        with_interests(plain, CONFIG, "best", tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_interests_can_be_replaced_and_mapped_into_memory(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "bundle")
+    with_interests(tmp_path / "bundle", InterestsConfig(neighbours=0, clusters=ClustersConfig(clusters=2)), "mixture")
+    generator = CandidateGenerator.load(tmp_path / "bundle", mmap=True)
+    assert generator.bundle.manifest.retriever == "mixture" and len(generator.bundle.interests.clusters) == 2
+    assert generator.recommend(user_ids=["u003"], k=5).interests[0]
+    assert isinstance(generator.bundle.known.histories(np.array([3])), JaggedArray)

@@ -1,0 +1,182 @@
+"""Interests of a model's users, measured: which settings validation likes best, and what each retriever finds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from features.batches import JaggedArray
+from recsys.diversity import distinct, pairwise_distance
+from recsys.index import IndexConfig, ItemIndex
+from recsys.interests import Clusters, ClustersConfig, InterestsConfig, KNNEmbed, RetrieverKind, SimilarUsers
+from recsys.metrics import RankedTargets
+from recsys.retrievers import Retriever, encode_catalogue, encode_histories
+from training.evaluation import KS, Evaluation, sum_up
+
+#: users that are asked for at a time
+_USERS = 1024
+
+#: what settings are chosen by
+CHOSEN_BY = "recall@50"
+
+
+@dataclass(frozen=True)
+class InterestsSpace:
+    """The settings that are tried, one after the other, each with the best of those before it.
+
+    Args:
+        clusters: How many clusters.
+        mixing: The neighbours' share.
+        neighbours: How many neighbours.
+        components: How many interests ask.
+    """
+
+    clusters: tuple[int, ...] = (25, 50, 100, 200, 400, 800)
+    mixing: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8)
+    neighbours: tuple[int, ...] = (5, 10, 20, 50)
+    components: tuple[int, ...] = (1, 2, 3, 5, 10, 20)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Settings, and what they came to.
+
+    Args:
+        setting: Which of them was varied.
+        config: All of them.
+        figures: On validation.
+    """
+
+    setting: str
+    config: InterestsConfig
+    figures: dict[str, float]
+
+
+class InterestsMeasure:
+    """What retrievers of interests find of one part of a split, for one model's vectors.
+
+    Args:
+        model: In evaluation mode.
+        evaluation: What is asked.
+        width: How many of the first columns say what an item is like; all but an item bias.
+        index: How items and users are searched.
+    """
+
+    def __init__(self, model: Retriever, evaluation: Evaluation, index: IndexConfig | None = None) -> None:
+        self.evaluation = evaluation
+        self.histories: JaggedArray = evaluation.histories
+        self.items = encode_catalogue(model, evaluation.prepared.item_table).cpu().numpy()
+        self.users = user_vectors(model, evaluation)
+        self.width = model.config.dim
+        self.index = ItemIndex.build(self.items, index)
+        self.similar = SimilarUsers.fit(self.users[:, : self.width], index)
+        self._clusters = lru_cache(maxsize=None)(self._clustered)
+
+    def _clustered(self, config: ClustersConfig) -> Clusters:
+        return Clusters.fit(self.items[:, : self.width], config)
+
+    def knn_embed(self, config: InterestsConfig) -> KNNEmbed:
+        """The retrievers with some settings."""
+        clusters = self._clusters(config.clusters)
+        return KNNEmbed(config, clusters, self.index, self.similar, self.histories.rows, self.width)
+
+    def lists(self, kind: RetrieverKind, config: InterestsConfig, k: int = max(KS)) -> np.ndarray:
+        """What one retriever finds for the users who are asked for. (B, k)"""
+        knn_embed, found = self.knn_embed(config), []
+        for start in range(0, len(self.evaluation.users), _USERS):
+            users = self.evaluation.users[start : start + _USERS]
+            seen = None if self.evaluation.seen is None else self.evaluation.seen.rows(users)
+            own = self.histories.rows(users)
+            found.append(knn_embed.retrieve(kind, own, self.users[users], k, seen, users).rows)
+        return np.concatenate([*found, np.empty((0, k), np.int64)])
+
+    def figures(self, lists: np.ndarray, groups: JaggedArray | None = None) -> dict[str, float]:
+        """The measures of lists, whoever found them.
+
+        Args:
+            lists: Item rows, best first; -1 pads. (B, K)
+            groups: What each item belongs to, such as its genres; the clusters of `DISTINCT` where not given. (N rows)
+
+        Returns:
+            What `training.evaluation` measures, and of the K items "distance", "distinct" and "coverage@K" as
+            `recsys.diversity` defines them.
+        """
+        targets = self.evaluation.targets.take(self.evaluation.users)
+        ranked = RankedTargets.in_lists(torch.from_numpy(lists), targets)
+        of = sum_up([self.evaluation.sums(ranked, slices=False)])
+        groups = self.groups if groups is None else groups
+        apart = pairwise_distance(lists, self.items[:, : self.width])
+        return {**of, "distance": float(np.nanmean(apart)), "distinct": float(distinct(lists, groups).mean())}
+
+    @property
+    def groups(self) -> JaggedArray:
+        """A hundred clusters of the items, the same for every retriever. (N rows)"""
+        of_item = self._clusters(ClustersConfig(clusters=100, seed=1)).of_item
+        return JaggedArray(of_item, np.arange(len(of_item) + 1))
+
+    def recall_of_users(self, lists: np.ndarray, k: int) -> np.ndarray:
+        """recall@k of each user who is asked for. (B,)"""
+        targets = self.evaluation.targets.take(self.evaluation.users)
+        ranked = RankedTargets.in_lists(torch.from_numpy(lists), targets)
+        sums = self.evaluation.user_sums(ranked)
+        at = sums.names.index(f"recall@{k}")
+        return sums.sums[:, at].numpy()
+
+
+def user_vectors(model: Retriever, evaluation: Evaluation) -> np.ndarray:
+    """What a model makes of all users that have a history; zeros for the others. (U, D) float32"""
+    histories, prepared = evaluation.histories, evaluation.prepared
+    users = np.flatnonzero(histories.lengths)
+    device = next(model.parameters()).device
+    vectors = np.zeros((len(histories), model.dim), np.float32)
+    for start in range(0, len(users), _USERS):
+        some = users[start : start + _USERS]
+        batch = prepared.user_features(some, histories.rows(some))
+        batch.asked_at = evaluation.asked_at(some)
+        vectors[some] = encode_histories(model, batch.to(device=device)).cpu().numpy()
+    return vectors
+
+
+def search(
+    measure: InterestsMeasure,
+    kind: RetrieverKind,
+    space: InterestsSpace = InterestsSpace(),
+    start: InterestsConfig | None = None,
+    rounds: int = 1,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Trial]:
+    """Tries settings one after the other, each with the best of those before it.
+
+    Args:
+        measure: Of a validation part.
+        kind: Which retriever: of a plain "mixture", the settings of neighbours are not tried.
+        space: What is tried.
+        start: What settings are that are not tried yet; the defaults where not given.
+        rounds: How often all are gone through.
+        say: Called with a line a trial.
+    """
+    best = start or InterestsConfig()
+    tried: dict[InterestsConfig, dict[str, float]] = {}
+    for _ in range(rounds):
+        for setting in ("clusters", "mixing", "neighbours", "components"):
+            if kind == "mixture" and setting in ("mixing", "neighbours"):
+                continue
+            for value in getattr(space, setting):
+                config = _varied(best, setting, value)
+                if config not in tried:
+                    tried[config] = measure.figures(measure.lists(kind, config))
+                    say(f"{kind}: {setting} {value}: {CHOSEN_BY} {tried[config][CHOSEN_BY]:.4f}")
+                yield Trial(setting, config, tried[config])
+            best = max(tried, key=lambda one: tried[one][CHOSEN_BY])
+
+
+def _varied(config: InterestsConfig, setting: str, value: Any) -> InterestsConfig:
+    if setting == "clusters":
+        return dataclasses.replace(config, clusters=dataclasses.replace(config.clusters, clusters=value))
+    return dataclasses.replace(config, **{setting: value})

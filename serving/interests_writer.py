@@ -32,6 +32,8 @@ def with_interests(
 ) -> Path:
     """Adds interests to a bundle, or replaces those it has; the build id is a new one.
 
+    The manifest's figures are those of other lists then, so they go: measure the bundle, and write new ones.
+
     Args:
         folder: A bundle of any kind.
         config: What interests are made of.
@@ -62,7 +64,8 @@ def with_interests(
     with replaced(folder if out is None else out) as part:
         manifest = copy_parts(folder, part)
         made.write(part)
-        dataclasses.replace(manifest, retriever=retriever).sealed(part).write(part)
+        measured = {} if retriever != "unimodal" or manifest.retriever != "unimodal" else manifest.metrics
+        dataclasses.replace(manifest, retriever=retriever, metrics=measured).sealed(part).write(part)
     return folder if out is None else Path(out)
 
 

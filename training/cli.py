@@ -16,6 +16,7 @@ COMMANDS = {
     "data": ("data", "read and check a data set, describe it, and write it as tables"),
     "train": ("train", "train, evaluate and log a model"),
     "evaluate": ("evaluate", "measure a bundle on a split of a data set"),
+    "interests": ("interests", "let a bundle ask for each of a user's interests, with settings chosen on validation"),
     "promote": ("promote", "make a registered version the champion"),
     "rollback": ("rollback", "make the previous champion the champion again"),
     "serve": ("serve", "answer candidate requests over HTTP"),

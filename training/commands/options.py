@@ -13,7 +13,9 @@ from features.errors import InputError
 
 if TYPE_CHECKING:
     from features.dataset import Dataset
+    from features.prepared import Prepared
     from serving.candidates import CandidateGenerator
+    from serving.manifest import Manifest
 
 
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -23,7 +25,7 @@ def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) 
         "--data",
         metavar="NAME",
         default=default,
-        help="tables, sequences, sessions, ml-1m, or generated: a shop, made on the spot",
+        help="tables, sequences, sessions, lightgcn, ml-1m, or generated: a shop, made on the spot",
     )
     group.add_argument("--root", metavar="PATH", help="the data's folder or file; without one, ml-1m is downloaded")
     group.add_argument(
@@ -134,6 +136,33 @@ def read_data(arguments: argparse.Namespace, config: Any) -> tuple[Any, Dataset]
             say("the interactions have a column 'part', so the split is given, by what it says; --split names another")
             config = found
     return config, dataset
+
+
+def data_of_model(arguments: argparse.Namespace) -> tuple[Path, Manifest, Prepared]:
+    """The folder of the bundle that the arguments name, its manifest, and the data that they name as it reads them.
+
+    Args:
+        arguments: Those of `model_argument` and `data_arguments`.
+
+    Raises:
+        InputError: No data is named, or anything that is named cannot be used.
+    """
+    from serving.item_texts import BundleText
+    from serving.manifest import Manifest
+    from serving.resolve import resolve
+    from training.data import prepare
+    from training.families import family_of_kind
+
+    if arguments.data is None and arguments.config is None:
+        raise InputError("name the data to measure on with --data, or with the --config of the run")
+    folder = resolve(arguments.model, tracking_uri=arguments.tracking_uri).folder
+    manifest = Manifest.read(folder)
+    config, dataset = read_data(arguments, configuration(arguments, family_of_kind(manifest.kind).config))
+    if manifest.has_text:  # what the model reads of items is its own business, and where that is kept is not
+        text = BundleText.read(folder)
+        text.check_model()
+        config = dataclasses.replace(config, text=dataclasses.replace(text.config, store=config.text.store))
+    return folder, manifest, prepare(config, dataset, say)
 
 
 def _names_split(arguments: argparse.Namespace) -> bool:

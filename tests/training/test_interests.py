@@ -23,7 +23,7 @@ SMALL = InterestsSpace(clusters=(2, 8), mixing=(0.0, 0.5), neighbours=(3,), comp
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     where = tmp_path_factory.mktemp("run") / "run"
-    settings = ["--set", "optimiser.max_epochs=2", "--set", "model.dim=16", "--out", str(where), "--no-mlflow"]
+    settings = ["--set", "optimiser.max_epochs=2", "--set", "model.dim=16", "--run-dir", str(where), "--no-mlflow"]
     assert main(["train", "two-tower", *DATA, *settings]) == 0
     return where / "bundle"
 
@@ -79,7 +79,7 @@ def test_a_bundle_gets_interests(folder, tmp_path, capsys):
     ("arguments", "message"),
     [
         ([], "name the data to measure on"),
-        (["--data", "generated", "--set", "data.settings.interactions=500"], "the data has other values of"),
+        (["--data", "generated", "--set", "data.settings.interactions=1000"], "the data has other values of"),
         ([*DATA, "--mixing", "2"], "interests.mixing is from 0 to 1, got 2.0"),
         ([*DATA, "--clusters", "0"], "clusters of the item clusters is at least 1, got 0"),
     ],

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from intervals import paired_interval
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
-from text_cases import BEAUTY, WAYS, paired_interval, text_config, with_text
+from text_cases import BEAUTY, WAYS, text_config, with_text
 
 from features.errors import InputError
 from features.prepared import Prepared

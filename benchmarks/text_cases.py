@@ -72,11 +72,3 @@ def sentences(items: pl.DataFrame, config: ItemTextConfig, encoder: TextEncoder)
     """The texts of the items that have one, as the encoder reads them."""
     told = item_sentences(items, config.columns, encoder.room, encoder.token_ends, config.prefix)
     return told.texts.drop_nulls().to_list()
-
-
-def paired_interval(lifts: np.ndarray, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """The 95% interval of a mean, by drawing users with replacement. (n,)"""
-    random = np.random.default_rng(seed)
-    means = [lifts[random.integers(len(lifts), size=len(lifts))].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)

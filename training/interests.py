@@ -62,21 +62,32 @@ class InterestsMeasure:
     """What retrievers of interests find of one part of a split, for one model's vectors.
 
     Args:
-        model: In evaluation mode.
         evaluation: What is asked.
-        width: How many of the first columns say what an item is like; all but an item bias.
+        items: The catalogue's vectors. (N, D) float32
+        users: The users', by their histories of that part; zeros for who has none. (U, D) float32
+        width: How many of the first columns say what an item is like: all but an item bias.
         index: How items and users are searched.
     """
 
-    def __init__(self, model: Retriever, evaluation: Evaluation, index: IndexConfig | None = None) -> None:
-        self.evaluation = evaluation
+    def __init__(
+        self,
+        evaluation: Evaluation,
+        items: np.ndarray,
+        users: np.ndarray,
+        width: int,
+        index: IndexConfig | None = None,
+    ) -> None:
+        self.evaluation, self.items, self.users, self.width = evaluation, items, users, width
         self.histories: JaggedArray = evaluation.histories
-        self.items = encode_catalogue(model, evaluation.prepared.item_table).cpu().numpy()
-        self.users = user_vectors(model, evaluation)
-        self.width = model.config.dim
-        self.index = ItemIndex.build(self.items, index)
-        self.similar = SimilarUsers.fit(self.users[:, : self.width], index)
+        self.index = ItemIndex.build(items, index)
+        self.similar = SimilarUsers.fit(users[:, :width], index)
         self._clusters = lru_cache(maxsize=None)(self._clustered)
+
+    @classmethod
+    def of(cls, model: Retriever, evaluation: Evaluation, index: IndexConfig | None = None) -> InterestsMeasure:
+        """Of a model, in evaluation mode."""
+        items = encode_catalogue(model, evaluation.prepared.item_table).cpu().numpy()
+        return cls(evaluation, items, user_vectors(model, evaluation), model.config.dim, index)
 
     def _clustered(self, config: ClustersConfig) -> Clusters:
         return Clusters.fit(self.items[:, : self.width], config)
@@ -173,7 +184,8 @@ def search(
                     tried[config] = measure.figures(measure.lists(kind, config))
                     say(f"{kind}: {setting} {value}: {CHOSEN_BY} {tried[config][CHOSEN_BY]:.4f}")
                 yield Trial(setting, config, tried[config])
-            best = max(tried, key=lambda one: tried[one][CHOSEN_BY])
+            if tried:
+                best = max(tried, key=lambda one: tried[one][CHOSEN_BY])
 
 
 def _varied(config: InterestsConfig, setting: str, value: Any) -> InterestsConfig:

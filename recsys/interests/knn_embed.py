@@ -109,7 +109,7 @@ class KNNEmbed:
             themselves: Their rows among the known users, who are not their own neighbours; -1 for none. (B,)
         """
         if kind == "unimodal":
-            return Mixtures.single(vectors)
+            return Mixtures.equal(vectors[:, None])
         similar = None
         if kind == "smoothed" and self.config.neighbours and self.config.mixing:
             similar = self.users.of(vectors[:, : self.width], self.config.neighbours, themselves)

@@ -46,11 +46,13 @@ class Mixtures:
         return len(self.offsets) - 1
 
     @classmethod
-    def single(cls, vectors: np.ndarray) -> Mixtures:
-        """Users who ask with one vector each, in a cluster that holds all. (B, D)"""
-        n = len(vectors)
+    def equal(cls, vectors: np.ndarray) -> Mixtures:
+        """Users who ask with S vectors each, of equal weight, such as interests that a model has learned. (B, S, D)"""
+        users, each, dim = vectors.shape
+        n = users * each
         none = np.full(n, -1), np.zeros(n, bool)
-        return cls(np.zeros(n, np.int64), np.ones(n), vectors, np.arange(n + 1), *none)
+        places, offsets = np.tile(np.arange(each), users), np.arange(users + 1) * each
+        return cls(places, np.full(n, 1 / max(each, 1)), vectors.reshape(n, dim), offsets, *none)
 
     def or_single(self, vectors: np.ndarray) -> Mixtures:
         """The same, but users without a component ask with a vector of their own, unless it is zero. (B, D)"""

@@ -31,7 +31,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def measure(folder) -> InterestsMeasure:
     prepared = prepare(load_config(settings=["data.settings.interactions=2000"]))
-    return InterestsMeasure(Bundle.load(folder).model, Evaluation(prepared, "validation"))
+    return InterestsMeasure.of(Bundle.load(folder).model, Evaluation(prepared, "validation"))
 
 
 def test_each_setting_is_tried_with_the_best_of_those_before(measure):

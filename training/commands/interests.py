@@ -65,10 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
     _check_same(prepared, manifest)
     bundle = Bundle.load(folder)
     prepared = declared_as(bundle, prepared)
-    chosen, trials = _chosen(arguments, InterestsMeasure(bundle.model, Evaluation(prepared, "validation")))
+    chosen, trials = _chosen(arguments, InterestsMeasure.of(bundle.model, Evaluation(prepared, "validation")))
     out = with_interests(folder, chosen, arguments.retriever, arguments.out)
     with_metrics(out, evaluate_bundle(out, prepared))
-    measure = InterestsMeasure(bundle.model, Evaluation(prepared))
+    measure = InterestsMeasure.of(bundle.model, Evaluation(prepared))
     kinds: tuple[RetrieverKind, ...] = ("unimodal", "mixture", "smoothed")
     figures = {kind: measure.figures(measure.lists(kind, chosen)) for kind in kinds}
     if arguments.json:

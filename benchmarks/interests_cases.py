@@ -1,0 +1,93 @@
+"""What `interests.py` compares: data sets, and what each way of retrieving is tried with on validation, as often each."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from sequence_data import load
+
+from features.dataset import Dataset
+from features.prepared import Prepared
+from features.schema import FeatureSchema, Id, Sequence
+from features.splits import make_split
+from training.interests import InterestsSpace
+
+#: vectors of a graph: a user and an item are a vector each, no more (TwHIN: El-Kishky et al., KDD 2022)
+TWHIN = (
+    "model.similarity=dot",
+    "model.embeddings.kind=collisionless",
+    "examples.unit=interactions",
+    "examples.batch_size=4096",
+)
+
+#: of each case: the data set, whether users are ids or histories, and what its vectors are trained with
+CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "cit-hepth": ("cit-hepth", "ids", TWHIN),
+    "cit-hepth-histories": ("cit-hepth", "histories", ()),
+    "ml-1m": ("ml-1m-plots", "histories", ()),
+    "gowalla": ("gowalla", "histories", ()),
+    "generated": ("generated", "histories", ("model.dim=16", "optimiser.max_epochs=1")),
+}
+
+#: what vectors are tried with; each trial serves all retrievers, and is chosen by what the single query finds
+VECTORS: dict[str, tuple[str, ...]] = {
+    "ids": (
+        "",
+        "optimiser.lr=1e-2",
+        "optimiser.lr=3e-2",
+        "model.dim=128 model.embeddings.width=128",
+        "optimiser.weight_decay=0.1",
+        "optimiser.lr=1e-2 optimiser.weight_decay=0.1",
+        "optimiser.lr=1e-2 optimiser.weight_decay=1.0",
+        "loss.name=sampled-softmax loss.settings.n_negatives=4096",
+    ),
+    "histories": (
+        "",
+        "model.dim=128 model.embeddings.width=128",
+        "model.dropout=0.2",
+        "examples.history_dropout=0.3",
+        "examples.target_share=0.4",
+        "model.tie_history=true",
+        "optimiser.lr=1e-3",
+        "model.temperature=0.05",
+    ),
+}
+
+#: eight trials of a mixture, and eight of a smoothed one, which begins at the best of those
+MIXTURE = InterestsSpace(clusters=(50, 200, 800, 2000), components=(1, 3, 10, 30))
+SMOOTHED = InterestsSpace(clusters=(), mixing=(0.2, 0.5, 0.8), neighbours=(5, 20, 50), components=(5, 20))
+
+#: of ComiRec, and of item-kNN
+COMIREC = (
+    "",
+    "model.interests=2",
+    "model.interests=8",
+    "model.dim=128",
+    "model.dropout=0.3",
+    "optimiser.lr=1e-3",
+    "examples.target_share=0.4",
+    "loss.settings.temperature=0.5",
+)
+ITEM_KNN = tuple((neighbours, shrinkage) for neighbours in (50, 100, 200, 500) for shrinkage in (0.0, 10.0))
+
+
+def prepared_of(data_root: str, case: str, users: str = "") -> Prepared:
+    """A case's data, split.
+
+    Args:
+        data_root: The folder that holds the data sets.
+        case: Of `CASES`.
+        users: "ids" or "histories", where not as the case has them.
+    """
+    data, kind, _ = CASES[case]
+    dataset = load(data, Path(data_root))
+    user = Id("user_id") if (users or kind) == "ids" else Sequence("history")
+    dataset = dataclasses.replace(dataset, schema=FeatureSchema(user=(user,), item=(Id("item_id"),)))
+    return Prepared.of(dataset, _split(data, dataset))
+
+
+def _split(data: str, dataset: Dataset) -> object:
+    if data == "gowalla":  # as it is published; validation is a part of its training interactions
+        return make_split("given", dataset, validation=0, seen="train+validation")
+    return make_split("random", dataset, of="users")

@@ -1,0 +1,109 @@
+"""The runs that `interests.py` compares: vectors that are trained once and kept, ComiRec, and item-kNN."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from interests_cases import CASES, prepared_of
+from kept_runs import remembered
+
+from recsys.baselines import ItemKNN, ItemKNNConfig
+from recsys.index import ItemIndex
+from recsys.interests import InterestsConfig, Mixtures, retrieve
+from training.comirec import ComiRecTrainConfig, InterestScores
+from training.comirec import fit as fit_comirec
+from training.config import load_config
+from training.evaluation import Evaluation
+from training.interests import CHOSEN_BY, InterestsMeasure, user_vectors
+from training.two_tower_fit import fit
+
+#: length of all lists
+K = 50
+
+
+def vectors_of(data_root: str, runs: Path, case: str, trial: str, seed: int) -> dict[str, float]:
+    """Trains, keeps the vectors, and says what a single query finds on validation."""
+
+    def made() -> dict[str, float]:
+        prepared = prepared_of(data_root, case)
+        config = load_config(settings=[*CASES[case][2], *trial.split()], seed=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            model = fit(config, prepared, Path(folder), progress=False).model
+        parts = {part: Evaluation(prepared, part) for part in ("validation", "test")}
+        of = InterestsMeasure.of(model, parts["validation"])
+        arrays = {"items": of.items, "validation": of.users, "test": user_vectors(model, parts["test"])}
+        np.savez(_path(runs, case, trial, seed), width=of.width, **arrays)
+        return {"validation": of.figures(of.lists("unimodal", InterestsConfig()))[CHOSEN_BY]}
+
+    runs.mkdir(parents=True, exist_ok=True)
+    return remembered(runs, [case, CASES[case][2], trial, seed], made)
+
+
+def measured(data_root: str, runs: Path, case: str, trial: str, seed: int, part: str) -> InterestsMeasure:
+    """What can be asked of vectors that were kept."""
+    with np.load(_path(runs, case, trial, seed)) as kept:
+        vectors = kept["items"], kept[part], int(kept["width"])
+    return InterestsMeasure(Evaluation(prepared_of(data_root, case), part), *vectors)
+
+
+def comirec(data_root: str, runs: Path, case: str, trial: str, seed: int, vectors: str) -> dict[str, Any]:
+    """ComiRec's figures, its lists merged in the way that validation likes better; diversity by the others' vectors."""
+
+    def made() -> dict[str, Any]:
+        prepared = prepared_of(data_root, case, "histories")
+        config = load_config(settings=trial.split(), kind=ComiRecTrainConfig, seed=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            model = fit_comirec(config, prepared, Path(folder), progress=False).model
+        figures = {}
+        for part in ("validation", "test"):
+            of = measured(data_root, runs, case, vectors, 0, part)
+            figures[part] = {way: of.figures(lists(model, of, way)) for way in ("highest score", "equal shares")}
+        merged = max(figures["validation"], key=lambda way: figures["validation"][way][CHOSEN_BY])
+        return {
+            "validation": figures["validation"][merged][CHOSEN_BY],
+            "test": figures["test"][merged],
+            "merged": merged,
+        }
+
+    return remembered(runs, [case, "comirec", trial, seed, vectors], made)
+
+
+def lists(model: Any, of: InterestsMeasure, way: str) -> np.ndarray:
+    """What ComiRec finds for the users who are asked for. (B, K)"""
+    found, index = [], ItemIndex.build(model.items.weight.detach().numpy())
+    for users in of.evaluation.chunks():
+        if way == "highest score":
+            ranking, _ = of.evaluation.rank(users, InterestScores(model, of.histories).scorer(users))
+            found.append(ranking.rows.numpy()[:, :K])
+            continue
+        mixtures = Mixtures.equal(model.interests(of.histories.take(users)).detach().numpy())
+        found.append(retrieve(mixtures, index.search, K, of.evaluation.seen.rows(users)).rows)
+    return np.concatenate(found)
+
+
+def item_knn(
+    data_root: str, runs: Path, case: str, neighbours: int, shrinkage: float, part: str, vectors: str
+) -> dict[str, float]:
+    """Its figures."""
+
+    def made() -> dict[str, float]:
+        of = measured(data_root, runs, case, vectors, 0, part)
+        prepared = of.evaluation.prepared
+        fitted = ItemKNN(ItemKNNConfig(neighbours, shrinkage)).fit(prepared.train, len(prepared.items))
+        found = []
+        for users in of.evaluation.chunks():
+            ranking, _ = of.evaluation.rank(users, fitted.scorer(of.histories.rows(users)))
+            found.append(ranking.rows.numpy()[:, :K])
+        return of.figures(np.concatenate(found))
+
+    return remembered(runs, [case, "item-knn", neighbours, shrinkage, part, vectors], made)
+
+
+def _path(runs: Path, case: str, trial: str, seed: int) -> Path:
+    key = hashlib.sha256(json.dumps([case, CASES[case][2], trial, seed]).encode()).hexdigest()[:16]
+    return runs / f"{key}.npz"

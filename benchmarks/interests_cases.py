@@ -1,4 +1,4 @@
-"""What `interests.py` compares: data sets, and what each way of retrieving is tried with on validation, as often each."""
+"""What `interests.py` compares: data sets, and the trials of each way of retrieving, about as many of each."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def distinct(lists: np.ndarray, groups: JaggedArray) -> np.ndarray:
 
     Args:
         lists: Item rows; -1 for none. (B, K)
-        groups: Those of each item: none, one or several. (N rows)
+        groups: Those of each item: none, one or several; -1 is none. (N rows)
 
     Returns:
         (B,) int64
@@ -70,10 +70,8 @@ def distinct(lists: np.ndarray, groups: JaggedArray) -> np.ndarray:
     """
     users, places = np.nonzero(lists >= 0)
     theirs = groups.rows(lists[users, places])
-    if not len(theirs.values):
-        return np.zeros(len(lists), np.int64)
-    base = int(theirs.values.max()) + 1
-    pairs = np.unique(np.repeat(users, theirs.lengths) * base + theirs.values)
+    base = int(theirs.values.max(initial=0)) + 1
+    pairs = np.unique((np.repeat(users, theirs.lengths) * base + theirs.values)[theirs.values >= 0])
     return np.bincount(pairs // base, minlength=len(lists))
 
 

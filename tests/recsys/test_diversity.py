@@ -19,7 +19,7 @@ def test_measures_are_their_definitions(seed: int, users: int, k: int, items: in
     for user in range(users):
         chosen = random.permutation(items)[: random.integers(0, min(k, items) + 1)]
         lists[user, : len(chosen)] = chosen
-    in_groups = [random.permutation(4)[: random.integers(0, 4)] for _ in range(items)]
+    in_groups = [random.permutation(5)[: random.integers(0, 4)] - 1 for _ in range(items)]  # -1 is none
     groups = JaggedArray(
         np.concatenate([*in_groups, np.empty(0, np.int64)]).astype(np.int64),
         np.concatenate([[0], np.cumsum([len(one) for one in in_groups])]),
@@ -36,7 +36,7 @@ def test_measures_are_their_definitions(seed: int, users: int, k: int, items: in
             assert found[user] == pytest.approx(np.mean(apart), abs=1e-5)
         else:
             assert np.isnan(found[user])
-        assert numbers[user] == len({int(group) for row in mine for group in in_groups[row]})
+        assert numbers[user] == len({int(group) for row in mine for group in in_groups[row] if group >= 0})
     assert coverage(lists, items) == len({int(row) for row in lists.ravel() if row >= 0}) / items
 
 

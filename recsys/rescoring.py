@@ -15,6 +15,9 @@ from features.batches import JaggedArray
 #: numbers that one step may hold at a time
 CHUNK = 1 << 22
 
+#: so many items, and each query can have a mark for every one
+_FEW = 1 << 15
+
 
 def inner_products(vectors_of: Callable[[np.ndarray], np.ndarray], queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Inner products of each query with its own candidates, summed in float64 and rounded to float32.
@@ -67,21 +70,37 @@ def without(found: np.ndarray, skip: JaggedArray | None) -> np.ndarray:
     """
     if skip is None:
         return found
-    keep = found >= 0
-    items = max(int(found.max()), int(skip.values.max(initial=0))) + 1
-    step = max(1, (CHUNK << 4) // items)
-    for start in range(0, len(found), step):
-        stop = min(start + step, len(found))
-        # zeroed memory is free until it is touched, so that this is as fast for ten million items as for a thousand
-        unwanted = np.zeros((stop - start, items), dtype=bool)
-        row_of = np.repeat(np.arange(stop - start), skip.lengths[start:stop])
-        unwanted[row_of, skip.values[skip.offsets[start] : skip.offsets[stop]]] = True
-        keep[start:stop] &= ~np.take_along_axis(unwanted, found[start:stop], axis=1)
-    rows, columns = np.nonzero(keep)
-    places = np.cumsum(keep, axis=1)[rows, columns] - 1
+    items = max(int(found.max(initial=0)), int(skip.values.max(initial=0))) + 1
+    unwanted = _marked(found, skip, items) if items <= _FEW else _looked_up(found, skip, items)
+    rows, columns = np.nonzero((found >= 0) & ~unwanted)
+    keep = np.bincount(rows, minlength=len(found))
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(keep) - keep, keep)
     kept = np.full_like(found, -1)
     kept[rows, places] = found[rows, columns]
     return kept
+
+
+def _marked(found: np.ndarray, skip: JaggedArray, items: int) -> np.ndarray:
+    """Which candidates are to be skipped, by a mark for each of few items. (B, C) bool"""
+    out = np.empty(found.shape, dtype=bool)
+    step = max(1, (CHUNK << 4) // items)
+    for start in range(0, len(found), step):
+        stop = min(start + step, len(found))
+        unwanted = np.zeros((stop - start, items), dtype=bool)
+        row_of = np.repeat(np.arange(stop - start), skip.lengths[start:stop])
+        unwanted[row_of, skip.values[skip.offsets[start] : skip.offsets[stop]]] = True
+        out[start:stop] = np.take_along_axis(unwanted, np.maximum(found[start:stop], 0), axis=1)
+    return out
+
+
+def _looked_up(found: np.ndarray, skip: JaggedArray, items: int) -> np.ndarray:
+    """The same for many items: marks would each be on a page of memory of its own. (B, C) bool"""
+    rows = np.repeat(np.arange(len(skip)), skip.lengths)
+    keys = np.sort(rows * items + skip.values[skip.offsets[0] : skip.offsets[-1]])
+    if not len(keys):
+        return np.zeros(found.shape, dtype=bool)
+    asked = np.arange(len(found))[:, None] * items + found
+    return keys[np.searchsorted(keys, asked).clip(max=len(keys) - 1)] == asked
 
 
 def by_size(lengths: np.ndarray) -> list[np.ndarray]:

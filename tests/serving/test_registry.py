@@ -187,7 +187,13 @@ def test_the_logged_model_has_a_signature_requirements_and_nothing_pickled(regis
     _, logged = registry
     folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=logged[0].model_uri))
     assert logged[0].signature.inputs.input_names() == ["user_id", "history", "history_times", "asked_at"]
-    assert {one.name for one in logged[0].signature.params} == {"k", "exclude_seen", "rerank", "rerank_depth"}
+    assert {one.name for one in logged[0].signature.params} == {
+        "k",
+        "exclude_seen",
+        "rerank",
+        "rerank_depth",
+        "interests",
+    }
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
     assert not suffixes & {".pkl", ".pickle", ".pt", ".pth"}
     listed = (folder / "requirements.txt").read_text()

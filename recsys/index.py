@@ -108,13 +108,16 @@ class ItemIndex:
         built.recall = built._measured_recall(vectors, queries)
         return built
 
-    def search(self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None, effort: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each query.
 
         Args:
             queries: (B, D) float32
             k: How many; may be more than there are.
             exclude: Item rows that each query's answer leaves out. (B rows)
+            effort: How widely to look, as a share of what the settings say; an exact search is always whole.
 
         Returns:
             Scores (B, k) float32 and item rows (B, k) int64, best first; -inf and -1 where no item is left.
@@ -137,16 +140,16 @@ class ItemIndex:
             return scores, rows
         for members in by_size(np.zeros(len(queries)) if exclude is None else exclude.lengths):
             skip = rows_of(exclude, members)
-            scores[members, :width], rows[members, :width] = self._search(queries[members], width, skip)
+            scores[members, :width], rows[members, :width] = self._search(queries[members], width, skip, effort)
         return scores, rows
 
     def _search(
-        self, queries: np.ndarray, width: int, skip: JaggedArray | None, everywhere: bool = False
+        self, queries: np.ndarray, width: int, skip: JaggedArray | None, effort: float = 1.0, everywhere: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, for queries that exclude about equally many."""
         most = int(skip.lengths.max()) if skip is not None else 0
         fetch = min(width + most + _MARGIN, len(self))
-        settings = search_settings(self._index, self.config, fetch, everywhere)
+        settings = search_settings(self._index, self.config, fetch, effort, everywhere)
         found = self._index.search(queries, fetch, params=settings)[1]
         candidates = without(found, skip)[:, : width + _MARGIN]
         settled = inner_products(self.vectors_of, queries, candidates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -84,12 +85,13 @@ def empty_index(vectors: np.ndarray, config: IndexConfig, precision: Precision =
     return index
 
 
-def search_settings(index: Any, config: IndexConfig, fetch: int, everywhere: bool = False) -> Any:
+def search_settings(index: Any, config: IndexConfig, fetch: int, effort: float = 1.0, everywhere: bool = False) -> Any:
     """How widely to look, in all lists if asked to; given with each search, because an index is shared by threads."""
     if config.kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=max(config.ef_search, fetch))
+        return faiss.SearchParametersHNSW(efSearch=max(math.ceil(effort * config.ef_search), fetch))
     if config.kind == "ivf":
-        return faiss.SearchParametersIVF(nprobe=index.nlist if everywhere else min(config.probes, index.nlist))
+        probes = index.nlist if everywhere else min(math.ceil(effort * config.probes), index.nlist)
+        return faiss.SearchParametersIVF(nprobe=probes)
     return None
 
 

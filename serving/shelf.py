@@ -112,19 +112,22 @@ class Shelf:
                 ids[place] = one
         return ids
 
-    def search(self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def search(
+        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None, effort: float = 1.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each query: what the index finds, and all new items, each compared.
 
         Args:
             queries: (B, D) float32
             k: How many; may be more than there are.
             exclude: Item rows that each query's answer leaves out. (B rows)
+            effort: See `recsys.index.ItemIndex.search`.
 
         Returns:
             Scores (B, k) float32 and item rows (B, k) int64, best first; -inf and -1 where no item is left. Of equals,
             the smaller row comes first.
         """
-        scores, rows = self.of_catalogue(queries, k, exclude)
+        scores, rows = self.of_catalogue(queries, k, exclude, effort)
         if self.new_index is None:
             return scores, rows
         n, of_new = len(self.index), None
@@ -136,12 +139,12 @@ class Shelf:
         return best_of(np.concatenate([scores, new_scores], axis=1), np.concatenate([rows, new_rows], axis=1), k)
 
     def of_catalogue(
-        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None
+        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None, effort: float = 1.0
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, without the new items."""
         if exclude is not None and self.new_index is not None:
             exclude = exclude.only(exclude.values < len(self.index))
-        return self.index.search(queries, k, exclude)
+        return self.index.search(queries, k, exclude, effort)
 
     @cached_property
     def neighbours(self) -> Neighbours:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ from recsys.interests.allocation import largest_remainder
 from recsys.interests.mixtures import Mixtures
 from recsys.rescoring import by_size, without
 
-#: of queries (B, D), how many, and what each is not to find (B rows): scores and item rows, best first; (B, k) twice
-Search = Callable[[np.ndarray, int, JaggedArray | None], tuple[np.ndarray, np.ndarray]]
+#: of queries (B, D), how many, what each is not to find (B rows), and with what effort: scores and item rows, best
+#: first; (B, k) twice
+Search = Callable[[np.ndarray, int, JaggedArray | None, float], tuple[np.ndarray, np.ndarray]]
 
 #: how many more than its share an interest asks for at first, because heavier ones may have brought the same
 _SPARE = 8
@@ -69,7 +71,8 @@ def retrieve(mixtures: Mixtures, search: Search, k: int, seen: JaggedArray | Non
             if len(short):
                 again = members[short]
                 taken = _excluded(seen, rows[again], again)
-                more = search(mixtures.vectors[at[again, place]], int(wanted[short].max()), taken)[1]
+                most = int(wanted[short].max())
+                more = search(mixtures.vectors[at[again, place]], most, taken, _effort(most, k))[1]
                 fresh = _wide(fresh, more.shape[1])
                 fresh[short] = -1
                 fresh[short, : more.shape[1]] = more
@@ -104,11 +107,17 @@ def _first_found(
     for group in by_size(asked):
         some = users[group]
         skip = None if seen is None else seen.rows(some)
-        lists = search(mixtures.vectors[at[some, places[group]]], int(asked[group].max()), skip)[1]
+        effort = _effort(int(wanted[group].max()), int(counts.sum(axis=1).max()))
+        lists = search(mixtures.vectors[at[some, places[group]]], int(asked[group].max()), skip, effort)[1]
         for place in np.unique(places[group]):
             here = np.flatnonzero(places[group] == place)
             found[place].append((some[here], lists[here]))
     return found
+
+
+def _effort(wanted: int, k: int) -> float:
+    """How widely a component looks: a few nearest items lie in fewer places than many do."""
+    return min(1.0, math.sqrt(wanted / k))
 
 
 def _excluded(seen: JaggedArray | None, taken: np.ndarray, users: np.ndarray) -> JaggedArray:

@@ -43,7 +43,7 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 
 #: pairs that the encoder is tuned with, and for how long
-PAIRS = PairsConfig("co-engagement", window=3, per_epoch=20_000)
+PAIRS = PairsConfig("co-engagement", window=3, per_epoch=5_000)
 EPOCHS = 2
 
 QUICK = ("model.dim=16", "model.embeddings.width=16", "model.layers=1", "optimiser.max_epochs=1")

@@ -132,7 +132,8 @@ def slices(report: Report, case: str, test: InterestsMeasure, gain: np.ndarray, 
     """On whom smoothing helps: by how many items, and by how many interests a user has."""
     own = test.histories.rows(test.evaluation.users)
     knn_embed = test.knn_embed(config)
-    plain = mixtures_of(own, knn_embed.clusters, test.items[:, : test.width], len(knn_embed.clusters))
+    vectors = test.items[:, : test.width]
+    plain = mixtures_of(own, knn_embed.clusters, vectors.__getitem__, len(knn_embed.clusters))
     shares = np.bincount(plain.users, weights=plain.weights**2, minlength=len(own))
     interests = 1 / np.where(shares > 0, shares, 1)  # as many as equal ones would be
     for name, values in (("items", own.lengths), ("interests", interests)):

@@ -25,6 +25,11 @@ def value_of(config: InterestsConfig, setting: str) -> float:
     return config.clusters.clusters if setting == "clusters" else getattr(config, setting)
 
 
+def rest(config: InterestsConfig, setting: str) -> list[float]:
+    """What it has for the others."""
+    return [value_of(config, one) for one in SETTINGS if one != setting]
+
+
 def draw(trials: Mapping[str, Sequence[Trial]], path: Path) -> None:
     """Recall above, distance inside lists below, against each setting, a line a case.
 
@@ -37,10 +42,13 @@ def draw(trials: Mapping[str, Sequence[Trial]], path: Path) -> None:
     panels = figure.subplots(2, len(SETTINGS), sharex="col")
     for column, (setting, label) in enumerate(SETTINGS.items()):
         for case, all_of_it in trials.items():
-            # of a setting that is varied twice, the later time has the better others
-            found = {value_of(one.config, setting): one.figures for one in all_of_it if one.setting == setting}
-            if not found:
+            varied = [one for one in all_of_it if one.setting == setting]
+            if not varied:
                 continue
+            # of a setting that is varied twice, the later time has the better others; none is tried twice, so that one
+            # of them may have been tried for another setting
+            alike = [one for one in all_of_it if rest(one.config, setting) == rest(varied[-1].config, setting)]
+            found = {value_of(one.config, setting): one.figures for one in alike}
             values = sorted(found)
             for row, metric in enumerate((CHOSEN_BY, "distance")):
                 panels[row, column].plot(values, [found[one][metric] for one in values], "o-", lw=1, label=case)

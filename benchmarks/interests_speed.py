@@ -63,17 +63,19 @@ def made(n_items: int, n_users: int, seed: int = 0) -> tuple[np.ndarray, JaggedA
     random = np.random.default_rng(seed)
     n_groups = max(10, n_items // 1000)
     centres = directions(random.normal(size=(n_groups, DIM)))
-    group = np.sort(random.integers(n_groups, size=n_items))
+    group = random.integers(n_groups, size=n_items)  # in no order, as items of a catalogue
     noise = directions(random.normal(size=(n_items, DIM)).astype(np.float32))
     items = directions(centres[group] + 0.7 * noise)
-    starts = np.searchsorted(group, np.arange(n_groups))
+    members = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[members], np.arange(n_groups))
     sizes = np.diff(starts, append=n_items)
     lengths, tastes = random.integers(10, 51, n_users), random.integers(1, 6, n_users)
     owner = np.repeat(np.arange(n_users), lengths)
     liked = random.integers(n_groups, size=(n_users, 5))
     chosen = liked[owner, (random.random(len(owner)) * tastes[owner]).astype(int)]
     rows = starts[chosen] + (random.random(len(owner)) * sizes[chosen]).astype(int)
-    histories = JaggedArray(np.minimum(rows, n_items - 1), np.concatenate([[0], np.cumsum(lengths)]))
+    rows = members[np.minimum(rows, n_items - 1)]
+    histories = JaggedArray(rows, np.concatenate([[0], np.cumsum(lengths)]))
     users = np.add.reduceat(items[histories.values], histories.offsets[:-1], axis=0)
     return items, histories, directions(users)
 
@@ -91,7 +93,7 @@ def fitted(
     """All that is done once, and how long it takes."""
     clustered, clusters = timed(lambda: Clusters.fit(items, config.clusters))
     indexed, similar = timed(lambda: SimilarUsers.fit(users, kind))
-    knn_embed = KNNEmbed(config, clusters, index, similar, histories.rows)
+    knn_embed = KNNEmbed(config, clusters, index, similar, histories)
 
     def all_mixtures() -> None:
         for start in range(0, len(users), _USERS):
@@ -140,7 +142,7 @@ def recalls(
 ) -> None:
     """The share of the exact lists that the index finds."""
     exact = ItemIndex.build(items)
-    other = KNNEmbed(knn_embed.config, knn_embed.clusters, exact, knn_embed.users, histories.rows)
+    other = KNNEmbed(knn_embed.config, knn_embed.clusters, exact, knn_embed.users, histories)
     for kind in KINDS:
         mine, theirs = (found(one, kind, histories, users, sample) for one in (knn_embed, other))
         offset = np.arange(len(sample))[:, None] * len(items)

@@ -189,6 +189,19 @@ class JaggedArray:
         offsets = np.concatenate([[0], np.cumsum(chosen)])[self.offsets]
         return JaggedArray(self.values[chosen], offsets, None if self.times is None else self.times[chosen])
 
+    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
+        """How many values the given rows have. (m,) -> (m,) int64"""
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+    def distinct(self) -> JaggedArray:
+        """Each row's values once, ascending; the same array where none is there twice."""
+        values = self.values[self.offsets[0] : self.offsets[-1]]
+        if not len(values):
+            return self
+        base = int(values.max()) + 1
+        keys = np.unique(np.repeat(np.arange(len(self)), self.lengths) * base + values)
+        return self if len(keys) == len(values) else JaggedArray.from_pairs(keys // base, keys % base, len(self))
+
     def rows(self, rows: np.ndarray) -> JaggedArray:
         """The given rows, in the given order, as an array of their own."""
         return self._picked(*self.positions(rows))

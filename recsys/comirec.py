@@ -81,8 +81,9 @@ class ComiRec(nn.Module):
         read = self.dropout(self.items(histories.values))  # (T, D)
         told = read if self.places is None else read + self.places(_from_end(histories))
         weights = _softmax(self.attention(told), users, n_users)  # (T, K)
-        parts = weights[:, :, None] * read[:, None]  # (T, K, D)
-        return parts.new_zeros(n_users, *parts.shape[1:]).index_add(0, users, parts)
+        nothing = read.new_zeros(n_users, read.shape[1])
+        # a head at a time: all at once would be K times the histories' vectors
+        return torch.stack([nothing.index_add(0, users, one[:, None] * read) for one in weights.T], dim=1)
 
     def _recent(self, histories: Jagged) -> Jagged:
         """The end of each history, as much as is read."""

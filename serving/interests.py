@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -34,7 +35,8 @@ class BundleInterests:
     def write(self, folder: Path) -> None:
         """Writes its files into a bundle's folder."""
         (folder / INTERESTS).write_text(json.dumps(self.config.to_json(), indent=1), encoding="utf-8")
-        save_file({"centroids": self.clusters.centroids, "of_item": self.clusters.of_item}, folder / CLUSTERS)
+        arrays = {"centroids": self.clusters.centroids, "of_item": self.clusters.of_item, "users": self.users.rows}
+        save_file(arrays, folder / CLUSTERS)
         self.users.index.save(folder / USERS)
 
     @classmethod
@@ -56,11 +58,12 @@ class BundleInterests:
             arrays = load_file(folder / CLUSTERS)
         except SafetensorError as error:
             raise BundleError(f"{CLUSTERS} cannot be read: {error}") from error
-        clusters, users = Clusters(arrays["centroids"], arrays["of_item"]), ItemIndex.load(folder / USERS, mmap=mmap)
+        clusters, rows = Clusters(arrays["centroids"], arrays["of_item"]), arrays["users"]
+        users = ItemIndex.load(folder / USERS, mmap=mmap)
         for file, what, found, expected in (
             (CLUSTERS, "items", clusters.of_item.shape, (n_items,)),
             (CLUSTERS, "columns a centroid", clusters.centroids.shape[1:], (width,)),
-            (USERS, "users", len(users), n_users),
+            (USERS, "users", len(users), len(rows)),
             (USERS, "columns a user", users.dim, width),
         ):
             if found != expected:
@@ -70,14 +73,16 @@ class BundleInterests:
             raise BundleError(
                 f"{CLUSTERS} has items of the clusters {of_item.min()} to {of_item.max()}, of {len(clusters)}"
             )
-        return cls(config, clusters, SimilarUsers(users))
+        if not (rows[0] >= 0 and rows[-1] < n_users and (np.diff(rows) > 0).all()):
+            raise BundleError(f"{CLUSTERS} names users that are not {n_users:,} rows in order")
+        return cls(config, clusters, SimilarUsers(users, rows, n_users))
 
     def retrievers(self, index: ItemIndex, histories: Histories) -> KNNEmbed:
         """What asks.
 
         Args:
             index: The bundle's items.
-            histories: Gives the histories of its users.
+            histories: Of its users.
         """
         width = self.clusters.centroids.shape[1]
         return KNNEmbed(self.config, self.clusters, index, self.users, histories, width)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from features.errors import InputError
-from recsys.index import IndexConfig
 from recsys.interests import KINDS, Clusters, InterestsConfig, RetrieverKind, SimilarUsers
 from serving.asked import read_asked
 from serving.bundle import Bundle
@@ -19,9 +18,6 @@ from serving.user_vectors import user_features, user_vectors
 
 #: users that are encoded at a time
 _USERS = 1024
-
-#: with more users than this an exact search for similar ones takes longer than anything else
-_EXACT = 50_000
 
 
 def with_interests(
@@ -55,17 +51,19 @@ def with_interests(
         raise InputError(f"the bundle {folder.name} has no history, and interests are made of histories")
     width, index = bundle.model.config.dim, bundle.index
     users = known_vectors(bundle)[:, :width]
-    kind = IndexConfig(kind="exact" if len(users) <= _EXACT else "ivf")
+    if not users.any():
+        raise InputError(f"the model of the bundle {folder.name} makes a zero vector of every user")
     made = BundleInterests(
         config,
         Clusters.fit(index.stored(0, len(index))[:, :width], config.clusters),
-        SimilarUsers.fit(users, kind),
+        SimilarUsers.fit(users),
     )
     with replaced(folder if out is None else out) as part:
         manifest = copy_parts(folder, part)
         made.write(part)
-        measured = {} if retriever != "unimodal" or manifest.retriever != "unimodal" else manifest.metrics
-        dataclasses.replace(manifest, retriever=retriever, metrics=measured).sealed(part).write(part)
+        same = retriever == manifest.retriever == "unimodal"  # whose lists are what they were
+        kept = {} if same else {"metrics": {}, "fp32_metrics": {}, "precision_loss": {}}
+        dataclasses.replace(manifest, retriever=retriever, **kept).sealed(part).write(part)
     return folder if out is None else Path(out)
 
 

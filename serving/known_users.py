@@ -75,6 +75,14 @@ class KnownUsers:
         values = self._item_rows[at] if self._item_rows is not None else self.items.rows(self._item_ids.gather(at))
         return JaggedArray(values, np.concatenate([[0], ends]), None if self._times is None else self._times[at])
 
+    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
+        """How long some users' histories are. (B,) -> (B,) int64"""
+        return self._offsets[rows + 1] - self._offsets[rows]
+
+    def rows(self, rows: np.ndarray) -> JaggedArray:
+        """Their histories, as `recsys.interests` asks for them. (B,) -> B rows."""
+        return self.histories(rows)
+
     @cached_property
     def _table(self) -> FeatureTable | None:
         if len(self) > _AT_LOAD:

@@ -62,7 +62,7 @@ class UserLists:
         ranker = bundle.ranker
         self._reranker = None if ranker is None else Reranker(ranker, bundle.encoded_items())
         interests = bundle.interests
-        self._knn_embed = None if interests is None else interests.retrievers(bundle.index, bundle.known.histories)
+        self._knn_embed = None if interests is None else interests.retrievers(bundle.index, bundle.known)
 
     @property
     def reranks(self) -> bool:
@@ -119,13 +119,17 @@ class UserLists:
         retriever: RetrieverKind,
     ) -> Lists:
         """As `of`, for as many users as are ranked for at a time."""
-        sources = self._sources(asked)
+        sources = self._sources(asked, retriever)
         personal = np.flatnonzero(sources != "popularity")
         features = user_features(self._bundle, asked, personal, frame, described)
         vectors = user_vectors(self._bundle, features, len(personal))
+        if retriever != "unimodal" and self._bundle.schema.history is None:
+            # the model knows users by their ids alone; of a stranger only the items of the history say anything
+            vectors[~asked.trained[personal]] = 0
         # a vector without direction would rank by row number, and one that is too long by nothing at all
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        usable = (lengths > 0) & (lengths * max(shelf.max_norm, 1.0) < np.finfo(np.float32).max)
+        usable = lengths * max(shelf.max_norm, 1.0) < np.finfo(np.float32).max
+        usable &= (lengths > 0) | ((retriever != "unimodal") & (asked.histories.lengths[personal] > 0))
         users = personal[usable]
         sources[personal[~usable]] = "popularity"
         exclude = asked.seen if exclude_seen else None
@@ -157,9 +161,10 @@ class UserLists:
             rows[user], scores[user] = self._popular.best(k, None if exclude is None else exclude.row(user))
         return Lists(sources.tolist(), rows, scores, brought)
 
-    def _sources(self, asked: Asked) -> np.ndarray:
+    def _sources(self, asked: Asked, retriever: RetrieverKind) -> np.ndarray:
         """What each user's list can follow from. (B,) objects"""
-        has_history = (asked.histories.lengths > 0) & (self._bundle.schema.history is not None)
+        reads_history = self._bundle.schema.history is not None or retriever != "unimodal"
+        has_history = (asked.histories.lengths > 0) & reads_history
         known = has_history & ~asked.given if self._bundle.by_history_alone else asked.trained
         return np.where(known, "user", np.where(has_history, "history", "popularity")).astype(object)
 

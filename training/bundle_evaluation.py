@@ -16,6 +16,7 @@ from recsys.metrics import RankedTargets, UserSums
 from training.evaluation import KS, METRICS, Evaluation, ModelScores, evaluate, sum_up
 
 if TYPE_CHECKING:
+    from recsys.interests import RetrieverKind
     from serving.bundle import Bundle
     from serving.candidates import CandidateGenerator
 
@@ -73,7 +74,12 @@ def _asked_of(folder: Path, prepared: Prepared) -> tuple[CandidateGenerator, Eva
 
 
 def served_lists(
-    generator: CandidateGenerator, evaluation: Evaluation, users: np.ndarray, k: int = max(KS), rerank: bool = False
+    generator: CandidateGenerator,
+    evaluation: Evaluation,
+    users: np.ndarray,
+    k: int = max(KS),
+    rerank: bool = False,
+    interests: RetrieverKind | None = None,
 ) -> Tensor:
     """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)"""
     prepared = evaluation.prepared
@@ -84,6 +90,7 @@ def served_lists(
         k=k,
         exclude_seen=evaluation.seen is not None,
         rerank=rerank,
+        interests=interests,
         **_times(evaluation, users, generator.bundle),
     )
     lists = torch.full((len(users), k), -1)

@@ -13,7 +13,7 @@ import torch
 
 from features.batches import JaggedArray
 from recsys.diversity import distinct, pairwise_distance
-from recsys.index import IndexConfig, ItemIndex
+from recsys.index import ItemIndex
 from recsys.interests import Clusters, ClustersConfig, InterestsConfig, KNNEmbed, RetrieverKind, SimilarUsers
 from recsys.metrics import RankedTargets
 from recsys.retrievers import Retriever, encode_catalogue, encode_histories
@@ -21,6 +21,9 @@ from training.evaluation import KS, Evaluation, sum_up
 
 #: users that are asked for at a time
 _USERS = 1024
+
+#: similar users that are looked up at once, so that trials of more find them there
+_NEIGHBOURS = 50
 
 #: what settings are chosen by
 CHOSEN_BY = "recall@50"
@@ -66,7 +69,7 @@ class InterestsMeasure:
         items: The catalogue's vectors. (N, D) float32
         users: The users', by their histories of that part; zeros for who has none. (U, D) float32
         width: How many of the first columns say what an item is like: all but an item bias.
-        index: How items and users are searched.
+        index: What finds items; an exact one of the vectors where not given.
     """
 
     def __init__(
@@ -75,16 +78,17 @@ class InterestsMeasure:
         items: np.ndarray,
         users: np.ndarray,
         width: int,
-        index: IndexConfig | None = None,
+        index: ItemIndex | None = None,
     ) -> None:
         self.evaluation, self.items, self.users, self.width = evaluation, items, users, width
         self.histories: JaggedArray = evaluation.histories
-        self.index = ItemIndex.build(items, index)
-        self.similar = SimilarUsers.fit(users[:, :width], index)
+        self.index = index or ItemIndex.build(items)
+        self.similar = _Remembered(SimilarUsers.fit(users[:, :width]))
         self._clusters = lru_cache(maxsize=None)(self._clustered)
+        self._popular = np.argsort(-evaluation.prepared.item_counts, kind="stable")
 
     @classmethod
-    def of(cls, model: Retriever, evaluation: Evaluation, index: IndexConfig | None = None) -> InterestsMeasure:
+    def of(cls, model: Retriever, evaluation: Evaluation, index: ItemIndex | None = None) -> InterestsMeasure:
         """Of a model, in evaluation mode."""
         items = encode_catalogue(model, evaluation.prepared.item_table).cpu().numpy()
         return cls(evaluation, items, user_vectors(model, evaluation), model.config.dim, index)
@@ -95,35 +99,40 @@ class InterestsMeasure:
     def knn_embed(self, config: InterestsConfig) -> KNNEmbed:
         """The retrievers with some settings."""
         clusters = self._clusters(config.clusters)
-        return KNNEmbed(config, clusters, self.index, self.similar, self.histories.rows, self.width)
+        return KNNEmbed(config, clusters, self.index, self.similar, self.histories, self.width)
 
     def lists(self, kind: RetrieverKind, config: InterestsConfig, k: int = max(KS)) -> np.ndarray:
-        """What one retriever finds for the users who are asked for. (B, k)"""
+        """What one retriever finds for the users who are asked for; of who has no history, what is popular. (B, k)"""
         knn_embed, found = self.knn_embed(config), []
         for start in range(0, len(self.evaluation.users), _USERS):
             users = self.evaluation.users[start : start + _USERS]
             seen = None if self.evaluation.seen is None else self.evaluation.seen.rows(users)
             own = self.histories.rows(users)
-            found.append(knn_embed.retrieve(kind, own, self.users[users], k, seen, users).rows)
+            rows = knn_embed.retrieve(kind, own, self.users[users], k, seen, users).rows
+            rows[own.lengths == 0] = np.pad(self._popular[:k], (0, max(0, k - len(self._popular))), constant_values=-1)
+            found.append(rows)
         return np.concatenate([*found, np.empty((0, k), np.int64)])
 
-    def figures(self, lists: np.ndarray, groups: JaggedArray | None = None) -> dict[str, float]:
+    def figures(
+        self, lists: np.ndarray, groups: JaggedArray | None = None, of: Evaluation | None = None
+    ) -> dict[str, float]:
         """The measures of lists, whoever found them.
 
         Args:
             lists: Item rows, best first; -1 pads. (B, K)
-            groups: What each item belongs to, such as its genres; the clusters of `DISTINCT` where not given. (N rows)
+            groups: What each item belongs to, such as its genres; a hundred clusters where not given. (N rows)
+            of: Of which part the lists are; this one's where not given.
 
         Returns:
             What `training.evaluation` measures, and of the K items "distance", "distinct" and "coverage@K" as
             `recsys.diversity` defines them.
         """
-        targets = self.evaluation.targets.take(self.evaluation.users)
-        ranked = RankedTargets.in_lists(torch.from_numpy(lists), targets)
-        of = sum_up([self.evaluation.sums(ranked, slices=False)])
+        evaluation = of or self.evaluation
+        ranked = RankedTargets.in_lists(torch.from_numpy(lists), evaluation.targets.take(evaluation.users))
+        found = sum_up([evaluation.sums(ranked, slices=False)])
         groups = self.groups if groups is None else groups
         apart = pairwise_distance(lists, self.items[:, : self.width])
-        return {**of, "distance": float(np.nanmean(apart)), "distinct": float(distinct(lists, groups).mean())}
+        return {**found, "distance": float(np.nanmean(apart)), "distinct": float(distinct(lists, groups).mean())}
 
     @property
     def groups(self) -> JaggedArray:
@@ -138,6 +147,31 @@ class InterestsMeasure:
         sums = self.evaluation.user_sums(ranked)
         at = sums.names.index(f"recall@{k}")
         return sums.sums[:, at].numpy()
+
+
+class _Remembered(SimilarUsers):
+    """Similar users of known ones, looked up once: every trial asks for the same.
+
+    Args:
+        known: Who is like whom.
+    """
+
+    def __init__(self, known: SimilarUsers) -> None:
+        super().__init__(known.index, known.rows, known.size)
+        object.__setattr__(self, "_found", np.full((known.size, 0), -1))
+        object.__setattr__(self, "_asked", np.zeros(known.size, bool))
+
+    def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray | None = None) -> np.ndarray:
+        """See `SimilarUsers.of`; of known users only."""
+        if self._found.shape[1] < k:  # more than were ever asked for
+            object.__setattr__(self, "_found", np.full((self.size, max(k, _NEIGHBOURS)), -1))
+            self._asked[:] = False
+        fresh = np.flatnonzero(~self._asked[themselves])
+        if len(fresh):
+            users = themselves[fresh]
+            self._found[users] = super().of(vectors[fresh], self._found.shape[1], users)
+            self._asked[users] = True
+        return self._found[themselves, :k]
 
 
 def user_vectors(model: Retriever, evaluation: Evaluation) -> np.ndarray:
@@ -162,7 +196,7 @@ def search(
     rounds: int = 1,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Trial]:
-    """Tries settings one after the other, each with the best of those before it.
+    """Tries settings one after the other, each with the best of those before it; none twice.
 
     Args:
         measure: Of a validation part.
@@ -180,9 +214,10 @@ def search(
                 continue
             for value in getattr(space, setting):
                 config = _varied(best, setting, value)
-                if config not in tried:
-                    tried[config] = measure.figures(measure.lists(kind, config))
-                    say(f"{kind}: {setting} {value}: {CHOSEN_BY} {tried[config][CHOSEN_BY]:.4f}")
+                if config in tried:
+                    continue
+                tried[config] = measure.figures(measure.lists(kind, config))
+                say(f"{kind}: {setting} {value}: {CHOSEN_BY} {tried[config][CHOSEN_BY]:.4f}")
                 yield Trial(setting, config, tried[config])
             if tried:
                 best = max(tried, key=lambda one: tried[one][CHOSEN_BY])

@@ -34,8 +34,10 @@ class ClustersConfig:
 
     def __post_init__(self) -> None:
         for name in ("clusters", "iterations", "sample"):
-            if getattr(self, name) < 1:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise InputError(f"{name} of the item clusters is at least 1, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**31:
+            raise InputError(f"seed of the item clusters is from 0 to 2147483647, got {self.seed}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,6 +34,9 @@ class InterestsConfig:
     clusters: ClustersConfig = field(default_factory=ClustersConfig)
 
     def __post_init__(self) -> None:
+        for name in ("components", "neighbours"):
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"interests.{name} is a whole number, got {getattr(self, name)!r}")
         if self.components < 1:
             raise InputError(f"interests.components is at least 1, got {self.components}")
         if self.neighbours < 0:

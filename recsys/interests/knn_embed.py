@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,11 +11,15 @@ from features.batches import JaggedArray
 from features.errors import InputError
 from recsys.directions import directions
 from recsys.index import IndexConfig, ItemIndex
+from recsys.index_kinds import checked_vectors
 from recsys.interests.clusters import Clusters
-from recsys.interests.config import InterestsConfig, RetrieverKind
+from recsys.interests.config import KINDS, InterestsConfig, RetrieverKind
 from recsys.interests.mixtures import Histories, Mixtures, mixtures_of
 from recsys.interests.neighbours import SimilarUsers
 from recsys.interests.retrieval import Retrieved, retrieve
+
+#: items of histories that are mixed at a time
+_ENTRIES = 1 << 22
 
 
 class KNNEmbed:
@@ -29,7 +34,7 @@ class KNNEmbed:
         clusters: Of the items.
         index: Of the items' vectors. (N, D)
         users: Whom mixtures are smoothed by, by the vectors that the same model makes of them. (U, D)
-        histories: Gives what those have had.
+        histories: What those have had. (U rows)
         width: How many of the first columns say what an item is like, such as all but an item bias; components take
             the others from the user's own vector, and its length. All where not given.
 
@@ -59,8 +64,6 @@ class KNNEmbed:
         self.users = users
         self.histories = histories
         self.width = index.dim if width is None else width
-        # no copy of what an index of fp32 holds
-        self._vectors = np.ascontiguousarray(index.stored(0, len(index))[:, : self.width])
 
     @classmethod
     def fit(
@@ -95,7 +98,7 @@ class KNNEmbed:
         width = items.shape[1] if width is None else width
         clusters = Clusters.fit(items[:, :width], config.clusters)
         index = ItemIndex.build(items, item_index)
-        return cls(config, clusters, index, SimilarUsers.fit(users[:, :width], user_index), histories.rows, width)
+        return cls(config, clusters, index, SimilarUsers.fit(users[:, :width], user_index), histories, width)
 
     def mixtures(
         self, kind: RetrieverKind, own: JaggedArray, vectors: np.ndarray, themselves: np.ndarray | None = None
@@ -108,17 +111,66 @@ class KNNEmbed:
             vectors: What the model makes of them. (B, D) float32
             themselves: Their rows among the known users, who are not their own neighbours; -1 for none. (B,)
         """
+        vectors = self._checked(kind, own, vectors, themselves=themselves)
         if kind == "unimodal":
             return Mixtures.equal(vectors[:, None])
         similar = None
         if kind == "smoothed" and self.config.neighbours and self.config.mixing:
-            similar = self.users.of(vectors[:, : self.width], self.config.neighbours, themselves)
-        found = mixtures_of(
-            own, self.clusters, self._vectors, self.config.components, self.histories, similar, self.config.mixing
-        )
+            similar = self.users.of(self._likeness(own, vectors), self.config.neighbours, themselves)
+        parts = [
+            mixtures_of(
+                own.rows(users),
+                self.clusters,
+                lambda rows: self.index.vectors_of(rows)[:, : self.width],
+                self.config.components,
+                self.histories,
+                None if similar is None else similar[users],
+                self.config.mixing,
+            )
+            for users in self._bounded(own, similar)
+        ]
+        found = parts[0] if len(parts) == 1 else Mixtures.joined(parts)
         if self.width < vectors.shape[1]:
             found = dataclasses.replace(found, vectors=_like_users(found, vectors, self.width))
         return found.or_single(vectors)
+
+    def _likeness(self, own: JaggedArray, vectors: np.ndarray) -> np.ndarray:
+        """What users are compared by: their vectors; the mean of the history where the model makes none. (B, width)"""
+        vectors = vectors[:, : self.width]
+        strangers = np.flatnonzero(~vectors.any(axis=1) & (own.lengths > 0))
+        if len(strangers):
+            theirs = own.rows(strangers)
+            items = self.index.vectors_of(theirs.values)[:, : self.width]
+            vectors = vectors.copy()
+            vectors[strangers] = np.add.reduceat(items, theirs.offsets[:-1], axis=0) / theirs.lengths[:, None]
+        return vectors
+
+    def _bounded(self, own: JaggedArray, similar: np.ndarray | None) -> list[np.ndarray]:
+        """Users so many at a time as have `_ENTRIES` items among them and those like them; one at least."""
+        entries = own.lengths
+        if similar is not None:
+            theirs = np.where(similar >= 0, self.histories.lengths_of(np.maximum(similar, 0)), 0)
+            entries = entries + theirs.sum(axis=1)
+        starts = np.flatnonzero(np.diff(np.cumsum(entries) // _ENTRIES, prepend=-1))
+        if len(starts) < 2:
+            return [np.arange(len(own))]
+        return [np.arange(start, stop) for start, stop in pairwise([0, *starts[1:].tolist(), len(own)])]
+
+    def _checked(
+        self,
+        kind: str,
+        own: JaggedArray,
+        vectors: np.ndarray,
+        **others: JaggedArray | np.ndarray | None,
+    ) -> np.ndarray:
+        """The users' vectors, of as many users as all else is of."""
+        if kind not in KINDS:
+            raise InputError(f"the retriever is one of {', '.join(KINDS)}, got {kind!r}")
+        vectors = checked_vectors(vectors, "user vectors", self.index.dim)
+        for name, one in (("histories", own), *others.items()):
+            if one is not None and len(one) != len(vectors):
+                raise InputError(f"there are {len(vectors)} vectors of users, and {name} of {len(one)}")
+        return vectors
 
     def retrieve(
         self,
@@ -134,22 +186,28 @@ class KNNEmbed:
         Args:
             kind: By which retriever.
             own: Their histories. (B rows)
-            vectors: What the model makes of them. (B, D) float32
+            vectors: What the model makes of them; zeros of who is only known by the history. (B, D) float32
             k: How many.
             seen: Item rows that each user's answer leaves out. (B rows)
             themselves: As of `mixtures`. (B,)
+
+        Raises:
+            InputError: There is no such retriever, or not everything is of as many users.
         """
+        self._checked(kind, own, vectors, seen=seen, themselves=themselves)
         return retrieve(self.mixtures(kind, own, vectors, themselves), self.index.search, k, seen)
 
 
 def _like_users(mixtures: Mixtures, vectors: np.ndarray, width: int) -> np.ndarray:
     """Components as long as their user's vector, with its other columns: a bias weighs as it does for the user. (M, D)
 
+    Of users whose vector is zero, components stay as they are, and a bias does not count.
+
     Args:
         mixtures: Of B users, of `width` columns.
         vectors: The users'. (B, D)
         width: How many columns say what an item is like.
     """
-    lengths = np.linalg.norm(vectors[:, :width], axis=1, keepdims=True)
-    theirs = directions(mixtures.vectors) * lengths[mixtures.users]
+    lengths = np.linalg.norm(vectors[:, :width], axis=1, keepdims=True)[mixtures.users]
+    theirs = np.where(lengths > 0, directions(mixtures.vectors) * lengths, mixtures.vectors)
     return np.concatenate([theirs, vectors[mixtures.users, width:]], axis=1).astype(np.float32)

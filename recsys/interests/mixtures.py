@@ -6,8 +6,9 @@ with a history is no other than one who is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,8 +18,20 @@ from features.batches import JaggedArray
 from features.errors import InputError
 from recsys.interests.clusters import Clusters
 
-#: user rows to the item rows of their histories, oldest first: (B,) -> B rows
-Histories = Callable[[np.ndarray], JaggedArray]
+#: item rows to their vectors: (M,) -> (M, D) float32
+VectorsOf = Callable[[np.ndarray], np.ndarray]
+
+
+class Histories(Protocol):
+    """What users have had, some users at a time, such as a `JaggedArray`."""
+
+    def rows(self, rows: np.ndarray) -> JaggedArray:
+        """Item rows of some users' histories, oldest first. (B,) -> B rows"""
+        ...
+
+    def lengths_of(self, rows: np.ndarray) -> np.ndarray:
+        """How long they are. (B,) -> (B,) int64"""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +60,23 @@ class Mixtures:
 
     @classmethod
     def equal(cls, vectors: np.ndarray) -> Mixtures:
-        """Users who ask with S vectors each, of equal weight, such as interests that a model has learned. (B, S, D)"""
-        users, each, dim = vectors.shape
-        n = users * each
-        none = np.full(n, -1), np.zeros(n, bool)
-        places, offsets = np.tile(np.arange(each), users), np.arange(users + 1) * each
-        return cls(places, np.full(n, 1 / max(each, 1)), vectors.reshape(n, dim), offsets, *none)
+        """Users who ask with S vectors each, of equal weight, such as interests that a model has learned. (B, S, D)
+
+        Zeros do not ask: nothing is near to them.
+        """
+        asks = vectors.any(axis=2)  # (B, S)
+        lengths = asks.sum(axis=1)
+        weights = 1 / np.repeat(lengths, lengths)
+        none = np.full(len(weights), -1), np.zeros(len(weights), bool)
+        return cls(np.nonzero(asks)[1], weights, vectors[asks], np.concatenate([[0], np.cumsum(lengths)]), *none)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Mixtures]) -> Mixtures:
+        """Those of several groups of users, one after the other."""
+        lengths = np.concatenate([np.diff(one.offsets) for one in parts])
+        names = ("clusters", "weights", "vectors", "examples", "own")
+        found = {name: np.concatenate([getattr(one, name) for one in parts]) for name in names}
+        return cls(**found, offsets=np.concatenate([[0], np.cumsum(lengths)]))
 
     def or_single(self, vectors: np.ndarray) -> Mixtures:
         """The same, but users without a component ask with a vector of their own, unless it is zero. (B, D)"""
@@ -85,7 +109,7 @@ class Mixtures:
 def mixtures_of(
     own: JaggedArray,
     clusters: Clusters,
-    vectors: np.ndarray,
+    vectors_of: VectorsOf,
     components: int,
     others: Histories | None = None,
     similar: np.ndarray | None = None,
@@ -109,7 +133,7 @@ def mixtures_of(
     Args:
         own: Item rows of each user's history. (B rows)
         clusters: Of the catalogue.
-        vectors: The items' vectors. (N, D) float32
+        vectors_of: Gives the vectors of item rows.
         components: How many are kept of each user, the heaviest.
         others: Gives the histories of the U users that `similar` speaks of.
         similar: Rows of users who are like each user; -1 for none. (B, S)
@@ -134,9 +158,10 @@ def mixtures_of(
     chosen = parts.rows(kept).values
     shares = weights[chosen] / np.repeat(mass[kept], lengths[kept])
     bags = np.concatenate([[0], np.cumsum(lengths[kept])])[:-1]
+    rows, place = np.unique(items[chosen], return_inverse=True)
     found = embedding_bag(
-        torch.from_numpy(items[chosen]),
-        torch.from_numpy(vectors),
+        torch.from_numpy(place),
+        torch.from_numpy(np.ascontiguousarray(vectors_of(rows), dtype=np.float32)),
         torch.from_numpy(bags),
         mode="sum",
         per_sample_weights=torch.from_numpy(shares.astype(np.float32)),
@@ -162,7 +187,7 @@ def _weighted_items(
     if others is None or similar is None or not mixing or not similar.size:
         return values, users, alone
     user, column = np.nonzero(similar >= 0)
-    theirs = others(similar[user, column])
+    theirs = others.rows(similar[user, column])
     has_some = theirs.lengths > 0  # whoever has had nothing says nothing
     n_similar = np.bincount(user[has_some], minlength=len(own))
     share = np.where(lengths > 0, mixing, 1.0)[user] / np.maximum(n_similar[user], 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 from features.batches import JaggedArray
 from recsys.interests.allocation import largest_remainder
 from recsys.interests.mixtures import Mixtures
-from recsys.rescoring import by_size, without
+from recsys.rescoring import without
 
 #: of queries (B, D), how many, what each is not to find (B rows), and with what effort: scores and item rows, best
 #: first; (B, k) twice
@@ -19,6 +18,10 @@ Search = Callable[[np.ndarray, int, JaggedArray | None, float], tuple[np.ndarray
 
 #: how many more than its share an interest asks for at first, because heavier ones may have brought the same
 _SPARE = 8
+
+#: how widely a component looks, as a share of a single query's width: its items lie nearer to each other, and five
+#: components that look so widely find as much of what they should as one query does (`benchmarks/interests_speed.py`)
+_EFFORT = 0.625
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,13 +69,14 @@ def retrieve(mixtures: Mixtures, search: Search, k: int, seen: JaggedArray | Non
     for place in range(width):
         for members, lists in found[place]:
             wanted = counts[members, place]
-            fresh = without(lists, _excluded(None, rows[members], members))
-            short = np.flatnonzero((fresh >= 0).sum(axis=1) < wanted)
+            fresh = without(lists, _excluded(None, rows[members], members)) if place else lists
+            # who found less than was asked for has found all there is
+            short = np.flatnonzero(((fresh >= 0).sum(axis=1) < wanted) & (lists >= 0).all(axis=1))
             if len(short):
                 again = members[short]
                 taken = _excluded(seen, rows[again], again)
                 most = int(wanted[short].max())
-                more = search(mixtures.vectors[at[again, place]], most, taken, _effort(most, k))[1]
+                more = search(mixtures.vectors[at[again, place]], most, taken, 1.0)[1]
                 fresh = _wide(fresh, more.shape[1])
                 fresh[short] = -1
                 fresh[short, : more.shape[1]] = more
@@ -95,7 +99,7 @@ def _first_found(
 ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """What each component finds for itself: for every place, groups of users with their lists of item rows.
 
-    All components of about the same share are searched together, whatever their place.
+    All components that ask for equally many are searched together, whatever their place.
     """
     found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in range(counts.shape[1])]
     users, places = np.nonzero(counts)
@@ -103,21 +107,18 @@ def _first_found(
         return found
     wanted = counts[users, places]
     # what the heavier ones bring may be the same items
-    asked = wanted + np.where(places > 0, np.minimum(_SPARE + wanted // 2, counts.cumsum(axis=1)[users, places]), 0)
-    for group in by_size(asked):
+    heavier = counts.cumsum(axis=1)[users, places] - wanted
+    asked = wanted + np.minimum(_SPARE + wanted // 2, heavier)
+    asked = -(-asked // _SPARE) * _SPARE  # what a user is given does not depend on who else is asking
+    for most in np.unique(asked).tolist():
+        group = np.flatnonzero(asked == most)
         some = users[group]
         skip = None if seen is None else seen.rows(some)
-        effort = _effort(int(wanted[group].max()), int(counts.sum(axis=1).max()))
-        lists = search(mixtures.vectors[at[some, places[group]]], int(asked[group].max()), skip, effort)[1]
+        lists = search(mixtures.vectors[at[some, places[group]]], most, skip, _EFFORT)[1]
         for place in np.unique(places[group]):
             here = np.flatnonzero(places[group] == place)
             found[place].append((some[here], lists[here]))
     return found
-
-
-def _effort(wanted: int, k: int) -> float:
-    """How widely a component looks: a few nearest items lie in fewer places than many do."""
-    return min(1.0, math.sqrt(wanted / k))
 
 
 def _excluded(seen: JaggedArray | None, taken: np.ndarray, users: np.ndarray) -> JaggedArray:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
-from features.batches import JaggedArray
 from features.errors import InputError
+from features.schema import FeatureSchema, Id
+from recsys.embeddings import EmbeddingPlan
 from recsys.interests import ClustersConfig, InterestsConfig, KNNEmbed
+from recsys.retrievers import make_retriever
+from recsys.two_tower import TwoTowerConfig
 from serving.app import create_app
 from serving.bundle import Bundle
+from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.interests_writer import known_vectors, with_interests
 from serving.manifest import BundleError, Manifest
@@ -173,6 +179,24 @@ def test_a_bundle_of_parts_that_do_not_belong_together(folder, plain, tmp_path):
         broken(without)
 
 
+def test_a_model_that_knows_users_by_ids_alone_has_interests_for_strangers(tiny, tmp_path):
+    """As TwHIN's: nothing in the model reads a history, but a history is what interests are made of."""
+    dataset = dataclasses.replace(tiny.make_dataset(), schema=FeatureSchema((Id("user_id"),), (Id("item_id"),)))
+    prepared = tiny.prepared_of(dataset)
+    config = TwoTowerConfig(
+        dim=8, similarity="dot", embeddings=EmbeddingPlan(kind="collisionless", width=8, initial_range=1.0)
+    )
+    torch.manual_seed(0)
+    model = make_retriever(config, dataset.schema, prepared.vocabularies, prepared.item_table).eval()
+    generator = CandidateGenerator.load(with_interests(write_bundle(tmp_path / "bundle", model, prepared), CONFIG))
+    told = {"user_ids": [None, "stranger", "u003"], "histories": [["sku-003", "sku-020"], [], None], "k": 5}
+    smoothed, plain = generator.recommend(**told), generator.recommend(**told, interests="unimodal")
+    assert smoothed.sources == ["history", "popularity", "user"]
+    assert plain.sources == ["popularity", "popularity", "user"]
+    assert {one.because for one in smoothed.interests[0] if one.own} == {"sku-003", "sku-020"}
+    assert not smoothed.interests[1] and smoothed.interests[2]
+
+
 def test_what_cannot_be_added(plain, tmp_path):
     with pytest.raises(InputError, match="the retriever is one of unimodal, mixture, smoothed, got 'best'"):
         with_interests(plain, CONFIG, "best", tmp_path / "bundle")
@@ -185,4 +209,3 @@ def test_interests_can_be_replaced_and_mapped_into_memory(folder, tmp_path):
     generator = CandidateGenerator.load(tmp_path / "bundle", mmap=True)
     assert generator.bundle.manifest.retriever == "mixture" and len(generator.bundle.interests.clusters) == 2
     assert generator.recommend(user_ids=["u003"], k=5).interests[0]
-    assert isinstance(generator.bundle.known.histories(np.array([3])), JaggedArray)

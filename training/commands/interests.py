@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from features.errors import InputError
 from training.commands.options import data_arguments, data_of_model, json_argument, model_argument, say
@@ -38,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retriever",
         choices=("unimodal", "mixture", "smoothed"),
-        default="smoothed",
-        help="what answers where a request names no other (default: %(default)s)",
+        help="what answers where a request names no other (default: smoothed if it finds more on validation than "
+        "unimodal does, else that)",
     )
     for name, (kind, what) in _CHOSEN.items():
         parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{what} (default: chosen on validation)")
@@ -50,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Chooses, writes, measures and prints."""
     from serving.bundle import Bundle, with_metrics
+    from serving.in_place import replaced
     from serving.interests_writer import with_interests
     from training.as_bundle import declared_as
-    from training.bundle_evaluation import evaluate_bundle
+    from training.bundle_evaluation import evaluate_bundle, evaluate_reranked
     from training.evaluation import Evaluation
     from training.interests import InterestsMeasure
     from training.release import note_on_comparing
@@ -60,39 +60,65 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is None and arguments.model.startswith("models:/"):
         raise InputError("--out names a folder for the bundle with interests: a registered version is never changed")
     folder, manifest, prepared = data_of_model(arguments)
-    if note := note_on_comparing(folder, prepared):
-        print(f"recsys interests: note: {note}", file=sys.stderr)
+    note_on_comparing(folder, prepared)  # refuses a bundle that nothing is left to measure with
     _check_same(prepared, manifest)
     bundle = Bundle.load(folder)
     prepared = declared_as(bundle, prepared)
-    chosen, trials = _chosen(arguments, InterestsMeasure.of(bundle.model, Evaluation(prepared, "validation")))
-    out = with_interests(folder, chosen, arguments.retriever, arguments.out)
-    with_metrics(out, evaluate_bundle(out, prepared))
-    measure = InterestsMeasure.of(bundle.model, Evaluation(prepared))
-    kinds: tuple[RetrieverKind, ...] = ("unimodal", "mixture", "smoothed")
-    figures = {kind: measure.figures(measure.lists(kind, chosen)) for kind in kinds}
+    out = folder if arguments.out is None else arguments.out
+    with replaced(out) as part:  # whatever happens before all is measured, the bundle that lies there stays
+        measure = InterestsMeasure.of(bundle.model, Evaluation(prepared, "validation"), bundle.index)
+        chosen, retriever, trials = _chosen(arguments, measure)
+        with_interests(folder, chosen, retriever, part)
+        figures = _served(part, prepared, measure)
+        official = evaluate_bundle(part, prepared)
+        with_metrics(part, official | (evaluate_reranked(part, prepared) if manifest.has_ranker else {}))
     if arguments.json:
         told = {kind: {name: row[name] for name in FIGURES} for kind, row in figures.items()}
-        facts = {"bundle": str(out), "retriever": arguments.retriever, "interests": chosen.to_json(), "trials": trials}
+        facts = {"bundle": str(out), "retriever": retriever, "interests": chosen.to_json(), "trials": trials}
         facts |= {"dataset": prepared.dataset.name, "split_hash": prepared.split.sha256}
         print(json.dumps({**facts, "figures": told}))
     else:
-        print(_table(figures, chosen))
-        print(f"written to {out}, which answers with {arguments.retriever!r} where a request names no other retriever")
+        print(_table(figures))
+        print(f"written to {out}, which answers with {retriever!r} where a request names no other retriever")
     return 0
 
 
 def _check_same(prepared: Prepared, manifest: Manifest) -> None:
-    """Refuses data whose users or items are not those of the bundle."""
-    for name, mine in (("user_id", prepared.users), ("item_id", prepared.items)):
-        if mine.sha256 != manifest.vocabularies[name]:
+    """Refuses data or a split that the bundle's model was not trained with: its validation is no validation then."""
+    for what, mine, theirs in (
+        ("data", prepared.dataset.sha256, manifest.data["sha256"]),
+        ("split", prepared.split.sha256, manifest.split["sha256"]),
+    ):
+        if mine != theirs:
             raise InputError(
-                f"the data has other values of {name} than the bundle; name the data that its model was trained on"
+                f"the {what} is not what the bundle's model was trained with ({mine[:12]}, and {theirs[:12]} there); "
+                "settings are chosen on the validation part of that"
             )
 
 
-def _chosen(arguments: argparse.Namespace, measure: InterestsMeasure) -> tuple[InterestsConfig, int]:
-    """The settings that are given, and the best of the others; and how many were tried."""
+def _served(folder: Path, prepared: Prepared, measure: InterestsMeasure) -> dict[str, dict[str, float]]:
+    """The test figures of what a bundle answers, by retriever."""
+    import numpy as np
+
+    from serving.candidates import CandidateGenerator
+    from training.bundle_evaluation import served_lists
+    from training.evaluation import Evaluation
+
+    generator, evaluation = CandidateGenerator.load(folder), Evaluation(prepared)
+    kinds: tuple[RetrieverKind, ...] = ("unimodal", "mixture", "smoothed")
+    return {
+        kind: measure.figures(
+            np.concatenate(
+                [served_lists(generator, evaluation, users, interests=kind).numpy() for users in evaluation.chunks()]
+            ),
+            of=evaluation,
+        )
+        for kind in kinds
+    }
+
+
+def _chosen(arguments: argparse.Namespace, measure: InterestsMeasure) -> tuple[InterestsConfig, RetrieverKind, int]:
+    """The settings that are given, and the best of the others; the retriever; and how many settings were tried."""
     from recsys.interests import ClustersConfig, InterestsConfig
     from training.interests import CHOSEN_BY, InterestsSpace, search
 
@@ -108,12 +134,15 @@ def _chosen(arguments: argparse.Namespace, measure: InterestsMeasure) -> tuple[I
             best = trial
     plain = measure.figures(measure.lists("unimodal", best.config))[CHOSEN_BY]
     say(f"chosen: {best.config}: {CHOSEN_BY} {best.figures[CHOSEN_BY]:.4f} on validation; unimodal {plain:.4f}")
-    if arguments.retriever != "unimodal" and plain > best.figures[CHOSEN_BY]:
-        say(f"note: on validation a single query finds more than {kind!r}; what interests bring is variety")
-    return best.config, n
+    retriever = arguments.retriever
+    if retriever is None:
+        retriever = "smoothed" if best.figures[CHOSEN_BY] > plain else "unimodal"
+    if plain > best.figures[CHOSEN_BY]:
+        say("note: on validation a single query finds more than interests do; what they bring is variety")
+    return best.config, retriever, n
 
 
-def _table(figures: dict[str, dict[str, float]], chosen: Any) -> str:
+def _table(figures: dict[str, dict[str, float]]) -> str:
     """Test figures, a line a retriever."""
     width = max(map(len, figures))
     lines = [" " * (width + 3) + "".join(f"{name.upper():>13}" for name in FIGURES)]

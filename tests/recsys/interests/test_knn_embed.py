@@ -3,6 +3,7 @@ import pytest
 
 from features.batches import JaggedArray
 from features.errors import InputError
+from recsys.index import IndexConfig
 from recsys.interests import ClustersConfig, InterestsConfig, KNNEmbed
 
 GROUPS, EACH, D = 4, 10, 6
@@ -98,6 +99,53 @@ def test_an_item_bias_counts_for_every_component_as_it_does_for_the_user(items):
     assert (mixtures.vectors[:, -1] == 1).all()
     assert (knn_embed.retrieve("mixture", HISTORIES, users, 3).rows[:3] == 5).any(axis=1).all()
     assert len(np.unique(knn_embed.clusters.of_item[:EACH])) == 1
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+@pytest.mark.parametrize("retriever", ["mixture", "smoothed"])
+def test_what_a_user_is_given_does_not_depend_on_who_else_asks(rng, kind, retriever):
+    items = rng.normal(size=(4000, 8)).astype(np.float32)
+    histories = jagged([rng.choice(4000, 12, replace=False).tolist() for _ in range(60)])
+    users = np.stack([items[histories.row(n)].mean(axis=0) for n in range(60)])
+    config, index = InterestsConfig(clusters=ClustersConfig(clusters=20)), IndexConfig(kind=kind, probes=8)
+    knn_embed = KNNEmbed.fit(items, histories, users, config, item_index=index)
+    together = knn_embed.retrieve(retriever, histories, users, 50, histories, np.arange(60)).rows
+    for user in range(60):
+        one = np.array([user])
+        alone = knn_embed.retrieve(retriever, histories.rows(one), users[one], 50, histories.rows(one), one).rows
+        assert alone.tolist() == together[one].tolist()
+
+
+def test_users_are_mixed_some_at_a_time_and_come_out_the_same(items, monkeypatch):
+    users, knn_embed = vectors_of(items, HISTORIES), fitted(items, neighbours=2)
+    whole = knn_embed.mixtures("smoothed", HISTORIES, users, np.arange(4))
+    monkeypatch.setattr("recsys.interests.knn_embed._ENTRIES", 3)
+    parts = knn_embed.mixtures("smoothed", HISTORIES, users, np.arange(4))
+    for name in ("clusters", "weights", "vectors", "offsets", "examples", "own"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-6)
+
+
+def test_whom_the_model_makes_nothing_of_is_like_those_who_have_had_alike(items):
+    """Similar users are found by the mean of the history."""
+    users, knn_embed = vectors_of(items, HISTORIES), fitted(items, neighbours=1)
+    own, nothing = jagged([[32], []]), np.zeros((2, D), np.float32)
+    found = knn_embed.mixtures("smoothed", own, nothing)
+    assert found.offsets.tolist() == [0, 1, 1] and found.weights.tolist() == [1.0]
+    np.testing.assert_allclose(found.vectors[0], items[32] / 2 + items[[30, 31]].mean(axis=0) / 2, rtol=1e-5)
+    assert (knn_embed.retrieve("unimodal", own, nothing, 3).rows == -1).all()
+    assert (users != 0).any()
+
+
+def test_questions_that_do_not_fit(items):
+    users, knn_embed = vectors_of(items, HISTORIES), fitted(items)
+    with pytest.raises(InputError, match="one of unimodal, mixture, smoothed, got 'both'"):
+        knn_embed.mixtures("both", HISTORIES, users)
+    with pytest.raises(InputError, match="there are 3 vectors of users, and histories of 4"):
+        knn_embed.retrieve("mixture", HISTORIES, users[:3], 5)
+    with pytest.raises(InputError, match="there are 4 vectors of users, and seen of 1"):
+        knn_embed.retrieve("mixture", HISTORIES, users, 5, seen=jagged([[1]]))
+    with pytest.raises(InputError, match="user vectors hold a number that is not finite, first in row 1"):
+        knn_embed.retrieve("mixture", HISTORIES, np.where(np.arange(4)[:, None] == 1, np.nan, users), 5)
 
 
 def test_sides_that_do_not_fit(items):

@@ -70,7 +70,7 @@ def test_mixtures_are_those_of_the_equations(own, others, mixing, seed, data):
     vectors, clusters = world(seed)
     row = st.lists(st.integers(-1, len(others) - 1), min_size=3, max_size=3)
     similar = np.array([data.draw(row) for _ in own])
-    found = mixtures_of(jagged(own), clusters, vectors, C, jagged(others).rows, similar, mixing)
+    found = mixtures_of(jagged(own), clusters, vectors.__getitem__, C, jagged(others), similar, mixing)
     assert len(found) == len(own)
     for user, history in enumerate(own):
         # no neighbours at all are asked for where nothing is mixed in
@@ -88,7 +88,7 @@ def test_mixtures_are_those_of_the_equations(own, others, mixing, seed, data):
 def test_only_the_heaviest_components_are_kept_with_the_weights_that_they_have():
     vectors, _ = world(0)
     clusters = Clusters(np.zeros((C, D), np.float32), np.arange(N) % C)
-    found = mixtures_of(jagged([[0, 4, 8, 1, 5, 2], [], [3]]), clusters, vectors, 2)
+    found = mixtures_of(jagged([[0, 4, 8, 1, 5, 2], [], [3]]), clusters, vectors.__getitem__, 2)
     assert found.clusters.tolist() == [0, 1, 3]
     assert found.weights.tolist() == pytest.approx([3 / 6, 2 / 6, 1])
     assert found.offsets.tolist() == [0, 2, 2, 3]
@@ -98,22 +98,22 @@ def test_only_the_heaviest_components_are_kept_with_the_weights_that_they_have()
 def test_one_cluster_and_no_smoothing_is_the_mean_of_the_history():
     vectors, _ = world(1)
     one = Clusters(np.zeros((1, D), np.float32), np.zeros(N, np.int64))
-    found = mixtures_of(jagged([[0, 3, 3], [7]]), one, vectors, 5)
+    found = mixtures_of(jagged([[0, 3, 3], [7]]), one, vectors.__getitem__, 5)
     np.testing.assert_allclose(found.vectors, [vectors[[0, 3, 3]].mean(axis=0), vectors[7]], rtol=1e-6)
 
 
 def test_equal_weights_stand_in_the_order_of_their_clusters():
     vectors, _ = world(2)
     clusters = Clusters(np.zeros((C, D), np.float32), np.arange(N) % C)
-    assert mixtures_of(jagged([[3, 2, 1]]), clusters, vectors, 2).clusters.tolist() == [1, 2]
+    assert mixtures_of(jagged([[3, 2, 1]]), clusters, vectors.__getitem__, 2).clusters.tolist() == [1, 2]
 
 
 def test_a_user_of_ten_thousand_items_and_one_of_none():
     vectors, clusters = world(3)
     many = np.random.default_rng(0).integers(0, N, 10_000).tolist()
-    found = mixtures_of(jagged([many, []]), clusters, vectors, C)
+    found = mixtures_of(jagged([many, []]), clusters, vectors.__getitem__, C)
     assert found.weights.sum() == pytest.approx(1) and found.offsets[2] == found.offsets[1]
-    nobody = mixtures_of(jagged([[], []]), clusters, vectors, C)
+    nobody = mixtures_of(jagged([[], []]), clusters, vectors.__getitem__, C)
     assert nobody.vectors.shape == (0, D) and nobody.offsets.tolist() == [0, 0, 0]
 
 
@@ -121,7 +121,7 @@ def test_an_interest_whose_items_say_nothing_does_not_ask():
     vectors, _ = world(5)
     clusters = Clusters(np.zeros((C, D), np.float32), np.arange(N) % C)
     vectors[[0, 4]] = 0
-    found = mixtures_of(jagged([[1, 0, 4], [0], [2]]), clusters, vectors, C)
+    found = mixtures_of(jagged([[1, 0, 4], [0], [2]]), clusters, vectors.__getitem__, C)
     assert found.clusters.tolist() == [1, 2] and found.offsets.tolist() == [0, 1, 1, 2]
     assert found.weights.tolist() == pytest.approx([1 / 3, 1]) and found.examples.tolist() == [1, 2]
 
@@ -129,4 +129,4 @@ def test_an_interest_whose_items_say_nothing_does_not_ask():
 def test_items_that_the_catalogue_lacks():
     vectors, clusters = world(4)
     with pytest.raises(InputError, match="item rows from 1 to 99, of 12"):
-        mixtures_of(jagged([[1, 99]]), clusters, vectors, C)
+        mixtures_of(jagged([[1, 99]]), clusters, vectors.__getitem__, C)

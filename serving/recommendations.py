@@ -27,6 +27,10 @@ class _Lists:
             return [str(one) for one in self.item_ids[n]]
         return self.titles.gather(pl.Series(self.rows[n], dtype=pl.UInt32)).to_list()
 
+    def _why(self, n: int) -> list[str]:
+        """What people are told of why each item of the n-th list is in it."""
+        return [""] * len(self.item_ids[n])
+
     def _frame(self, name: str, asked: Sequence[str | int | None]) -> pl.DataFrame:
         """One row an item of a list; the column `name` says for whom or what it is."""
         lengths = [len(one) for one in self.item_ids]
@@ -51,9 +55,9 @@ class _Lists:
         lines = []
         for n in range(min(len(self), 5)):
             lines.append(f"{'(no id)' if asked[n] is None else asked[n]} ({self.sources[n]})")
-            titles = self.titles_of(n)
-            for item, title, score in list(zip(self.item_ids[n], titles, self.scores[n], strict=True))[:10]:
-                lines.append(f"    {score:.4f}  {item}" + ("" if self.titles is None else f"  {title}"))
+            told = zip(self.item_ids[n], self.titles_of(n), self.scores[n], self._why(n), strict=True)
+            for item, title, score, why in list(told)[:10]:
+                lines.append(f"    {score:.4f}  {item}" + ("" if self.titles is None else f"  {title}") + why)
             if len(self.item_ids[n]) > 10:
                 lines.append(f"    ... {len(self.item_ids[n]) - 10} more")
         if len(self) > 5:
@@ -120,8 +124,25 @@ class Recommendations(_Lists):
     interest_of: list[list[int]] = field(default_factory=list, repr=False)
 
     def to_frame(self) -> pl.DataFrame:
-        """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one."""
-        return self._frame("user_id", self.user_ids)
+        """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one.
+
+        Of several interests also the weight of the one that brought the item, and the item `because` of which.
+        """
+        frame = self._frame("user_id", self.user_ids)
+        if not self.interests:
+            return frame
+        weights, because = [], []
+        for mine, brought, items in zip(self.interests, self.interest_of, self.item_ids, strict=True):
+            told = [mine[one] for one in brought] if mine else [None] * len(items)
+            weights += [None if one is None else one.weight for one in told]
+            because += [None if one is None else one.because for one in told]
+        return frame.with_columns(pl.Series("weight", weights, dtype=pl.Float64), _id_column(because).alias("because"))
+
+    def _why(self, n: int) -> list[str]:
+        if not self.interests or not self.interests[n]:
+            return super()._why(n)
+        mine = [self.interests[n][one] for one in self.interest_of[n]]
+        return ["" if one.because is None else f"  (because of {one.because})" for one in mine]
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a user, ids as strings: the `candidates` of an HTTP answer."""

@@ -36,7 +36,7 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
         for users in evaluation.chunks()
     ]
     figures = sum_up([evaluation.sums(one) for one in ranked])
-    # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do
+    # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do, of single queries
     known = Evaluation(AsBundle.of(evaluation.prepared, generator.bundle))
     exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
     figures |= {name: exact[name] for name in ("ties", "unreachable")}

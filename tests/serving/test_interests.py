@@ -15,6 +15,7 @@ from features.errors import InputError
 from features.schema import FeatureSchema, Id
 from recsys.embeddings import EmbeddingPlan
 from recsys.interests import ClustersConfig, InterestsConfig, KNNEmbed
+from recsys.ranking import Ranker, RankerConfig
 from recsys.retrievers import make_retriever
 from recsys.two_tower import TwoTowerConfig
 from serving.app import create_app
@@ -23,7 +24,9 @@ from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.interests_writer import known_vectors, with_interests
 from serving.manifest import BundleError, Manifest
+from serving.ranker_writer import with_ranker
 from serving.raw_ids import FieldError
+from serving.reranking import ranker_inputs
 from serving.shelf import Placed
 from training.cli import main
 
@@ -97,6 +100,29 @@ def test_a_history_alone_has_interests_and_no_history_has_none(generator):
     line = answer.to_json()[1]
     assert line["interests"] == [{"weight": 1.0, "because": "sku-001", "own": True}]
     assert "interests" not in generator.recommend(histories=[["sku-001"]], k=5, interests="unimodal").to_json()[0]
+
+
+def test_people_and_frames_are_told_why(generator):
+    answer = generator.recommend(histories=[["sku-001"], []], k=3, interests="mixture")
+    assert repr(answer).count("(because of sku-001)") == 3
+    frame = answer.to_frame()
+    assert frame["because"].to_list() == ["sku-001"] * 3 + [None] * 3
+    assert frame["weight"].to_list() == [1.0] * 3 + [None] * 3
+    assert "because" not in generator.recommend(histories=[["sku-001"]], k=3, interests="unimodal").to_frame().columns
+
+
+def test_a_ranker_orders_what_interests_brought(folder, strings, tmp_path):
+    torch.manual_seed(0)
+    inputs = ranker_inputs(strings.dataset.schema, strings.vocabularies, strings.items)
+    plan = EmbeddingPlan(kind="collisionless", width=4, initial_range=1.0)
+    ranker = Ranker(RankerConfig(hidden=(8,), embeddings=plan), *inputs).eval()
+    generator = CandidateGenerator.load(with_ranker(folder, ranker, inputs[1], tmp_path / "bundle"))
+    asked = {"user_ids": ["u003"], "interests": "smoothed"}
+    found = generator.recommend(**asked, k=20)
+    ordered = generator.recommend(**asked, k=5, rerank=True, rerank_depth=20)
+    assert set(ordered.item_ids[0]) <= set(found.item_ids[0]) and ordered.scores[0] == sorted(ordered.scores[0])[::-1]
+    brought = dict(zip(found.item_ids[0], found.interest_of[0], strict=True))
+    assert [brought[one] for one in ordered.item_ids[0]] == ordered.interest_of[0]
 
 
 def test_more_than_there_is(generator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from features.errors import InputError
@@ -31,6 +32,16 @@ class Promotion:
         was = f" (previous: version {self.previous})" if self.previous else ""
         apart = "; note: only one of the two knew when each test item was asked for: do not compare their figures"
         return f"{self.name}: version {self.champion} is champion{was}" + ("" if self.comparable else apart)
+
+
+def check_name(name: str | None) -> None:
+    """Refuses what cannot be a registered model's name, before anything is done for it.
+
+    Raises:
+        InputError: The name is empty, or holds what addresses of models are made of.
+    """
+    if name is not None and not re.fullmatch(r"[^/:@]+", name):
+        raise InputError(f"a registered model's name has no '/', ':' or '@', got {name!r}")
 
 
 def challenge(name: str, version: str, uri: str | None = None) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.errors import InputError
 from features.prepared import Prepared
 from recsys.fusion import text_of
 from recsys.retrievers import reads_asking_time
@@ -21,6 +19,7 @@ from training.data import describe, note_on_parts, prepare
 from training.evaluation import METRICS, evaluate_baselines
 from training.families import described, family_of
 from training.fit import Fitted
+from training.promotion import challenge, check_name
 from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
@@ -116,8 +115,7 @@ def run(
         if options.refit:
             fits.released(fitted)
         return None
-    if options.register is not None and not re.fullmatch(r"[^/:@]+", options.register):
-        raise InputError(f"a registered model's name has no '/', ':' or '@', got {options.register!r}")
+    check_name(options.register)
     facts = describe(prepared.dataset, prepared.split)
     if config.text.columns and text_of(config.model.fusion, prepared.dataset.schema) is None:
         options.say("note: the model does not read the texts of items, because model.fusion.kind is 'none'")
@@ -231,7 +229,5 @@ def _logged(
     tracked.file(options.folder / "config.yaml")
     version = tracked.bundle(bundle, options.register)
     if version is not None:
-        from training.promotion import challenge
-
         challenge(options.register, version, options.tracking_uri)
     return version

@@ -60,9 +60,12 @@ def test_figures_are_those_of_the_lists(measure):
         assert not set(row.tolist()) & set(seen.row(user).tolist()) and len(set(row.tolist())) == 50
 
 
-def test_a_bundle_gets_interests(folder, tmp_path, capsys):
+def test_a_bundle_gets_interests(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where MLflow puts what it keeps
     out = tmp_path / "with"
     given = ["--clusters", "8", "--mixing", "0.3", "--neighbours", "4", "--retriever", "smoothed", "--json"]
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    given += ["--register", "varied", "--tracking-uri", store]
     assert main(["interests", "--model", str(folder), "--out", str(out), *DATA, *given]) == 0
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     chosen = told["interests"]
@@ -73,6 +76,8 @@ def test_a_bundle_gets_interests(folder, tmp_path, capsys):
     # the official figures are those of what the bundle answers
     for name in ("recall@50", "hr@10", "ndcg@10", "coverage@50"):
         assert manifest.metrics[name] == pytest.approx(told["figures"]["smoothed"][name])
+    loaded = CandidateGenerator.load("models:/varied@challenger", tracking_uri=store)
+    assert told["version"] == "1" and loaded.bundle.manifest.build_id == manifest.build_id
     answer = CandidateGenerator.load(out).recommend(user_ids=["u00017"], k=5)
     assert np.unique(answer.interest_of[0]).max() < len(answer.interests[0]) <= chosen["components"]
 
@@ -106,6 +111,7 @@ def test_a_folder_that_is_no_bundle_is_refused_before_anything_is_tried(folder, 
         ),
         ([*DATA, "--set", "split.settings.seed=7"], "the split is not what the bundle's model was trained with"),
         ([*DATA, "--mixing", "2"], "interests.mixing is from 0 to 1, got 2.0"),
+        ([*DATA, "--register", "a/b"], "a registered model's name has no '/'"),
         ([*DATA, "--clusters", "0"], "clusters of the item clusters is at least 1, got 0"),
     ],
 )

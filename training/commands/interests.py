@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, (kind, what) in _CHOSEN.items():
         parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{what} (default: chosen on validation)")
+    parser.add_argument("--register", metavar="NAME", help="make the bundle a new version of this registered model")
     data_arguments(parser)
     json_argument(parser)
 
@@ -55,10 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
     from training.bundle_evaluation import evaluate_bundle, evaluate_reranked
     from training.evaluation import Evaluation
     from training.interests import InterestsMeasure
+    from training.promotion import check_name
     from training.release import note_on_comparing
 
     if arguments.out is None and arguments.model.startswith("models:/"):
         raise InputError("--out names a folder for the bundle with interests: a registered version is never changed")
+    check_name(arguments.register)
     folder, manifest, prepared = data_of_model(arguments)
     note_on_comparing(folder, prepared)  # refuses a bundle that nothing is left to measure with
     _check_same(prepared, manifest)
@@ -72,15 +75,36 @@ def run(arguments: argparse.Namespace) -> int:
         figures = _served(part, prepared, measure)
         official = evaluate_bundle(part, prepared)
         with_metrics(part, official | (evaluate_reranked(part, prepared) if manifest.has_ranker else {}))
+    version = None if arguments.register is None else _registered(arguments, out, chosen, figures)
     if arguments.json:
         told = {kind: {name: row[name] for name in FIGURES} for kind, row in figures.items()}
         facts = {"bundle": str(out), "retriever": retriever, "interests": chosen.to_json(), "trials": trials}
         facts |= {"dataset": prepared.dataset.name, "split_hash": prepared.split.sha256}
+        facts |= {} if version is None else {"version": version}
         print(json.dumps({**facts, "figures": told}))
     else:
         print(_table(figures))
         print(f"written to {out}, which answers with {retriever!r} where a request names no other retriever")
+        if version is not None:
+            print(f"registered as version {version} of {arguments.register}, its challenger")
     return 0
+
+
+def _registered(
+    arguments: argparse.Namespace, bundle: Path, chosen: InterestsConfig, figures: dict[str, dict[str, float]]
+) -> str:
+    """A run of its own in MLflow, whose model is the bundle; the new version, which is the challenger."""
+    from training.config import flat
+    from training.promotion import challenge
+    from training.tracking import TrackedRun
+
+    with TrackedRun("interests", bundle.name, uri=arguments.tracking_uri) as tracked:
+        tracked.parameters({"model": arguments.model, **flat(chosen.to_json(), "interests.")})
+        for kind, row in figures.items():
+            tracked.metrics({f"test/{kind}/{name}": row[name] for name in FIGURES})
+        version = tracked.bundle(bundle, arguments.register)
+        challenge(arguments.register, version, arguments.tracking_uri)
+        return version
 
 
 def _check_same(prepared: Prepared, manifest: Manifest) -> None:

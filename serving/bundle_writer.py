@@ -169,7 +169,22 @@ def _user_vectors(model: Retriever, prepared: Prepared, at_most: int) -> np.ndar
     users = np.flatnonzero(prepared.test_histories.lengths)
     if len(users) > at_most:
         users = np.sort(np.random.default_rng(0).choice(users, at_most, replace=False))
-    histories, targets = prepared.test_histories, prepared.test
+    return encoded_users(model, prepared, users, prepared.test_histories, prepared.test)
+
+
+def encoded_users(
+    model: Retriever, prepared: Prepared, users: np.ndarray, histories: JaggedArray, targets: JaggedArray
+) -> np.ndarray:
+    """The vectors of users who have a history. (B, D) float32
+
+    Args:
+        model: In evaluation mode.
+        prepared: The data.
+        users: Their rows. (B,)
+        histories: What is known of all users. (U rows)
+        targets: What is asked of them, which tells models that read it when. (U rows)
+    """
+    device = next(model.parameters()).device
     vectors = [np.empty((0, model.dim), np.float32)]
     for start in range(0, len(users), _USERS):
         some = users[start : start + _USERS]
@@ -179,7 +194,7 @@ def _user_vectors(model: Retriever, prepared: Prepared, at_most: int) -> np.ndar
             told = targets.lengths[some] > 0
             asked_at[told] = targets.times[targets.offsets[some[told]]]
             batch.asked_at = torch.from_numpy(asked_at)
-        vectors.append(encode_histories(model, batch).numpy())
+        vectors.append(encode_histories(model, batch.to(device=device)).cpu().numpy())
     return np.concatenate(vectors)
 
 

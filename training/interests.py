@@ -16,7 +16,8 @@ from recsys.diversity import distinct, pairwise_distance
 from recsys.index import ItemIndex
 from recsys.interests import Clusters, ClustersConfig, InterestsConfig, KNNEmbed, RetrieverKind, SimilarUsers
 from recsys.metrics import RankedTargets
-from recsys.retrievers import Retriever, encode_catalogue, encode_histories
+from recsys.retrievers import Retriever, encode_catalogue
+from serving.bundle_writer import encoded_users
 from training.evaluation import KS, Evaluation, sum_up
 
 #: users that are asked for at a time
@@ -176,15 +177,10 @@ class _Remembered(SimilarUsers):
 
 def user_vectors(model: Retriever, evaluation: Evaluation) -> np.ndarray:
     """What a model makes of all users that have a history; zeros for the others. (U, D) float32"""
-    histories, prepared = evaluation.histories, evaluation.prepared
+    histories = evaluation.histories
     users = np.flatnonzero(histories.lengths)
-    device = next(model.parameters()).device
     vectors = np.zeros((len(histories), model.dim), np.float32)
-    for start in range(0, len(users), _USERS):
-        some = users[start : start + _USERS]
-        batch = prepared.user_features(some, histories.rows(some))
-        batch.asked_at = evaluation.asked_at(some)
-        vectors[some] = encode_histories(model, batch.to(device=device)).cpu().numpy()
+    vectors[users] = encoded_users(model, evaluation.prepared, users, histories, evaluation.targets)
     return vectors
 
 

@@ -20,6 +20,7 @@ from serving.pyfunc_model import Retriever
 from serving.raw_ids import FieldError
 from training.bundle_evaluation import evaluate_bundle, served_lists
 from training.evaluation import Evaluation, ModelScores
+from training.interests import user_vectors
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -171,3 +172,20 @@ def test_a_model_that_does_not_read_times_says_so(any_generator):
     for field, value in (("history_times", [TIMES]), ("asked_at", [5])):
         with pytest.raises(FieldError, match=f"does not read times, so {field} would change nothing"):
             any_generator.recommend([None], [ITEMS], **{field: value})
+
+
+def test_users_whom_nothing_is_asked_of_have_a_vector_of_the_moment_after_their_latest_item(generator, timed):
+    """As similar users are: `training.interests` compares all users with all."""
+    evaluation = Evaluation(timed)
+    model, vectors = generator.bundle.model, user_vectors(generator.bundle.model, evaluation)
+    histories = evaluation.histories
+    for user in range(len(vectors)):
+        items, asked = histories.rows(np.array([user])), timed.test.row(user)
+        if not len(items.values):
+            assert not vectors[user].any()
+            continue
+        at = timed.test.times[timed.test.offsets[user]] if len(asked) else items.times[-1]
+        batch = timed.user_features(np.array([user]), items)
+        batch.asked_at = torch.tensor([at])
+        with torch.inference_mode():
+            np.testing.assert_allclose(vectors[user], model.encode_users(batch)[0].numpy(), rtol=1e-4, atol=1e-5)

@@ -123,7 +123,7 @@ class UserLists:
         personal = np.flatnonzero(sources != "popularity")
         features = user_features(self._bundle, asked, personal, frame, described)
         vectors = user_vectors(self._bundle, features, len(personal))
-        if retriever != "unimodal" and self._bundle.schema.history is None:
+        if retriever != "unimodal" and all(feature.kind == "id" for feature in self._bundle.schema.user):
             # the model knows users by their ids alone; of a stranger only the items of the history say anything
             vectors[~asked.trained[personal]] = 0
         # a vector without direction would rank by row number, and one that is too long by nothing at all
@@ -146,6 +146,7 @@ class UserLists:
         else:
             own, themselves = asked.histories.rows(users), asked.rows[users]
             mixtures = self._knn_embed.mixtures(retriever, own, vectors[usable], themselves)
+            sources[users[np.diff(mixtures.offsets) == 0]] = "popularity"  # whose items' vectors are zeros
             retrieved = retrieve(mixtures, search, width, skip)
             found_scores, found = retrieved.scores, retrieved.rows
         if reranks:
@@ -155,7 +156,7 @@ class UserLists:
         lengths = (found >= 0).sum(axis=1).tolist()
         for n, user in enumerate(users.tolist()):
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
-            if retrieved is not None:
+            if retrieved is not None and sources[user] != "popularity":
                 brought[user] = _brought(mixtures, n, retrieved.rows[n], retrieved.components[n], rows[user])
         for user in np.flatnonzero(sources == "popularity").tolist():
             rows[user], scores[user] = self._popular.best(k, None if exclude is None else exclude.row(user))

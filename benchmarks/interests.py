@@ -29,11 +29,10 @@ from kept_runs import run_all
 from report import RESULTS, Report, arguments
 
 from features.errors import InputError
-from recsys.interests import InterestsConfig, mixtures_of
+from recsys.interests import KINDS, InterestsConfig, mixtures_of
 from training.interests import CHOSEN_BY, InterestsMeasure, InterestsSpace, Trial, search
 
 SEEDS = 3
-KINDS = ("unimodal", "mixture", "smoothed")
 METRICS = ("recall@10", "recall@20", "recall@50", "distance", "distinct", "coverage@50")
 
 QUICK = InterestsSpace(clusters=(2, 5), mixing=(0.5,), neighbours=(3,), components=(2,))

@@ -22,10 +22,9 @@ from features.batches import JaggedArray
 from features.errors import InputError
 from recsys.directions import directions
 from recsys.index import IndexConfig, ItemIndex
-from recsys.interests import Clusters, ClustersConfig, InterestsConfig, KNNEmbed, RetrieverKind, SimilarUsers
+from recsys.interests import KINDS, Clusters, ClustersConfig, InterestsConfig, KNNEmbed, RetrieverKind, SimilarUsers
 
 DIM, K = 64, 200
-KINDS: tuple[RetrieverKind, ...] = ("unimodal", "mixture", "smoothed")
 _USERS = 1024
 
 

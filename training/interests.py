@@ -150,28 +150,27 @@ class InterestsMeasure:
         return sums.sums[:, at].numpy()
 
 
-class _Remembered(SimilarUsers):
+class _Remembered:
     """Similar users of known ones, looked up once: every trial asks for the same.
 
     Args:
-        known: Who is like whom.
+        similar: Who is like whom.
     """
 
-    def __init__(self, known: SimilarUsers) -> None:
-        super().__init__(known.index, known.rows, known.size)
-        object.__setattr__(self, "_found", np.full((known.size, 0), -1))
-        object.__setattr__(self, "_asked", np.zeros(known.size, bool))
+    def __init__(self, similar: SimilarUsers) -> None:
+        self._similar = similar
+        self._found = np.full((similar.size, 0), -1)
+        self._asked = np.zeros(similar.size, bool)
 
-    def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray | None = None) -> np.ndarray:
+    def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray) -> np.ndarray:
         """See `SimilarUsers.of`; of known users only."""
         if self._found.shape[1] < k:  # more than were ever asked for
-            object.__setattr__(self, "_found", np.full((self.size, max(k, _NEIGHBOURS)), -1))
+            self._found = np.full((len(self._asked), max(k, _NEIGHBOURS)), -1)
             self._asked[:] = False
         fresh = np.flatnonzero(~self._asked[themselves])
-        if len(fresh):
-            users = themselves[fresh]
-            self._found[users] = super().of(vectors[fresh], self._found.shape[1], users)
-            self._asked[users] = True
+        users = themselves[fresh]
+        self._found[users] = self._similar.of(vectors[fresh], self._found.shape[1], users)
+        self._asked[users] = True
         return self._found[themselves, :k]
 
 

@@ -124,12 +124,12 @@ def _served(folder: Path, prepared: Prepared, measure: InterestsMeasure) -> dict
     """The test figures of what a bundle answers, by retriever."""
     import numpy as np
 
+    from recsys.interests import KINDS
     from serving.candidates import CandidateGenerator
     from training.bundle_evaluation import served_lists
     from training.evaluation import Evaluation
 
     generator, evaluation = CandidateGenerator.load(folder), Evaluation(prepared)
-    kinds: tuple[RetrieverKind, ...] = ("unimodal", "mixture", "smoothed")
     return {
         kind: measure.figures(
             np.concatenate(
@@ -137,7 +137,7 @@ def _served(folder: Path, prepared: Prepared, measure: InterestsMeasure) -> dict
             ),
             of=evaluation,
         )
-        for kind in kinds
+        for kind in KINDS
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from kept_runs import remembered
 from recsys.baselines import ItemKNN, ItemKNNConfig
 from recsys.index import ItemIndex
 from recsys.interests import InterestsConfig, Mixtures, retrieve
+from recsys.top_k import Scorer
 from training.comirec import ComiRecTrainConfig, InterestScores
 from training.comirec import fit as fit_comirec
 from training.config import load_config
@@ -75,15 +77,19 @@ def comirec(data_root: str, runs: Path, case: str, trial: str, seed: int, vector
 
 def lists(model: Any, of: InterestsMeasure, way: str) -> np.ndarray:
     """What ComiRec finds for the users who are asked for. (B, K)"""
+    if way == "highest score":
+        return ranked(of, InterestScores(model, of.histories).scorer)
     found, index = [], ItemIndex.build(model.items.weight.detach().numpy())
     for users in of.evaluation.chunks():
-        if way == "highest score":
-            ranking, _ = of.evaluation.rank(users, InterestScores(model, of.histories).scorer(users))
-            found.append(ranking.rows.numpy()[:, :K])
-            continue
         mixtures = Mixtures.equal(model.interests(of.histories.take(users)).detach().numpy())
         found.append(retrieve(mixtures, index.search, K, of.evaluation.seen.rows(users)).rows)
     return np.concatenate(found)
+
+
+def ranked(of: InterestsMeasure, scorer_of: Callable[[np.ndarray], Scorer]) -> np.ndarray:
+    """What a full ranking finds for the users who are asked for. (B, K)"""
+    found = [of.evaluation.rank(users, scorer_of(users))[0].rows.numpy() for users in of.evaluation.chunks()]
+    return np.concatenate(found)[:, :K]
 
 
 def item_knn(
@@ -95,11 +101,7 @@ def item_knn(
         of = measured(data_root, runs, case, vectors, 0, part)
         prepared = of.evaluation.prepared
         fitted = ItemKNN(ItemKNNConfig(neighbours, shrinkage)).fit(prepared.train, len(prepared.items))
-        found = []
-        for users in of.evaluation.chunks():
-            ranking, _ = of.evaluation.rank(users, fitted.scorer(of.histories.rows(users)))
-            found.append(ranking.rows.numpy()[:, :K])
-        return of.figures(np.concatenate(found))
+        return of.figures(ranked(of, lambda users: fitted.scorer(of.histories.rows(users))))
 
     return remembered(runs, [case, "item-knn", neighbours, shrinkage, part, vectors], made)
 

@@ -1,11 +1,11 @@
 """How different the items of a list are from each other: what a retriever of several interests is asked for.
 
-Three measures, each of the first k items of a list, and none of whether the items are right:
+Three measures, none of whether the items are right:
 
 - `pairwise_distance`: the mean of 1 - cosine over all pairs of the list's items (the intra-list distance of Ziegler et
   al., WWW 2005);
 - `distinct`: how many clusters, or categories, at least one of the list's items is in;
-- `coverage`: the share of the catalogue that stands in at least one of all users' lists.
+- `coverage@k` of `recsys.metrics`: the share of the catalogue that stands in at least one of all users' lists.
 
 Distances mean little beyond the vectors they are of: lists of several retrievers compare by the same vectors only.
 """
@@ -73,17 +73,3 @@ def distinct(lists: np.ndarray, groups: JaggedArray) -> np.ndarray:
     base = int(theirs.values.max(initial=0)) + 1
     pairs = np.unique((np.repeat(users, theirs.lengths) * base + theirs.values)[theirs.values >= 0])
     return np.bincount(pairs // base, minlength=len(lists))
-
-
-def coverage(lists: np.ndarray, n_items: int) -> float:
-    """The share of N items that stands in at least one list; 0 of no item.
-
-    Args:
-        lists: Item rows; -1 for none. (B, K)
-        n_items: N
-
-    Example:
-        >>> coverage(np.array([[0, 1], [1, -1]]), 4)
-        0.5
-    """
-    return len(np.unique(lists[lists >= 0])) / n_items if n_items else 0.0

@@ -133,7 +133,8 @@ class ItemIndex:
                 raise InputError(f"{len(exclude)} rows of items to exclude for {len(queries)} queries")
             if len(exclude.values) and not 0 <= exclude.values.min() <= exclude.values.max() < len(self):
                 raise InputError(f"item rows to exclude lie between 0 and {len(self) - 1}")
-            exclude = exclude.distinct()  # what is left is counted
+            if self.config.kind != "exact":
+                exclude = exclude.distinct()  # what is left is counted
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
         width = min(k, len(self))

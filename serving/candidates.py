@@ -154,6 +154,7 @@ class CandidateGenerator:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
         depth = max(k, depth) if rerank else 0
         lists = self._lists.of(shelf, asked, frame, described, k, removes, depth, retriever)
+        brought = [] if retriever == "unimodal" else lists.brought
         return Recommendations(
             user_ids=asked.user_ids,
             item_ids=_ids_of(shelf, lists.rows),
@@ -162,10 +163,8 @@ class CandidateGenerator:
             unknown_history_items=asked.unknown.tolist(),
             titles=shelf.titles,
             rows=lists.rows,
-            interests=[] if retriever == "unimodal" else [_told(shelf, one) for one in lists.brought],
-            interest_of=[]
-            if retriever == "unimodal"
-            else [[] if one is None else one.of_item.tolist() for one in lists.brought],
+            interests=[_told(shelf, one) for one in brought],
+            interest_of=[[] if one is None else one.of_item.tolist() for one in brought],
         )
 
     def _retriever(self, interests: RetrieverKind | None) -> RetrieverKind:

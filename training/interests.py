@@ -18,6 +18,7 @@ from recsys.interests import Clusters, ClustersConfig, InterestsConfig, KNNEmbed
 from recsys.metrics import RankedTargets
 from recsys.retrievers import Retriever, encode_catalogue
 from serving.bundle_writer import encoded_users
+from serving.popular import Popular
 from training.evaluation import KS, Evaluation, sum_up
 
 #: users that are asked for at a time
@@ -86,7 +87,7 @@ class InterestsMeasure:
         self.index = index or ItemIndex.build(items)
         self.similar = _Remembered(SimilarUsers.fit(users[:, :width]))
         self._clusters = lru_cache(maxsize=None)(self._clustered)
-        self._popular = np.argsort(-evaluation.prepared.item_counts, kind="stable")
+        self._popular = Popular(evaluation.prepared.item_counts)
 
     @classmethod
     def of(cls, model: Retriever, evaluation: Evaluation, index: ItemIndex | None = None) -> InterestsMeasure:
@@ -105,35 +106,33 @@ class InterestsMeasure:
     def lists(self, kind: RetrieverKind, config: InterestsConfig, k: int = max(KS)) -> np.ndarray:
         """What one retriever finds for the users who are asked for; of who has no history, what is popular. (B, k)"""
         knn_embed, found = self.knn_embed(config), []
+        popular = self._popular.best(k)[0]
+        popular = np.pad(popular, (0, k - len(popular)), constant_values=-1)
         for start in range(0, len(self.evaluation.users), _USERS):
             users = self.evaluation.users[start : start + _USERS]
             seen = None if self.evaluation.seen is None else self.evaluation.seen.rows(users)
             own = self.histories.rows(users)
             rows = knn_embed.retrieve(kind, own, self.users[users], k, seen, users).rows
-            rows[own.lengths == 0] = np.pad(self._popular[:k], (0, max(0, k - len(self._popular))), constant_values=-1)
+            rows[own.lengths == 0] = popular
             found.append(rows)
         return np.concatenate([*found, np.empty((0, k), np.int64)])
 
-    def figures(
-        self, lists: np.ndarray, groups: JaggedArray | None = None, of: Evaluation | None = None
-    ) -> dict[str, float]:
+    def figures(self, lists: np.ndarray, of: Evaluation | None = None) -> dict[str, float]:
         """The measures of lists, whoever found them.
 
         Args:
             lists: Item rows, best first; -1 pads. (B, K)
-            groups: What each item belongs to, such as its genres; a hundred clusters where not given. (N rows)
             of: Of which part the lists are; this one's where not given.
 
         Returns:
-            What `training.evaluation` measures, and of the K items "distance", "distinct" and "coverage@K" as
-            `recsys.diversity` defines them.
+            What `training.evaluation` measures, and of the K items "distance" and "distinct", that is clusters of a
+            hundred, as `recsys.diversity` defines them.
         """
         evaluation = of or self.evaluation
         ranked = RankedTargets.in_lists(torch.from_numpy(lists), evaluation.targets.take(evaluation.users))
         found = sum_up([evaluation.sums(ranked, slices=False)])
-        groups = self.groups if groups is None else groups
         apart = pairwise_distance(lists, self.items[:, : self.width])
-        return {**found, "distance": float(np.nanmean(apart)), "distinct": float(distinct(lists, groups).mean())}
+        return {**found, "distance": float(np.nanmean(apart)), "distinct": float(distinct(lists, self.groups).mean())}
 
     @property
     def groups(self) -> JaggedArray:

@@ -111,7 +111,10 @@ class KNNEmbed:
             vectors: What the model makes of them. (B, D) float32
             themselves: Their rows among the known users, who are not their own neighbours; -1 for none. (B,)
         """
-        vectors = self._checked(kind, own, vectors, themselves=themselves)
+        if kind not in KINDS:
+            raise InputError(f"the retriever is one of {', '.join(KINDS)}, got {kind!r}")
+        vectors = checked_vectors(vectors, "user vectors", self.index.dim)
+        _check_as_many(vectors, histories=own, themselves=themselves)
         if kind == "unimodal":
             return Mixtures.equal(vectors[:, None])
         similar = None
@@ -156,22 +159,6 @@ class KNNEmbed:
             return [np.arange(len(own))]
         return [np.arange(start, stop) for start, stop in pairwise([0, *starts[1:].tolist(), len(own)])]
 
-    def _checked(
-        self,
-        kind: str,
-        own: JaggedArray,
-        vectors: np.ndarray,
-        **others: JaggedArray | np.ndarray | None,
-    ) -> np.ndarray:
-        """The users' vectors, of as many users as all else is of."""
-        if kind not in KINDS:
-            raise InputError(f"the retriever is one of {', '.join(KINDS)}, got {kind!r}")
-        vectors = checked_vectors(vectors, "user vectors", self.index.dim)
-        for name, one in (("histories", own), *others.items()):
-            if one is not None and len(one) != len(vectors):
-                raise InputError(f"there are {len(vectors)} vectors of users, and {name} of {len(one)}")
-        return vectors
-
     def retrieve(
         self,
         kind: RetrieverKind,
@@ -194,8 +181,15 @@ class KNNEmbed:
         Raises:
             InputError: There is no such retriever, or not everything is of as many users.
         """
-        self._checked(kind, own, vectors, seen=seen, themselves=themselves)
+        _check_as_many(vectors, histories=own, seen=seen, themselves=themselves)
         return retrieve(self.mixtures(kind, own, vectors, themselves), self.index.search, k, seen)
+
+
+def _check_as_many(vectors: np.ndarray, **others: JaggedArray | np.ndarray | None) -> None:
+    """Refuses what is not of as many users as there are vectors."""
+    for name, one in others.items():
+        if one is not None and len(one) != len(vectors):
+            raise InputError(f"there are {len(vectors)} vectors of users, and {name} of {len(one)}")
 
 
 def _like_users(mixtures: Mixtures, vectors: np.ndarray, width: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.batches import JaggedArray
-from recsys.diversity import coverage, distinct, pairwise_distance
+from recsys.diversity import distinct, pairwise_distance
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 5), st.integers(2, 12))
@@ -37,13 +37,11 @@ def test_measures_are_their_definitions(seed: int, users: int, k: int, items: in
         else:
             assert np.isnan(found[user])
         assert numbers[user] == len({int(group) for row in mine for group in in_groups[row] if group >= 0})
-    assert coverage(lists, items) == len({int(row) for row in lists.ravel() if row >= 0}) / items
 
 
 def test_nobody_and_nothing() -> None:
     assert pairwise_distance(np.empty((0, 5), np.int64), np.ones((3, 2))).shape == (0,)
     assert np.isnan(pairwise_distance(np.full((2, 3), -1), np.ones((3, 2)))).all()
-    assert coverage(np.empty((0, 0), np.int64), 0) == 0.0
 
 
 def test_many_lists_are_measured_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,3 +181,12 @@ def test_many_threads_search_at_once():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_an_item_that_is_excluded_many_times_is_excluded_once() -> None:
+    """A history may hold an item a thousand times; all others are still found, whatever lists are read at first."""
+    vectors = np.random.default_rng(0).normal(size=(2000, 8)).astype(np.float32)
+    index = ItemIndex.build(vectors, IndexConfig(kind="ivf", probes=1))
+    often = JaggedArray(np.full(1500, 7), np.array([0, 1500]))
+    rows = index.search(vectors[:1], 1000, often)[1][0]
+    assert (rows >= 0).all() and 7 not in rows

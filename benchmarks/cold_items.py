@@ -2,22 +2,26 @@
 
 Amazon Beauty, a tenth of the items withheld from all training, with all their interactions, from whitening and from the
 tuning of the text encoder: half of them for validation, half for test. "cold" and "warm" are asked as in
-`metadata_items.py`. Epochs are chosen on the withheld validation items, those of "ids" on warm ones. "tuned" are the
-same models over an encoder that was tuned on pairs of items which training users took near each other. content-kNN
-compares attributes, text-kNN texts, each with the settings that the same validation likes best; popularity and random
-are what they are called.
+`metadata_items.py`. Epochs are chosen on the withheld validation items, those of "ids" on warm ones. "all-add" reads
+attributes beside ids and texts. "tuned" are the same models over an encoder that was tuned on pairs of items which
+training users took near each other. "scaled" have the largest `model.new_item_scale` that leaves 97% of the warm
+recall@20 that "ids" has, both on validation. content-kNN compares attributes, text-kNN texts, each with the settings
+that the same validation likes best; popularity and random are what they are called.
 """
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from cold_protocol import KNN_TRIALS, chosen, prepared, report_runs, trained, withheld
+from cold_scale import LOSS, SCALES, chosen_scale, draw, recalls
 from kept_runs import remembered, run_all
-from report import Report, arguments
+from report import RESULTS, Report, arguments
 from sequence_data import load
 from text_cases import BEAUTY, text_config, with_text
 
@@ -25,6 +29,7 @@ from features.errors import InputError
 from features.prepared import Prepared
 from features.text_pairs import PairsConfig
 from recsys.baselines import ContentKNN, ContentKNNConfig, VectorKNN, VectorKNNConfig
+from recsys.retrievers import Retriever
 from training.evaluation import Evaluation, evaluate, evaluate_baselines
 from training.optimisers import OptimiserConfig
 from training.text_encoder_config import TextEncoderTrainConfig
@@ -40,7 +45,14 @@ MODELS: dict[str, tuple[str, ...]] = {
     "add": ("model.fusion.kind=add",),
     "alphafuse": ("model.fusion.kind=alphafuse",),
     "aligned": ("model.fusion.kind=add", "model.fusion.align=con"),
+    "all-add": ("model.items=all", "model.fusion.kind=add"),
 }
+
+#: those that are also trained over the tuned encoder
+TUNED = ("baselines", "text", "add", "all-add")
+
+#: baselines in the picture
+POINTS = ("content-knn", "text-knn", "text-knn-tuned", "item-knn")
 
 #: pairs that the encoder is tuned with, and for how long
 PAIRS = PairsConfig("co-engagement", window=3, per_epoch=5_000)
@@ -72,16 +84,50 @@ def main() -> None:
             for seed in range(1 if options.quick else options.seeds)
             for suffix, encoder in encoders.items()
             for name in names
-            if (seed == 0 or name != "baselines") and (not suffix or name in ("baselines", "text", "add", "alphafuse"))
+            if (seed == 0 or name != "baselines") and (not suffix or name in TUNED)
         ]
-        report_runs(report, run_all(measure, jobs, 1 if options.quick else options.processes), add, options.out)
+        picture = None if options.quick else (options.out or RESULTS / "cold_items.json").with_suffix(".png")
+        answers = run_all(measure, jobs, 1 if options.quick else options.processes)
+        report_runs(report, answers, functools.partial(add, picture=picture), options.out)
 
 
-def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
-    """The rows of one case."""
-    for metric in METRICS:
-        values = [one[metric] for one in runs]
-        report.add_runs(case, metric, values, settings=runs[0]["settings"])
+def add(report: Report, found: dict[str, list[dict[str, Any]]], picture: Path | None = None) -> None:
+    """The rows of each case, and those of models whose new items are scaled; and the picture of scales."""
+    for case, runs in found.items():
+        for metric in METRICS:
+            report.add_runs(case, metric, [one[metric] for one in runs], settings=runs[0]["settings"])
+    scaled = {case: runs for case, runs in found.items() if "recalls" in runs[0]}
+    for data in {case.split("/")[0] for case in scaled}:
+        add_scaled(report, data, {case.removeprefix(f"{data}/"): runs for case, runs in scaled.items()})
+    names = [case.replace("/cold/", "/{}/") for case in found if "/cold/" in case]
+    pairs = {name.split("/")[-1]: [found.get(name.format(one)) for one in ("warm", "cold")] for name in names}
+    pairs = {name: pair for name, pair in pairs.items() if all(pair)}
+    if picture is not None:
+        curves = {name: [_mean(one, "test") for one in pair] for name, pair in pairs.items() if "recalls" in pair[0][0]}
+        points = {name: [one[0]["recall@20"] for one in pairs[name]] for name in POINTS if name in pairs}
+        draw(curves, points, picture)
+
+
+def add_scaled(report: Report, data: str, found: dict[str, list[dict[str, Any]]]) -> None:
+    """Recall with the largest scale that costs few of the warm items which ids alone find, on validation."""
+    curves = {case: {part: _mean(runs, part) for part in ("validation", "test")} for case, runs in found.items()}
+    if "warm/ids" not in curves:
+        return
+    least = (1 - LOSS) * curves["warm/ids"]["validation"][SCALES.index(1)]
+    for name in [case.removeprefix("warm/") for case in curves if case.startswith("warm/") and case != "warm/ids"]:
+        scale = chosen_scale(curves[f"warm/{name}"]["validation"], least)
+        if scale is None:
+            continue
+        for temperature in ("cold", "warm"):
+            runs = found[f"{temperature}/{name}"]
+            values = [one["recalls"]["test"][SCALES.index(scale)] for one in runs]
+            settings = {**runs[0]["settings"], "model.new_item_scale": scale}
+            report.add_runs(f"{data}/{temperature}/{name}-scaled", "recall@20", values, settings=settings)
+
+
+def _mean(runs: list[dict[str, Any]], part: str) -> list[float]:
+    """Recall at each scale, the mean of seeds."""
+    return np.mean([one["recalls"][part] for one in runs], axis=0).tolist()
 
 
 def tuned(data_root: str, data: str, folder: Path) -> str:
@@ -117,15 +163,22 @@ def _measured(data_root: str, data: str, name: str, suffix: str, encoder: str, s
             found |= {f"{temperature}/{row}": figures for row, figures in baselines(one, bool(suffix)).items()}
     else:
         settings += QUICK if data == "generated" else ()
-        both, _ = trained(settings, seed, asked, "warm" if name == "ids" else "cold")
-        found = {f"{temperature}/{name}": figures for temperature, figures in both.items()}
+        answer = trained(settings, seed, asked, "warm" if name == "ids" else "cold", by_scale)
+        for temperature, figures in answer.figures.items():
+            found[f"{temperature}/{name}"] = {**figures, "recalls": answer.more[temperature]}
     return {
         f"{data}/{case}{suffix}": {
             **{metric: figures.get(metric, 0.0) for metric in METRICS},
+            **{name: figures[name] for name in ("recalls",) if name in figures},
             "settings": {"set": figures.get("set", settings), "split_hash": asked[case.split("/")[0]].split.sha256},
         }
         for case, figures in found.items()
     }
+
+
+def by_scale(model: Retriever, one: Prepared) -> dict[str, list[float]]:
+    """Recall@20 on validation and test at each of `SCALES`."""
+    return {part: recalls(model, Evaluation(one, part)) for part in ("validation", "test")}
 
 
 def baselines(one: Prepared, texts_alone: bool) -> dict[str, dict[str, Any]]:

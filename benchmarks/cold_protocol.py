@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,8 @@ from features.dataset import Dataset
 from features.prepared import Prepared
 from features.splits import make_split
 from recsys.baselines import Baseline
+from recsys.retrievers import Retriever
+from serving.bundle import Bundle
 from training.bundle_evaluation import evaluate_bundle
 from training.config import load_config
 from training.evaluation import Evaluation, evaluate
@@ -32,23 +35,45 @@ WITHHELD = 0.05
 KNN_TRIALS: tuple[dict[str, float], ...] = ({}, {"recent": 3}, {"recent": 10}, {"decay": 0.8}, {"decay": 0.5})
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What was measured of a model.
+
+    Args:
+        figures: On test, by temperature.
+        seconds: Of its fit.
+        more: What `measure` gave of the model, by temperature.
+    """
+
+    figures: dict[str, dict[str, float]]
+    seconds: float
+    more: dict[str, Any]
+
+
 def trained(
-    settings: Sequence[str], seed: int, asked: dict[str, Prepared], chosen_on: Literal["cold", "warm"]
-) -> tuple[dict[str, dict[str, float]], float]:
-    """A model's figures on both, by temperature, and the seconds of its fit.
+    settings: Sequence[str],
+    seed: int,
+    asked: dict[str, Prepared],
+    chosen_on: Literal["cold", "warm"],
+    measure: Callable[[Retriever, Prepared], Any] | None = None,
+) -> Trained:
+    """Trains a model, and asks it for both.
 
     Args:
         settings: Of the run.
         seed: Of the run.
         asked: What `prepared` gave of both.
         chosen_on: Which validation chooses the epoch.
+        measure: What else is asked of the model.
     """
     config = load_config(settings=settings, kind=SequentialTrainConfig, seed=seed)
     other = "cold" if chosen_on == "warm" else "warm"
     with tempfile.TemporaryDirectory() as folder:
         result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[chosen_on])
         both = {chosen_on: result.comparison["sequential"], other: evaluate_bundle(result.bundle, asked[other])}
-    return both, result.figures["seconds_to_fit"]
+        model = Bundle.load(result.bundle).model
+    more = {} if measure is None else {temperature: measure(model, one) for temperature, one in asked.items()}
+    return Trained(both, result.figures["seconds_to_fit"], more)
 
 
 def chosen(one: Prepared, ranker: Callable[[dict[str, float]], Baseline]) -> dict[str, Any]:
@@ -68,14 +93,14 @@ def chosen(one: Prepared, ranker: Callable[[dict[str, float]], Baseline]) -> dic
 
 
 def report_runs(
-    report: Report, answers: Iterable[tuple], add: Callable[[Report, str, list[dict]], None], out: Path | None
+    report: Report, answers: Iterable[tuple], add: Callable[[Report, dict[str, list[dict]]], None], out: Path | None
 ) -> None:
     """Writes what there is after each run, so that one that is cut short leaves the figures so far.
 
     Args:
         report: Whose rows they become.
         answers: Of `kept_runs.run_all`: each job with its figures by case.
-        add: Adds the rows of a case's runs.
+        add: Adds the rows of each case's runs.
         out: Where the report goes.
     """
     found: dict[str, list[dict[str, Any]]] = {}
@@ -83,8 +108,7 @@ def report_runs(
         for case, figures in answer.items():
             found.setdefault(case, []).append(figures)
         report.rows.clear()
-        for case in sorted(found):
-            add(report, case, found[case])
+        add(report, dict(sorted(found.items())))
         report.finish(out)
 
 

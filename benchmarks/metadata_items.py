@@ -67,11 +67,12 @@ def main() -> None:
     report_runs(report, run_all(measure, jobs, 1 if options.quick else options.processes), add, options.out)
 
 
-def add(report: Report, case: str, runs: list[dict[str, Any]]) -> None:
-    """The rows of one case."""
-    for metric in METRICS:
-        values = [one[metric] for one in runs]
-        report.add_runs(case, metric, values, [one["seconds"] for one in runs], runs[0]["settings"])
+def add(report: Report, found: dict[str, list[dict[str, Any]]]) -> None:
+    """The rows of each case."""
+    for case, runs in found.items():
+        for metric in METRICS:
+            values = [one[metric] for one in runs]
+            report.add_runs(case, metric, values, [one["seconds"] for one in runs], runs[0]["settings"])
 
 
 def measure(data_root: str, runs: Path | None, data: str, name: str, seed: int) -> dict[str, dict[str, Any]]:
@@ -89,8 +90,9 @@ def _measured(data_root: str, data: str, name: str, seed: int) -> dict[str, dict
         for temperature, one in asked.items():
             found |= {f"{temperature}/{row}": figures for row, figures in baselines(one).items()}
     else:
-        both, seconds = trained(settings, seed, asked, "warm" if name == "id" else "cold")
-        found = {f"{temperature}/{name}": figures for temperature, figures in both.items()}
+        answer = trained(settings, seed, asked, "warm" if name == "id" else "cold")
+        found = {f"{temperature}/{name}": figures for temperature, figures in answer.figures.items()}
+        seconds = answer.seconds
     return {
         f"{data}/{case}": {
             **{metric: figures[metric] for metric in METRICS},

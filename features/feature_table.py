@@ -24,11 +24,13 @@ class FeatureTable:
         sparse: Feature name to vocabulary rows, jagged; -1 for values that the encoder does not know.
         dense: Feature name to standardised numbers, (n,) float32, or to vectors, (n, V) float32.
         size: n
+        known: Which of them training has seen; all where that is not told. (n,) bool
     """
 
     sparse: dict[str, JaggedArray]
     dense: dict[str, np.ndarray]
     size: int
+    known: np.ndarray | None = None
 
     def take(self, rows: np.ndarray) -> FeatureBatch:
         """The features of the given rows, in the given order. (B,) -> B rows"""
@@ -112,7 +114,7 @@ class FeatureEncoder:
                 numbers = (_numbers(feature, frame) - mean) / deviation
                 # a number that is missing is the mean
                 dense[feature.name] = np.where(np.isfinite(numbers), numbers, 0.0).astype(np.float32)
-        return FeatureTable(sparse, dense, frame.height)
+        return FeatureTable(sparse, dense, frame.height, known)
 
 
 def _values(feature: Feature, frame: pl.DataFrame) -> tuple[np.ndarray, pl.Series]:

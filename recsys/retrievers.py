@@ -108,7 +108,7 @@ def config_from_json(family: str, data: dict[str, Any]) -> RetrieverConfig:
 
 @torch.no_grad()
 def encode_catalogue(model: Retriever, items: FeatureTable, chunk: int = 16_384) -> Tensor:
-    """The vectors of all items, in row order, where the model is. (N, D) float32
+    """The vectors of all items as they are ranked, in row order, where the model is. (N, D) float32
 
     Args:
         model: In evaluation mode.
@@ -117,12 +117,15 @@ def encode_catalogue(model: Retriever, items: FeatureTable, chunk: int = 16_384)
     """
     device = next(model.parameters()).device
     rows = np.arange(items.size)
-    return torch.cat(
+    vectors = torch.cat(
         [
             model.encode_items(items.take(rows[start : start + chunk]).to(device=device)).float()
             for start in range(0, len(rows), chunk)
         ]
     )
+    if items.known is not None:
+        vectors[torch.from_numpy(~items.known).to(device)] *= model.config.new_item_scale
+    return vectors
 
 
 @torch.no_grad()

@@ -44,6 +44,9 @@ class SequentialConfig:
         also_predict_weight: Weight of each such loss, a cross-entropy in nats; the next item's loss has 1. Beside "bce"
             and "gbce", which divide by k + 1, the same weight is worth more.
         fusion: How the items' declared vector, such as the embedding of a text, is taken in.
+        new_item_scale: What the vectors of items that training has not seen are multiplied by when items are ranked.
+            Nothing that is trained says how often what is new is wanted: above 1 it comes up more often, in place of
+            what is known.
         embeddings: How features are embedded. Two look-ups at least where ids are hashed: with one, items that collide
             are the same to a sequence model.
     """
@@ -63,6 +66,7 @@ class SequentialConfig:
     also_predict: tuple[str, ...] = ()
     also_predict_weight: float = 0.1
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    new_item_scale: float = 1.0
     embeddings: EmbeddingPlan = field(default_factory=lambda: EmbeddingPlan(kind="collisionless"))
 
     #: how vectors are compared
@@ -84,6 +88,8 @@ class SequentialConfig:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
         if not 0 <= self.also_predict_weight < float("inf"):
             raise InputError(f"model.also_predict_weight is 0 or more, got {self.also_predict_weight}")
+        if not 0 < self.new_item_scale < float("inf"):
+            raise InputError(f"model.new_item_scale is a positive number, got {self.new_item_scale}")
         self.fusion.learned_width(self.dim)
         if self.combine == "sum" and len({self.embeddings.width, *self.embeddings.widths.values()}) > 1:
             raise InputError(

@@ -44,6 +44,9 @@ class TwoTowerConfig:
         history_pooling: How the history's item embeddings become one: "mean", "sqrt" or "sum".
         fusion: How the items' declared vector, such as the embedding of a text, is taken in: by the item tower's own
             vector, and as the mean of the history's texts beside what else the user tower reads.
+        new_item_scale: What the vectors of items that training has not seen are multiplied by when items are ranked.
+            Nothing that is trained says how often what is new is wanted: above 1 it comes up more often, in place of
+            what is known.
         embeddings: How features are embedded.
     """
 
@@ -57,6 +60,7 @@ class TwoTowerConfig:
     tie_history: bool = False
     history_pooling: Literal["mean", "sqrt", "sum"] = "sqrt"
     fusion: FusionConfig = field(default_factory=FusionConfig)
+    new_item_scale: float = 1.0
     embeddings: EmbeddingPlan = field(default_factory=EmbeddingPlan)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,8 @@ class TwoTowerConfig:
             raise InputError(f"model.similarity is {self.similarity!r}, not 'dot' or 'cosine'")
         if not self.temperature > 0:
             raise InputError(f"model.temperature is a positive number, got {self.temperature}")
+        if not 0 < self.new_item_scale < float("inf"):
+            raise InputError(f"model.new_item_scale is a positive number, got {self.new_item_scale}")
         self.fusion.learned_width(self.dim)
         if self.item_bias and not self.fusion.learns_items:
             raise InputError(f"model.item_bias is learned for items, and model.fusion.kind {self.fusion.kind!r} is not")

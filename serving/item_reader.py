@@ -104,7 +104,7 @@ class ItemReader:
 
     def _encoded(self, frame: pl.DataFrame) -> FeatureTable:
         try:
-            return self._bundle.item_encoder.encode(frame)
+            return self._bundle.item_encoder.encode(frame, known=np.zeros(frame.height, bool))
         except InputError as error:  # numbers of a vector that are none
             raise FieldError(f"items: {error}", "items") from None
 

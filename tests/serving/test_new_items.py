@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import threading
 
 import numpy as np
@@ -272,3 +274,20 @@ def test_similar_items_of_new_ones_and_new_ones_among_similar(any_telling, told)
         assert answer.item_ids[n] == [ids[row] for row in order]
         assert answer.scores[n] == pytest.approx(own[order].tolist(), abs=1e-5)
     assert answer.to_frame().filter(pl.col("item_id") == "ink")["title"].unique().to_list() == ["Blue ink, number 3"]
+
+
+def test_the_scale_of_new_items_is_theirs_too(told, word_encoder, tmp_path):
+    scores = {}
+    for scale in (1.0, 1.5):
+        config = dataclasses.replace(told.models["sequential"].config, new_item_scale=scale)
+        model = copy.copy(told.models["sequential"])
+        model.config = config
+        folder = write_bundle(tmp_path / str(scale), model, told.prepared, name="told", text=told.text)
+        generator = CandidateGenerator.load(folder, hashes=False)
+        generator.new_items.add(told.new)
+        answer = generator.recommend(["u003"], k=99, exclude_seen=False)
+        scores[scale] = dict(zip(answer.item_ids[0], answer.scores[0], strict=True))
+    names = [one for one, _ in told.new]
+    assert [scores[1.5][one] for one in names] == pytest.approx([1.5 * scores[1.0][one] for one in names], rel=1e-5)
+    trained = told.prepared.items.ids.filter(pl.Series(told.prepared.item_counts > 0)).to_list()
+    assert [scores[1.5][one] for one in trained] == [scores[1.0][one] for one in trained]

@@ -2,11 +2,12 @@
 
 Amazon Beauty, a tenth of the items withheld from all training, with all their interactions, from whitening and from the
 tuning of the text encoder: half of them for validation, half for test. "cold" and "warm" are asked as in
-`metadata_items.py`. Epochs are chosen on the withheld validation items, those of "ids" on warm ones. "all-add" reads
-attributes beside ids and texts. "tuned" are the same models over an encoder that was tuned on pairs of items which
-training users took near each other. "scaled" have the largest `model.new_item_scale` that leaves 97% of the warm
-recall@20 that "ids" has, both on validation. content-kNN compares attributes, text-kNN texts, each with the settings
-that the same validation likes best; popularity and random are what they are called.
+`metadata_items.py`. Epochs are chosen on the withheld validation items, those of "ids" on warm ones. "attributes" reads
+attributes in place of ids, "attributes-add" these and texts, "all-add" ids as well. "tuned" are the same models over an
+encoder that was tuned on pairs of items which training users took near each other. "scaled" have the largest
+`model.new_item_scale` that leaves 97% of the warm recall@20 that "ids" has, both on validation. content-kNN compares
+attributes, text-kNN texts, each with the settings that the same validation likes best; popularity and random are what
+they are called.
 """
 
 from __future__ import annotations
@@ -40,8 +41,10 @@ METRICS = ("recall@20", "ndcg@20", "hr@10", "ndcg@10")
 
 MODELS: dict[str, tuple[str, ...]] = {
     "ids": (),
+    "attributes": ("model.items=attributes",),
     "text": ("model.fusion.kind=text",),
     "whitened": ("model.fusion.kind=whitened",),
+    "attributes-add": ("model.items=attributes", "model.fusion.kind=add"),
     "add": ("model.fusion.kind=add",),
     "alphafuse": ("model.fusion.kind=alphafuse",),
     "aligned": ("model.fusion.kind=add", "model.fusion.align=con"),
@@ -49,7 +52,7 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 
 #: those that are also trained over the tuned encoder
-TUNED = ("baselines", "text", "add", "all-add")
+TUNED = ("baselines", "text", "add", "attributes-add")
 
 #: baselines in the picture
 POINTS = ("content-knn", "text-knn", "text-knn-tuned", "item-knn")

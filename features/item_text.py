@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html.entities import name2codepoint
 
 import numpy as np
 import polars as pl
 
 from features.errors import InputError
 from features.fair_shares import fair_shares
+from features.plain_text import plain_text
 
 #: where the tokens of some texts end, in characters
 TokenEnds = Callable[[Sequence[str]], list[Sequence[int]]]
@@ -28,18 +28,6 @@ _ROWS = 16_384
 #: what a value is cut to before it is tokenised, in characters for each token that a sentence has room for: a page
 #: that was pasted into a title costs no more than a title does
 _CHARACTERS = 32
-
-#: what catalogues that were made for browsers write for some characters
-_ESCAPED = {f"&#{code};": chr(code) for code in (*range(32, 256), *name2codepoint.values())} | {
-    f"&{name};": chr(code) for name, code in {**name2codepoint, "apos": 39}.items()
-}
-
-#: control characters (a NUL, a bell, a tab) and white space, of which each run becomes one space; marks of direction
-#: and the joiners of emoji stay
-_NOISE = r"[\p{Cc}\s]+"
-
-#: what can be seen, by itself; a value of nothing else is missing
-_SEEN = r"[^\p{Cc}\p{Cf}\p{M}\p{Z}]"
 
 
 @dataclass(frozen=True)
@@ -74,8 +62,7 @@ def whole_sentences(items: pl.DataFrame, columns: Sequence[str], prefix: str = "
     Raises:
         InputError: A column that is not there or cannot be told.
     """
-    _check(items, columns)
-    return _joined([_told(items[column]) for column in columns], _keys(columns), prefix)
+    return _joined(_told(items, columns), _keys(columns), prefix)
 
 
 def item_sentences(
@@ -106,14 +93,13 @@ def item_sentences(
         >>> item_sentences(items, ["title", "brand"], 7, words).texts[0]
         'title: Rose; brand: Ada'
     """
-    _check(items, columns)
+    told = _told(items, columns)
     frame = _Frame.of(columns, prefix, token_ends)
     if frame.least > budget:
         raise InputError(
             f"text.encoder.max_tokens leaves room for {budget} tokens, and the prefix and the names of "
             f"{len(columns)} columns, with a token each, have {frame.least}; raise it, or tell of fewer columns"
         )
-    told = [_told(items[column]) for column in columns]
     texts, shortened = _joined(told, frame.keys, prefix), 0
     rows = np.flatnonzero(_may_be_long(texts, budget))
     for start in range(0, len(rows), _ROWS):
@@ -180,43 +166,19 @@ def _joined(values: list[pl.Series], keys: list[str], prefix: str) -> pl.Series:
     return frame.select(text=pl.when(said != "").then(pl.lit(prefix) + said)).to_series()
 
 
-def _check(items: pl.DataFrame, columns: Sequence[str]) -> None:
+def _told(items: pl.DataFrame, columns: Sequence[str]) -> list[pl.Series]:
+    """The columns as strings, "" where there is nothing to tell. (n,) each"""
     if not columns:
         raise InputError("text.columns is empty: it names the columns that an item's text is made of")
     for column in columns:
         if column not in items.columns:
             known = ", ".join(items.columns)
             raise InputError(f"text.columns names {column!r}, which the items lack; their columns are {known}")
+    return [plain_text(items[column], f"text.columns names {column!r}, which") for column in columns]
 
 
 def _keys(columns: Sequence[str]) -> list[str]:
     return [f"{column.replace('_', ' ')}: " for column in columns]
-
-
-def _told(values: pl.Series) -> pl.Series:
-    """A column as strings without noise, "" where there is nothing to tell. (n,)"""
-    dtype = values.dtype
-    lists = isinstance(dtype, pl.List | pl.Array)
-    inner = dtype.inner if lists else dtype
-    if isinstance(inner, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object | pl.Duration):
-        raise InputError(f"text.columns names {values.name!r}, which holds {dtype}: that cannot be told")
-    if lists:
-        one = _as_text(pl.element(), inner)
-        told = values.cast(pl.List(inner)).list.eval(one.drop_nulls()).list.join(", ")
-    else:
-        told = values.to_frame("value").select(_as_text(pl.col("value"), dtype)).to_series()
-    return told.fill_null("")
-
-
-def _as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Values as strings without noise; null where they are missing."""
-    text = value.cast(pl.String)
-    if dtype.is_float():  # 2013.0 is a year that was read beside nulls
-        text = value.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    if isinstance(dtype, pl.Datetime):
-        text = text.str.replace(r"( 00:00:00)?(\.0+)?$", "")
-    text = text.str.replace_many(_ESCAPED).str.replace_all(_NOISE, " ").str.strip_chars(" ")
-    return pl.when(text.str.contains(_SEEN)).then(text)
 
 
 def _lengths(values: pl.Series, token_ends: TokenEnds) -> np.ndarray:

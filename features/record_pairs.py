@@ -1,0 +1,155 @@
+"""Pairs of records that may be the same thing, and what somebody has said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from features.errors import InputError
+from features.ids import canonical_ids
+from features.records import Records, check_columns
+
+
+@dataclass(frozen=True, eq=False)
+class RecordPairs:
+    """m pairs of records, and which of them are the same thing, if that is known.
+
+    Args:
+        left: One table.
+        right: The other one, or the same.
+        left_rows: (m,) int64
+        right_rows: (m,) int64
+        labels: Whether both are the same thing. (m,) bool
+    """
+
+    left: Records
+    right: Records
+    left_rows: np.ndarray
+    right_rows: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.left.attributes != self.right.attributes:
+            mine, other = (", ".join(one.attributes) for one in (self.left, self.right))
+            raise InputError(
+                f"{self.left.name} tells {mine}, and {self.right.name} tells {other}: records of both are compared "
+                "attribute by attribute, so map the columns of one to those of the other"
+            )
+
+    @classmethod
+    def of(
+        cls,
+        left: Records,
+        right: Records,
+        table: pl.DataFrame,
+        name: str = "the pairs",
+        columns: tuple[str, str] = ("ltable_id", "rtable_id"),
+        label: str = "label",
+    ) -> RecordPairs:
+        """Reads a table of pairs.
+
+        Args:
+            left: One table.
+            right: The other one, or the same.
+            table: One row a pair. (m rows)
+            name: What errors call it.
+            columns: Of the ids of both.
+            label: Its column of labels, 0 or 1; pairs of a table without it have none.
+
+        Raises:
+            InputError: A column that is not there, an id that its table lacks, a label other than 0 and 1, or one pair
+                with two labels.
+        """
+        check_columns(name, table, columns)
+        rows = []
+        for column, side in zip(columns, (left, right), strict=True):
+            found = side.rows(canonical_ids(table[column], column))
+            missing = np.flatnonzero(found < 0)
+            if len(missing):
+                raise InputError(
+                    f"{name} has {len(missing):,} ids in column {column!r} that {side.name} lacks, such as "
+                    f"{table[column][int(missing[0])]!r} in row {missing[0] + 1}"
+                )
+            rows.append(found)
+        if label not in table.columns:
+            return cls(left, right, *rows)
+        labels = _labels(name, table[label])
+        _check_one_label(name, table, columns, labels)
+        return cls(left, right, *rows, labels)
+
+    def __len__(self) -> int:
+        return len(self.left_rows)
+
+    def __repr__(self) -> str:
+        known = "" if self.labels is None else f", {int(self.labels.sum()):,} of them the same"
+        return f"RecordPairs({len(self):,} of {self.left.name!r} and {self.right.name!r}{known})"
+
+    def take(self, places: np.ndarray) -> RecordPairs:
+        """Some of the pairs, in the given order. (k,) -> k pairs"""
+        labels = None if self.labels is None else self.labels[places]
+        return RecordPairs(self.left, self.right, self.left_rows[places], self.right_rows[places], labels)
+
+    def frame(self) -> pl.DataFrame:
+        """The ids of both, and the labels if they are known. (m rows)"""
+        frame = pl.DataFrame({"left_id": self.left.ids[self.left_rows], "right_id": self.right.ids[self.right_rows]})
+        return frame if self.labels is None else frame.with_columns(label=pl.Series(self.labels).cast(pl.Int8))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledPairs:
+    """What a matcher is trained, chosen and tested with.
+
+    Args:
+        name: Of the data set.
+        train: (some pairs)
+        validation: (some pairs)
+        test: (some pairs)
+
+    Raises:
+        InputError: A part without a pair, or without a label.
+    """
+
+    name: str
+    train: RecordPairs
+    validation: RecordPairs
+    test: RecordPairs
+
+    def __post_init__(self) -> None:
+        for part, pairs in self.parts.items():
+            if not len(pairs):
+                raise InputError(f"{self.name} has no pair for {part}")
+            if pairs.labels is None:
+                raise InputError(f"the pairs for {part} of {self.name} have no labels")
+
+    @property
+    def parts(self) -> dict[str, RecordPairs]:
+        """Each part by its name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def __repr__(self) -> str:
+        told = (f"{len(pairs):,} {part} ({int(pairs.labels.sum()):,} the same)" for part, pairs in self.parts.items())
+        return f"LabelledPairs({self.name!r}: {', '.join(told)})"
+
+
+def _labels(name: str, labels: pl.Series) -> np.ndarray:
+    """0 and 1, however they are written, as bool. (m,)"""
+    written = labels.cast(pl.String).str.strip_chars().str.to_lowercase()
+    yes, no = written.is_in(["1", "1.0", "true"]), written.is_in(["0", "0.0", "false"])
+    bad = ~(yes | no).fill_null(False)
+    if bad.any():
+        row = int(bad.arg_max())
+        raise InputError(
+            f"{name} has {int(bad.sum()):,} labels in column {labels.name!r} that are neither 0 nor 1, such as "
+            f"{labels[row]!r} in row {row + 1}"
+        )
+    return yes.to_numpy()
+
+
+def _check_one_label(name: str, table: pl.DataFrame, columns: tuple[str, str], labels: np.ndarray) -> None:
+    pairs = table.select(columns).with_columns(label=pl.Series(labels)).unique()
+    several = pairs.filter(pairs.select(columns).is_duplicated())
+    if several.height:
+        left, right = several.select(columns).row(0)
+        raise InputError(f"{name} labels the pair {left!r} and {right!r} both 0 and 1")

@@ -1,0 +1,117 @@
+"""Entity records: tables of things that may be the same thing.
+
+A record is what a table says of a thing: an id, and attributes as strings. Two tables that are matched have the same
+attributes, whatever their columns are called; `Records.of` maps columns to attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from features.errors import InputError
+from features.ids import canonical_ids
+from features.plain_text import plain_text
+
+#: what is kept of a value, in characters: no matcher reads a page that was pasted into a title
+MOST_CHARACTERS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """n records of one table.
+
+    Args:
+        name: What errors call the table.
+        ids: Each different, none missing. (n,) Int64 or String
+        values: A column an attribute, in the order in which they are told; "" where nothing is said. (n rows) String
+        shortened: How many values were longer than `MOST_CHARACTERS`, and have lost their ends.
+
+    Example:
+        >>> shop = pl.DataFrame({"id": [7, 9], "name": ["Rose soap", None], "cost": [3.5, 2.0]})
+        >>> records = Records.of("shop", shop, attributes={"title": "name", "price": "cost"})
+        >>> records.values.rows()
+        [('Rose soap', '3.5'), ('', '2')]
+    """
+
+    name: str
+    ids: pl.Series
+    values: pl.DataFrame
+    shortened: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        table: pl.DataFrame,
+        id_column: str = "id",
+        attributes: Mapping[str, str] | Sequence[str] | None = None,
+    ) -> Records:
+        """Reads a table.
+
+        Args:
+            name: What errors call it.
+            table: One row a record. (n rows)
+            id_column: Its ids, integers or strings.
+            attributes: What is told of a record, in this order: columns, or names with the columns they stand for;
+                all columns but the id where not given.
+
+        Raises:
+            InputError: No row, a column that is not there or cannot be told, an id that is missing or occurs twice, or
+                no attribute.
+        """
+        check_columns(name, table, (id_column,))
+        if attributes is None:
+            attributes = [column for column in table.columns if column != id_column]
+        columns = dict(attributes) if isinstance(attributes, Mapping) else {one: one for one in attributes}
+        if not columns:
+            raise InputError(f"{name} says nothing of its records: it has no column but {id_column!r}")
+        check_columns(name, table, columns.values())
+        if not table.height:
+            raise InputError(f"{name} has no record")
+        ids = canonical_ids(table[id_column], id_column)
+        _check_ids(name, ids)
+        values = [
+            plain_text(table[column], f"column {column!r} of {name}").alias(attribute)
+            for attribute, column in columns.items()
+        ]
+        long = sum(int((one.str.len_chars() > MOST_CHARACTERS).sum()) for one in values)
+        return cls(name, ids, pl.DataFrame([one.str.slice(0, MOST_CHARACTERS) for one in values]), long)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        return f"Records({self.name!r}: {len(self):,} records of {', '.join(self.attributes)})"
+
+    @property
+    def attributes(self) -> list[str]:
+        """What is told of a record, in order."""
+        return self.values.columns
+
+    def rows(self, ids: pl.Series) -> np.ndarray:
+        """The row of each id, -1 where there is none. (m,) -> (m,) int64"""
+        if ids.dtype != self.ids.dtype:
+            ids = ids.cast(self.ids.dtype, strict=False)
+        known = pl.DataFrame({"id": self.ids, "row": np.arange(len(self))})
+        found = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
+        return found["row"].fill_null(-1).to_numpy()
+
+
+def check_columns(name: str, table: pl.DataFrame, columns: Iterable[str]) -> None:
+    """Raises `InputError` if a table lacks a column."""
+    for column in columns:
+        if column not in table.columns:
+            raise InputError(f"{name} has no column {column!r}; its columns are {', '.join(table.columns)}")
+
+
+def _check_ids(name: str, ids: pl.Series) -> None:
+    if missing := ids.null_count():
+        row = int(ids.is_null().arg_max()) + 1
+        raise InputError(f"{name} has {missing:,} records without an id, such as row {row}")
+    if ids.n_unique() < len(ids):
+        twice = ids.filter(ids.is_duplicated())
+        raise InputError(f"{name} has {twice.n_unique():,} ids that occur more than once, such as {twice[0]!r}")

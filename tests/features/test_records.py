@@ -1,0 +1,82 @@
+"""Tables of records: what is read of them as it stands, and what cannot be read told in one sentence."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from features.errors import InputError
+from features.records import MOST_CHARACTERS, Records
+
+TABLE = pl.DataFrame(
+    {
+        "id": [10, 7, 8],
+        "name": ["Rose &amp; Co", None, "a\x00b\n c"],
+        "price": [3.0, 2.5, None],
+        "since": [datetime.date(2020, 1, 2), None, None],
+        "tags": [["x", "y"], [], None],
+    }
+)
+
+
+def test_all_columns_are_told_in_their_order_and_as_people_write_them() -> None:
+    records = Records.of("shop", TABLE)
+    assert records.attributes == ["name", "price", "since", "tags"]
+    assert records.values.rows() == [
+        ("Rose & Co", "3", "2020-01-02", "x, y"),
+        ("", "2.5", "", ""),
+        ("a b c", "", "", ""),
+    ]
+    assert records.ids.to_list() == [10, 7, 8] and len(records) == 3 and records.shortened == 0
+    assert repr(records) == "Records('shop': 3 records of name, price, since, tags)"
+
+
+def test_columns_are_mapped_to_attributes_in_the_declared_order() -> None:
+    records = Records.of("shop", TABLE, attributes={"cost": "price", "title": "name"})
+    assert records.attributes == ["cost", "title"] and records.values.row(0) == ("3", "Rose & Co")
+    assert Records.of("shop", TABLE.rename({"id": "sku"}), "sku", ["price", "name"]).attributes == ["price", "name"]
+
+
+def test_rows_of_ids_are_found_whatever_integer_or_text_they_come_as() -> None:
+    records = Records.of("shop", TABLE)
+    assert records.rows(pl.Series([8, 11, 10])).tolist() == [2, -1, 0]
+    assert records.rows(pl.Series(["8", "x", None])).tolist() == [2, -1, -1]
+    words = Records.of("shop", TABLE.with_columns(id=pl.Series(["a", "b", "ä"])))
+    assert words.rows(pl.Series(["ä", "A", "a"])).tolist() == [2, -1, 0]
+
+
+def test_a_cell_of_a_megabyte_is_shortened_and_counted() -> None:
+    long = TABLE.with_columns(name=pl.Series(["x" * 1_000_000, "é" * (MOST_CHARACTERS + 1), "short"]))
+    records = Records.of("shop", long)
+    assert records.values["name"].str.len_chars().to_list() == [MOST_CHARACTERS, MOST_CHARACTERS, 5]
+    assert records.shortened == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "message"),
+    [
+        (TABLE.drop("id"), {}, "shop has no column 'id'; its columns are name, price"),
+        (TABLE, {"attributes": ["name", "colour"]}, "shop has no column 'colour'"),
+        (TABLE, {"attributes": {"title": "titel"}}, "shop has no column 'titel'"),
+        (TABLE, {"attributes": []}, "shop says nothing of its records"),
+        (TABLE.select("id"), {}, "shop says nothing of its records"),
+        (TABLE.clear(), {}, "shop has no record"),
+        (TABLE.with_columns(id=pl.Series([1, None, None])), {}, "shop has 2 records without an id, such as row 2"),
+        (TABLE.with_columns(id=pl.Series([1, 2, 1])), {}, "shop has 1 ids that occur more than once, such as 1"),
+        (TABLE.with_columns(id=pl.Series([1.5, 2.0, 3.0])), {}, "column 'id' holds Float64 ids"),
+        (TABLE.with_columns(name=pl.Series([b"a", b"b", b"c"])), {}, "column 'name' of shop holds Binary"),
+    ],
+)
+def test_what_is_no_table_of_records_is_told(table: pl.DataFrame, settings: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Records.of("shop", table, **settings)
+
+
+def test_many_records_have_the_rows_that_a_dictionary_gives() -> None:
+    random = np.random.default_rng(0)
+    ids = random.permutation(5000)[:3000]
+    records = Records.of("many", pl.DataFrame({"id": ids, "name": ["x"] * len(ids)}))
+    asked = random.integers(0, 5000, 1000)
+    rows = {one: row for row, one in enumerate(ids.tolist())}
+    assert records.rows(pl.Series(asked)).tolist() == [rows.get(one, -1) for one in asked.tolist()]

@@ -1,0 +1,1 @@
+"""Entity matching: which records of two tables are the same thing."""

@@ -1,0 +1,153 @@
+"""A pair of records as one sequence of tokens: COL name VAL value ..., both sides apart (Ditto, section 2.3).
+
+Where there is no room for all, the longest values of both records are cut to one length. Of a value that is cut, its
+first words stay, or those that say most (Ditto's summarisation, section 3.2), in the order in which they are told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from features.errors import InputError
+from features.fair_shares import fair_shares
+from recsys.matching.words import Told, Word
+
+
+@dataclass(frozen=True)
+class PairFrame:
+    """What a model wants around two texts.
+
+    Args:
+        before: Tokens before the first.
+        between: Tokens between both.
+        after: Tokens after the second.
+        sides: Whether tokens are told which of the two they belong to.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    sides: bool
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> PairFrame:
+        """That of a tokenizer of transformers; a line break between texts of a model that has nothing for it."""
+        text = "a"
+        (own,) = {tuple(tokenizer(text, add_special_tokens=False)["input_ids"])}
+        pair = tokenizer(text, text)
+        ids = pair["input_ids"]
+        first = next(n for n in range(len(ids)) if tuple(ids[n : n + len(own)]) == own)
+        second = next(
+            n for n in range(len(ids) - len(own), first + len(own) - 1, -1) if tuple(ids[n : n + len(own)]) == own
+        )
+        between = tuple(ids[first + len(own) : second])
+        if not between:
+            between = tuple(tokenizer("\n", add_special_tokens=False)["input_ids"])
+        sides = len(set(pair.get("token_type_ids", [0]))) > 1
+        return cls(tuple(ids[:first]), between, tuple(ids[second + len(own) :]), sides)
+
+    @property
+    def size(self) -> int:
+        """How many tokens that is."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """B pairs as a model reads them.
+
+    Args:
+        ids: Tokens of each. (B,)
+        sides: 0 for those of the first record, 1 for those of the second. (B,)
+        shortened: How many have lost words.
+    """
+
+    ids: list[list[int]]
+    sides: list[list[int]]
+    shortened: int
+
+
+class Serialiser:
+    """Writes pairs.
+
+    Args:
+        names: The tokens of "COL name VAL" for each attribute.
+        frame: What stands around both records.
+        max_tokens: Of a sequence.
+        summarise: Keeps the words of the highest weights of a value that is cut, not the first ones.
+
+    Raises:
+        InputError: There is no room for a token of each attribute.
+    """
+
+    def __init__(
+        self, names: Sequence[Sequence[int]], frame: PairFrame, max_tokens: int, summarise: bool = False
+    ) -> None:
+        self._names, self._frame, self._summarise = [list(one) for one in names], frame, summarise
+        self._room = max_tokens - frame.size
+        least = 2 * sum(len(one) + 1 for one in self._names)
+        if self._room < least:
+            raise InputError(
+                f"max_tokens is {max_tokens}, and the names of {len(self._names)} attributes, on both sides and with a "
+                f"token each, take {least + frame.size}; raise it, or tell fewer attributes"
+            )
+
+    def __call__(self, pairs: Sequence[tuple[Told, Told]]) -> Sequences:
+        """Writes some pairs.
+
+        Example:
+            >>> word = Word("soap", (7, 8))
+            >>> write = Serialiser([[1]], PairFrame((101,), (102,), (102,), sides=True), 16)
+            >>> write([([(0, [word])], [(0, [])])]).ids
+            [[101, 1, 7, 8, 102, 1, 102]]
+        """
+        width = len(self._names)
+        lengths = np.zeros((len(pairs), 2 * width), np.int64)
+        room = np.full(len(pairs), self._room)
+        for n, pair in enumerate(pairs):
+            for side, record in enumerate(pair):
+                for attribute, words in record:
+                    lengths[n, side * width + attribute] += sum(len(word.tokens) for word in words)
+                    room[n] -= len(self._names[attribute])
+        kept = fair_shares(lengths, room)
+        short = (kept < lengths).any(axis=1)
+        ids, sides = [], []
+        for n, (left, right) in enumerate(pairs):
+            limits = kept[n] if short[n] else None
+            first = [*self._frame.before, *self._written(left, limits, 0), *self._frame.between]
+            second = [*self._written(right, limits, width), *self._frame.after]
+            ids.append(first + second)
+            sides.append([0] * len(first) + [int(self._frame.sides)] * len(second))
+        return Sequences(ids, sides, int(short.sum()))
+
+    def _written(self, record: Told, limits: np.ndarray | None, first: int) -> list[int]:
+        written: list[int] = []
+        for attribute, words in record:
+            written += self._names[attribute]
+            if limits is None:
+                for word in words:
+                    written += word.tokens
+            else:
+                written += self._cut(words, int(limits[first + attribute]))
+        return written
+
+    def _cut(self, words: list[Word], room: int) -> list[int]:
+        """The tokens of as many words as there is room for."""
+        order = range(len(words))
+        if self._summarise:
+            order = sorted(order, key=lambda n: -words[n].weight)
+        chosen = []
+        for n in order:
+            if len(words[n].tokens) > room:
+                if not self._summarise or room < 1:
+                    break
+                continue
+            chosen.append(n)
+            room -= len(words[n].tokens)
+        if not chosen and words:  # of a word that is too long itself, its beginning
+            return list(words[order[0]].tokens[:room])
+        return [token for n in sorted(chosen) for token in words[n].tokens]

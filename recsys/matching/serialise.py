@@ -37,18 +37,17 @@ class PairFrame:
     def of(cls, tokenizer: Any) -> PairFrame:
         """That of a tokenizer of transformers; a line break between texts of a model that has nothing for it."""
         text = "a"
-        (own,) = {tuple(tokenizer(text, add_special_tokens=False)["input_ids"])}
-        pair = tokenizer(text, text)
-        ids = pair["input_ids"]
-        first = next(n for n in range(len(ids)) if tuple(ids[n : n + len(own)]) == own)
-        second = next(
-            n for n in range(len(ids) - len(own), first + len(own) - 1, -1) if tuple(ids[n : n + len(own)]) == own
+        own, alone, pair = (
+            tokenizer(*texts, add_special_tokens=around)["input_ids"]
+            for texts, around in (((text,), False), ((text,), True), ((text, text), True))
         )
-        between = tuple(ids[first + len(own) : second])
-        if not between:
-            between = tuple(tokenizer("\n", add_special_tokens=False)["input_ids"])
-        sides = len(set(pair.get("token_type_ids", [0]))) > 1
-        return cls(tuple(ids[:first]), between, tuple(ids[second + len(own) :]), sides)
+        first, second = (_places(own, ids)[-1] for ids in (alone, pair))
+        before, after = alone[:first], alone[first + len(own) :]
+        between = pair[_places(own, pair)[0] + len(own) : second]
+        if not between:  # where pairs are not thought of, what ends a text of an encoder stands between two
+            between = after if before else tokenizer("\n", add_special_tokens=False)["input_ids"]
+        sides = len(set(tokenizer(text, text).get("token_type_ids", [0]))) > 1
+        return cls(tuple(before), tuple(between), tuple(after), sides)
 
     @property
     def size(self) -> int:
@@ -69,6 +68,10 @@ class Sequences:
     ids: list[list[int]]
     sides: list[list[int]]
     shortened: int
+
+    def take(self, places: Sequence[int]) -> Sequences:
+        """Some of them, in the given order; how many of these are shortened is not known, and counts as none."""
+        return Sequences([self.ids[n] for n in places], [self.sides[n] for n in places], 0)
 
 
 class Serialiser:
@@ -151,3 +154,8 @@ class Serialiser:
         if not chosen and words:  # of a word that is too long itself, its beginning
             return list(words[order[0]].tokens[:room])
         return [token for n in sorted(chosen) for token in words[n].tokens]
+
+
+def _places(own: list[int], ids: list[int]) -> list[int]:
+    """Where a text's own tokens begin."""
+    return [n for n in range(len(ids) - len(own) + 1) if ids[n : n + len(own)] == own]

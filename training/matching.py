@@ -1,0 +1,80 @@
+"""Training an entity matcher: its loss, MixDA, and how it is validated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from features.record_pairs import RecordPairs
+from recsys.auc import log_loss, roc_auc
+from recsys.matching.ditto import DittoMatcher, PairReader, log_odds
+from recsys.matching.thresholds import best_f1
+from training.matching_config import MatchTrainConfig
+from training.optimisers import configure
+from training.pair_batches import PairBatch
+
+#: the epoch is chosen by this
+MONITOR = "validation/f1"
+
+
+class MatcherTraining(pl.LightningModule):
+    """Trains a `DittoMatcher` to tell the same from different, by binary cross-entropy.
+
+    Args:
+        config: The run's configuration.
+        matcher: What is trained.
+        reader: Its own.
+        validation: Pairs with labels.
+    """
+
+    def __init__(
+        self, config: MatchTrainConfig, matcher: DittoMatcher, reader: PairReader, validation: RecordPairs
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.model = matcher.train()  # Lightning leaves modules in the mode that they are in
+        self._reader, self._validation = reader, validation
+
+    def on_train_epoch_start(self) -> None:
+        """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+
+    def training_step(self, batch: PairBatch, _: int) -> Tensor:
+        """Mean cross-entropy of the pairs, in nats."""
+        told = self.model.judge(self._vectors(batch))
+        with torch.autocast(self.device.type, enabled=False):
+            loss = binary_cross_entropy_with_logits(told.float(), batch.labels.to(told.device))
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(told))
+        return loss
+
+    def _vectors(self, batch: PairBatch) -> Tensor:
+        """Of pairs, of their changed selves, or of points between both: one place for the whole batch. (B, H)"""
+        if batch.pairs is None or batch.changed is None:
+            return self.model.vectors(batch.changed if batch.pairs is None else batch.pairs)
+        alpha = torch.tensor(self.config.mixda_alpha)
+        place = torch.distributions.Beta(alpha, alpha).sample().to(self.device)
+        return torch.lerp(self.model.vectors(batch.changed), self.model.vectors(batch.pairs), place)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Tokens are few, and the matcher puts them where it is."""
+        return batch
+
+    def validation_step(self, *_: Any) -> None:
+        """Logs how well the validation pairs are told apart: F1 at its best threshold, log loss, ROC AUC."""
+        labels = self._validation.labels
+        scores = log_odds(self.model, self._reader, self._validation)
+        figures = {
+            MONITOR: best_f1(scores, labels).f1,
+            "validation/log_loss": log_loss(labels, scores),
+            "validation/auc": roc_auc(labels, scores),
+        }
+        for name, one in figures.items():
+            self.log(name, one, batch_size=1)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """See `training.optimisers.configure`."""
+        return configure(self, self.config.optimiser)

@@ -1,0 +1,56 @@
+"""Configuration of a run that trains an entity matcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from features.errors import InputError
+from recsys.matching.augment import AUGMENTATIONS
+from recsys.matching.calibration import CALIBRATIONS
+from recsys.matching.ditto import DittoConfig
+from training.optimisers import OptimiserConfig
+
+
+@dataclass(frozen=True)
+class MatchTrainConfig:
+    """All that the training of a matcher depends on, besides its data.
+
+    Args:
+        model: What the matcher looks like.
+        augment: How training pairs are changed: see `recsys.matching.augment`.
+        mixda: Learns from points between a pair and its changed self, not from the changed one (Ditto's MixDA).
+        mixda_alpha: Of the Beta distribution that says where between them.
+        batch_size: Pairs of a batch.
+        calibration: What log-odds are worth, learned on validation: see `recsys.matching.calibration`.
+        optimiser: How it is trained.
+        seed: Of first weights, draws and dropout.
+    """
+
+    model: DittoConfig = field(default_factory=DittoConfig)
+    augment: Literal["none", "span_del", "span_shuffle", "attr_del", "attr_shuffle", "entry_swap", "all"] = "none"
+    mixda: bool = False
+    mixda_alpha: float = 0.8
+    batch_size: int = 32
+    calibration: Literal["none", "temperature", "platt", "isotonic"] = "platt"
+    optimiser: OptimiserConfig = field(
+        default_factory=lambda: OptimiserConfig(
+            lr=5e-5, weight_decay=0.01, max_epochs=10, validate_every=1, gradient_clip=1.0, precision="auto"
+        )
+    )
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("augment", AUGMENTATIONS), ("calibration", CALIBRATIONS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} is {getattr(self, name)!r}, not one of {', '.join(known)}")
+        if self.mixda and self.augment == "none":
+            raise InputError(
+                "mixda mixes pairs with their changed selves, and augment is 'none', which changes nothing"
+            )
+        if not 0 < self.mixda_alpha < float("inf"):
+            raise InputError(f"mixda_alpha is a positive number, got {self.mixda_alpha}")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size is at least 1, got {self.batch_size}")
+        if self.seed < 0:
+            raise InputError(f"seed is 0 or more, got {self.seed}")

@@ -11,6 +11,7 @@ from features.dataset import Dataset
 from features.prepared import Prepared
 from features.schema import FeatureSchema, Id, Sequence
 from features.splits import make_split
+from recsys.sequential_config import SequentialConfig
 from training.data import describe, note_on_parts
 from training.evaluation import Evaluation, ModelScores, evaluate, evaluate_baselines
 
@@ -25,6 +26,8 @@ def _sessions(timed: bool = False) -> Dataset:
 
 class NextOnTheRing(torch.nn.Module):
     """Knows that items come one after another, and keeps what it is asked."""
+
+    config = SequentialConfig()
 
     def __init__(self) -> None:
         super().__init__()

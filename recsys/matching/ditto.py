@@ -155,7 +155,6 @@ class DittoMatcher(nn.Module):
         return self.judge(self.vectors(pairs))
 
 
-@torch.inference_mode()
 def log_odds(
     matcher: DittoMatcher,
     reader: PairReader,
@@ -178,12 +177,21 @@ def log_odds(
     left = reader.read(pairs.left.values)
     right = left if pairs.right is pairs.left else reader.read(pairs.right.values)
     found = np.zeros(len(pairs), np.float32)
+    for start in range(0, len(pairs), _PAIRS):
+        part = slice(start, min(start + _PAIRS, len(pairs)))
+        rows = zip(pairs.left_rows[part].tolist(), pairs.right_rows[part].tolist(), strict=True)
+        told = reader.write([(left.record(one), right.record(other)) for one, other in rows])
+        found[part] = log_odds_of(matcher, told)
+        progress(part.stop, len(pairs))
+    return found
+
+
+@torch.inference_mode()
+def log_odds_of(matcher: DittoMatcher, pairs: Sequences) -> np.ndarray:
+    """What a matcher says of pairs that are written already, those of similar length at a time. B pairs -> (B,)"""
+    found = np.zeros(len(pairs.ids), np.float32)
     on_cpu = matcher.encoder.model.device.type == "cpu"
     budget = THREAD_TOKENS * torch.get_num_threads() if on_cpu else DEVICE_TOKENS
-    for start in range(0, len(pairs), _PAIRS):
-        rows = zip(pairs.left_rows[start : start + _PAIRS], pairs.right_rows[start : start + _PAIRS], strict=True)
-        told = reader.write([(left.record(one), right.record(other)) for one, other in rows])
-        for some in batches([len(ids) for ids in told.ids], budget):
-            found[start + np.array(some)] = matcher(told.take(some)).float().cpu().numpy()
-        progress(min(start + _PAIRS, len(pairs)), len(pairs))
+    for some in batches([len(ids) for ids in pairs.ids], budget):
+        found[some] = matcher(pairs.take(some)).float().cpu().numpy()
     return found

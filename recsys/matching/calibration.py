@@ -57,7 +57,10 @@ class Isotonic:
 
     def __call__(self, log_odds: np.ndarray) -> np.ndarray:
         """(n,) -> (n,)"""
-        return np.interp(log_odds, self.at, self.worth)
+        worth = np.array(self.worth)
+        # what rounding puts beyond the ends of a line would change the order of pairs
+        after = np.searchsorted(self.at, log_odds, side="right").clip(max=len(worth) - 1)
+        return np.interp(log_odds, self.at, worth).clip(worth[np.maximum(after - 1, 0)], worth[after])
 
 
 def fit_calibration(

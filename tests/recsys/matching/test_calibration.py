@@ -66,6 +66,12 @@ def test_no_order_changes_and_nothing_is_certain(kind: str, pairs) -> None:
     assert again == calibration
 
 
+def test_rounding_changes_no_order() -> None:
+    scores, labels = np.array([0.0, 8.281807221926092e-239, -2.1225602132996893e-122]), np.array([True, True, False])
+    worth = fit_calibration("isotonic", scores, labels)(np.sort(np.concatenate([scores, [-1.0, 1.0]])))
+    assert (np.diff(worth) >= 0).all()
+
+
 def test_isotonic_steps_are_the_shares() -> None:
     scores = np.repeat([-2.0, 0.0, 1.0, 3.0], 1000)
     labels = np.concatenate([np.arange(1000) < n for n in (100, 500, 400, 900)])

@@ -71,8 +71,10 @@ def trained(
     with tempfile.TemporaryDirectory() as folder:
         result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), asked[chosen_on])
         both = {chosen_on: result.comparison["sequential"], other: evaluate_bundle(result.bundle, asked[other])}
-        model = Bundle.load(result.bundle).model
-    more = {} if measure is None else {temperature: measure(model, one) for temperature, one in asked.items()}
+        more: dict[str, Any] = {}
+        if measure is not None:
+            model = Bundle.load(result.bundle).model
+            more = {temperature: measure(model, one) for temperature, one in asked.items()}
     return Trained(both, result.figures["seconds_to_fit"], more)
 
 

@@ -52,9 +52,8 @@ class PairBatches:
         self, pairs: RecordPairs, reader: PairReader, config: MatchTrainConfig, epoch: Callable[[], int]
     ) -> None:
         self._pairs, self._reader, self._config, self._epoch = pairs, reader, config, epoch
-        self._left = reader.read(pairs.left.values)
-        self._right = self._left if pairs.right is pairs.left else reader.read(pairs.right.values)
-        left, right = (_tokens(one) for one in (self._left, self._right))
+        self._told = reader.pairs(pairs)
+        left, right = (_tokens(one) for one in (self._told.left, self._told.right))
         self._lengths = np.minimum(left[pairs.left_rows] + right[pairs.right_rows], reader.max_tokens)
 
     def __len__(self) -> int:
@@ -70,12 +69,8 @@ class PairBatches:
             yield self._batch(order[n * size : (n + 1) * size], random)
 
     def _batch(self, rows: np.ndarray, random: np.random.Generator) -> PairBatch:
-        pairs = self._pairs.take(rows)
-        told = [
-            (self._left.record(left), self._right.record(right))
-            for left, right in zip(pairs.left_rows.tolist(), pairs.right_rows.tolist(), strict=True)
-        ]
-        labels = torch.from_numpy(pairs.labels.astype(np.float32))
+        told = self._told.take(rows)
+        labels = torch.from_numpy(self._pairs.labels[rows].astype(np.float32))
         if self._config.augment == "none":
             return PairBatch(self._reader.write(told), None, labels)
         changed = self._reader.write([augment(pair, self._config.augment, random) for pair in told])

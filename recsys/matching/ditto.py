@@ -17,7 +17,7 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.knowledge import Knowledge, KnowledgeConfig
 from recsys.matching.serialise import PairFrame, Sequences, Serialiser
-from recsys.matching.words import ToldRecords
+from recsys.matching.words import Told, ToldRecords
 from recsys.text_encoders.config import TextEncoderConfig
 from recsys.text_encoders.encoder import DEVICE_TOKENS, THREAD_TOKENS, TextEncoder, batches
 from recsys.text_encoders.pooling import UNTRAINED
@@ -55,6 +55,26 @@ class DittoConfig:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
 
 
+@dataclass(frozen=True, eq=False)
+class ToldPairs:
+    """Pairs of records as words.
+
+    Args:
+        pairs: Which they are. (m pairs)
+        left: The records of one table.
+        right: Those of the other one, or the same.
+    """
+
+    pairs: RecordPairs
+    left: ToldRecords
+    right: ToldRecords
+
+    def take(self, places: np.ndarray | slice) -> list[tuple[Told, Told]]:
+        """What is told of some pairs, in the given order. (k,) -> (k,)"""
+        rows = zip(self.pairs.left_rows[places].tolist(), self.pairs.right_rows[places].tolist(), strict=True)
+        return [(self.left.record(left), self.right.record(right)) for left, right in rows]
+
+
 class PairReader:
     """From records to what a matcher reads. Records are read once, and pairs of them written when they are needed.
 
@@ -87,10 +107,6 @@ class PairReader:
         names = self._tokens([f"COL {name.replace('_', ' ')} VAL" for name in self.attributes])
         self.write = Serialiser(names, PairFrame.of(encoder.tokenizer), self.max_tokens, config.summarise)
 
-    def values(self, values: pl.DataFrame) -> pl.DataFrame:
-        """Values with what is known of their spans. (n rows)"""
-        return self._knowledge.all_told(values)
-
     def read(self, values: pl.DataFrame) -> ToldRecords:
         """Records as words.
 
@@ -105,7 +121,12 @@ class PairReader:
                 f"the records tell {', '.join(values.columns)}, and this matcher reads {', '.join(self.attributes)}"
             )
         weights, unknown = self._weights or (None, 0.0)
-        return ToldRecords.of(self.values(values), self._tokens, self.max_tokens, weights, unknown)
+        return ToldRecords.of(self._knowledge.all_told(values), self._tokens, self.max_tokens, weights, unknown)
+
+    def pairs(self, pairs: RecordPairs) -> ToldPairs:
+        """Both tables as words; a table with itself is read once."""
+        left = self.read(pairs.left.values)
+        return ToldPairs(pairs, left, left if pairs.right is pairs.left else self.read(pairs.right.values))
 
     def _tokens(self, words: Sequence[str]) -> list[list[int]]:
         """A word's tokens are those it has in a text, where a space stands before it."""
@@ -174,14 +195,11 @@ def log_odds(
     Returns:
         Positive for what is likelier the same than not. (m,) float32
     """
-    left = reader.read(pairs.left.values)
-    right = left if pairs.right is pairs.left else reader.read(pairs.right.values)
+    told = reader.pairs(pairs)
     found = np.zeros(len(pairs), np.float32)
     for start in range(0, len(pairs), _PAIRS):
         part = slice(start, min(start + _PAIRS, len(pairs)))
-        rows = zip(pairs.left_rows[part].tolist(), pairs.right_rows[part].tolist(), strict=True)
-        told = reader.write([(left.record(one), right.record(other)) for one, other in rows])
-        found[part] = log_odds_of(matcher, told)
+        found[part] = log_odds_of(matcher, reader.write(told.take(part)))
         progress(part.stop, len(pairs))
     return found
 

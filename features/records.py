@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -78,8 +79,36 @@ class Records:
             plain_text(table[column], f"column {column!r} of {name}").alias(attribute)
             for attribute, column in columns.items()
         ]
-        long = sum(int((one.str.len_chars() > MOST_CHARACTERS).sum()) for one in values)
-        return cls(name, ids, pl.DataFrame([one.str.slice(0, MOST_CHARACTERS) for one in values]), long)
+        return cls(name, ids, *_bounded(values))
+
+    @classmethod
+    def told(cls, name: str, records: Sequence[Mapping[str, Any]], attributes: Sequence[str]) -> Records:
+        """Records that are given one by one, such as the lines of a request; their ids are their places, from 0.
+
+        Args:
+            name: What errors call them.
+            records: What is said of each, by attribute; what is not said is missing. (n,)
+            attributes: What may be said, in this order.
+
+        Raises:
+            InputError: No record, another attribute, or a value that cannot be told.
+
+        Example:
+            >>> Records.told("left", [{"price": 3}, {"price": "3.50"}], ["title", "price"]).values.rows()
+            [('', '3'), ('', '3.50')]
+        """
+        known = set(attributes)
+        for row, record in enumerate(records):
+            if other := next((one for one in record if one not in known), None):
+                raise InputError(
+                    f"record {row + 1} of {name} has {other!r}, and what may be told of a record is "
+                    f"{', '.join(attributes)}"
+                )
+        if not records:
+            raise InputError(f"{name} has no record")
+        columns = [[_said(name, one, record.get(one)) for record in records] for one in attributes]
+        values = [plain_text(pl.Series(one, column)) for one, column in zip(attributes, columns, strict=True)]
+        return cls(name, pl.Series("id", np.arange(len(records))), *_bounded(values))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,6 +128,22 @@ class Records:
         known = pl.DataFrame({"id": self.ids, "row": np.arange(len(self))})
         found = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
         return found["row"].fill_null(-1).to_numpy()
+
+
+def _bounded(values: Sequence[pl.Series]) -> tuple[pl.DataFrame, int]:
+    """A table of values of bearable length, and how many have lost their ends."""
+    long = sum(int((one.str.len_chars() > MOST_CHARACTERS).sum()) for one in values)
+    return pl.DataFrame([one.str.slice(0, MOST_CHARACTERS) for one in values]), long
+
+
+def _said(name: str, attribute: str, value: Any) -> str:
+    """One value as a string: records that are given one by one need not agree on types."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    try:
+        return plain_text(pl.Series([value]), f"{attribute!r} of {name}")[0]
+    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+        raise InputError(f"{attribute!r} of {name} is {str(value)[:80]!r}: that cannot be told") from None
 
 
 def check_columns(name: str, table: pl.DataFrame, columns: Iterable[str]) -> None:

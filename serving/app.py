@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
 from features.errors import InputError
-from serving.answers import CandidateAnswer, InvocationAnswer, Problems, SimilarAnswer
+from serving.answers import CandidateAnswer, InvocationAnswer, SimilarAnswer
 from serving.bounded_body import BoundedRoute
 from serving.item_routes import item_routes
+from serving.manifest import MATCHER
 from serving.requests import CandidateRequest, InvocationRequest, Parameters, SimilarRequest
 from serving.resolve import resolve_aside
+from serving.sealed import read_manifest
+from serving.web import REFUSALS, computed, listen, run, service
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
-
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    413: {"model": Problems, "description": "The body is too large."},
-    422: {"model": Problems, "description": "A field cannot be used; the answer names it."},
-}
 
 
 def create_app(
@@ -57,25 +49,23 @@ def create_app(
     if not isinstance(source, CandidateGenerator):
         generator = CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=new_items)
 
-    app = FastAPI(
-        title="Recommendation candidates",
-        version=generator.bundle.manifest.build_id,
-        description="Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
+    app = service(
+        "Recommendation candidates",
+        generator.bundle.manifest.build_id,
+        "Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
+        threads,
+        generator.warm,
     )
     app.state.generator = generator
-    # more threads than processors would only make all of them slower
-    app.state.threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="ranking")
     app.include_router(_router())
-    app.include_router(item_routes(_REFUSALS))
-    app.add_exception_handler(InputError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.include_router(item_routes())
     return app
 
 
 def _router() -> APIRouter:
     router = APIRouter(route_class=BoundedRoute)
 
-    @router.post("/candidates", response_model=CandidateAnswer, responses=_REFUSALS)
+    @router.post("/candidates", response_model=CandidateAnswer, responses=REFUSALS)
     async def candidates(request: Request, body: CandidateRequest) -> Response:
         """The best items for each of some users."""
         generator: CandidateGenerator = request.app.state.generator  # one reference for the whole request
@@ -92,17 +82,17 @@ def _router() -> APIRouter:
             asked_at=body.asked_at,
             interests=body.interests,
         )
-        found = await _computed(request, ask)
+        found = await computed(request, ask)
         return JSONResponse({"model": generator.identity, "candidates": found.to_json()})
 
-    @router.post("/similar", response_model=SimilarAnswer, responses=_REFUSALS)
+    @router.post("/similar", response_model=SimilarAnswer, responses=REFUSALS)
     async def similar(request: Request, body: SimilarRequest) -> Response:
         """The items most like each of some items."""
         generator: CandidateGenerator = request.app.state.generator
-        found = await _computed(request, partial(generator.similar, body.item_ids, body.k))
+        found = await computed(request, partial(generator.similar, body.item_ids, body.k))
         return JSONResponse({"model": generator.identity, "similar": found.to_json()})
 
-    @router.post("/invocations", response_model=InvocationAnswer, responses=_REFUSALS)
+    @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
         """The same, with the bodies of MLflow's scoring server, so that its clients can move."""
         generator: CandidateGenerator = request.app.state.generator
@@ -112,23 +102,8 @@ def _router() -> APIRouter:
         # a column that says nothing of anybody is one that is not there, as in frames that others have filled
         told = {name: column for name, column in times.items() if any(one is not None for one in column)}
         ask = partial(generator.recommend, users, histories, **told, **params.model_dump())
-        found = await _computed(request, ask)
+        found = await computed(request, ask)
         return JSONResponse({"predictions": found.to_json(), "model": generator.identity})
-
-    @router.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """The process is alive."""
-        return {"status": "alive"}
-
-    @router.get("/readyz", responses={503: {"model": Problems, "description": "No model answers."}})
-    async def readyz(request: Request) -> dict[str, str]:
-        """A model is loaded and answers: one is asked."""
-        generator: CandidateGenerator = request.app.state.generator
-        try:
-            await _computed(request, generator.warm)
-        except Exception as error:
-            raise HTTPException(503, "the model does not answer") from error
-        return {"status": "ready"}
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:
@@ -160,31 +135,6 @@ def _router() -> APIRouter:
     return router
 
 
-async def _computed(request: Request, ask: Callable[[], Any]) -> Any:
-    """Runs the ranking in a thread, so that other requests are read and answered meanwhile."""
-    return await asyncio.get_running_loop().run_in_executor(request.app.state.threads, ask)
-
-
-async def _refused(request: Request, error: InputError) -> JSONResponse:
-    """Input that only the catalogue could judge."""
-    place = ["body", *getattr(error, "field", ())]
-    return JSONResponse({"detail": [{"loc": place, "msg": str(error), "type": "value_error"}]}, 422)
-
-
-_ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "none"}
-
-
-async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    """What pydantic found. The input is not sent back: it may be large, or not be JSON at all."""
-    problems = []
-    for one in error.errors()[:20]:
-        why = f": {one['ctx']['error']}" if one["type"] == "json_invalid" else ""
-        # the alternatives of a union are pydantic's own affair
-        place = [part for part in one["loc"] if part not in _ALTERNATIVES and not str(part).startswith("list[")]
-        problems.append({"loc": place, "msg": one["msg"] + why, "type": one["type"]})
-    return JSONResponse({"detail": problems}, 422)
-
-
 def serve(
     source: str | Path,
     host: str = "127.0.0.1",
@@ -208,36 +158,26 @@ def serve(
         InputError: The source cannot be loaded, or the port cannot be listened at.
     """
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
-    listener = _listener(host, port)
+    listener = listen(host, port)
     looking_up = resolve_aside(source, tracking_uri)
 
     import torch
-    import uvicorn
 
     from serving.candidates import CandidateGenerator
 
     # requests run side by side; a request that used all processors for itself would stand in the others' way
     torch.set_num_threads(1)
-    generator = CandidateGenerator.of(looking_up(), new_items=new_items)
+    found = looking_up()
+    if read_manifest(found.folder).get("kind") == MATCHER:
+        from serving.matching.app import create_matcher_app
+        from serving.matching.matcher import Matcher
+
+        if new_items is not None:
+            raise InputError(f"{source} is a matcher of records, and takes no new items; leave out --new-items")
+        matcher = Matcher.of(found)
+        return run(create_matcher_app(matcher, threads=threads), listener, host, matcher)
+    generator = CandidateGenerator.of(found, new_items=new_items)
     app = create_app(generator, threads=threads)
     if notice := generator.new_items.notice:
         print(notice, file=sys.stderr)
-    config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, timeout_graceful_shutdown=10)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    print(f"{generator} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    # The protocol is named, because asyncio turns Nagle's algorithm off only where it is; with it every answer that
-    # follows another on the same connection would wait 40 ms for an acknowledgement.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise InputError(f"cannot listen at {host} port {port}: {getattr(error, 'strerror', None) or error}") from error
-    return listener
+    run(app, listener, host, generator)

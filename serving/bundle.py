@@ -27,8 +27,9 @@ from recsys.retrievers import Retriever, config_from_json, make_retriever, reads
 from serving.interests import BundleInterests
 from serving.item_texts import BundleText
 from serving.known_users import KnownUsers
-from serving.manifest import KIND_OF, MANIFEST, BundleError, Manifest
+from serving.manifest import KIND_OF, Manifest
 from serving.reranking import ranker_inputs
+from serving.sealed import MANIFEST, BundleError
 from serving.weights import load_weights, without_weights
 
 _NOTHING = FeatureTable({}, {}, 0)

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.manifest import MANIFEST, BundleError, Manifest
+from serving.manifest import Manifest
+from serving.sealed import MANIFEST, BundleError
 
 
 @contextmanager

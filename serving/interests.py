@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from recsys.index import ItemIndex
 from recsys.interests import Clusters, InterestsConfig, KNNEmbed, SimilarUsers
 from recsys.interests.mixtures import Histories
-from serving.manifest import BundleError
+from serving.sealed import BundleError
 
 INTERESTS, CLUSTERS, USERS = "interests.json", "interests.safetensors", "users.faiss"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -14,23 +14,20 @@ from features.errors import InputError
 from serving.answers import NewItemsAnswer, Problems
 from serving.bounded_body import BoundedRoute
 from serving.requests import GoneItemsRequest, NewItemsRequest
+from serving.web import REFUSALS
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
     from serving.candidates import CandidateGenerator
     from serving.new_items import NewItems
 
 
-def item_routes(refusals: dict[int | str, dict[str, Any]]) -> APIRouter:
-    """The routes; the application's state holds the generator.
-
-    Args:
-        refusals: What any route may answer to a request that cannot be used.
-    """
+def item_routes() -> APIRouter:
+    """The routes; the application's state holds the generator."""
     router = APIRouter(route_class=BoundedRoute)
     # a language model reads one request's items after the other's, and never where the others are answered
     reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
     answers = {
-        **refusals,
+        **REFUSALS,
         403: {"model": Problems, "description": "This service takes no new items."},
         503: {"model": Problems, "description": "Items cannot be read or kept here; the answer says why."},
     }

@@ -20,7 +20,8 @@ import polars as pl
 
 from features.errors import InputError
 from recsys.text_encoders import ItemTextConfig
-from serving.manifest import TEXT, TEXT_ENCODER
+from serving.manifest import TEXT
+from serving.sealed import TEXT_ENCODER
 
 if TYPE_CHECKING:
     from recsys.text_encoders.encoder import TextEncoder

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from features.errors import InputError
 from recsys.precision import PRECISIONS
+from serving.sealed import (
+    MANIFEST,
+    BundleError,
+    carried,
+    check_fields,
+    check_files,
+    check_format,
+    files_in,
+    read_manifest,
+    sealed,
+    write_manifest,
+)
 
 FORMAT = 2
-MANIFEST = "manifest.json"
+
+#: the kind of bundles that recommend nothing: `serving.matching` reads them
+MATCHER = "matcher"
 
 #: what kind of bundle a family of `recsys.retrievers` makes
 KIND_OF = {"two-tower": "retriever", "sequential": "sequential"}
@@ -34,8 +43,8 @@ _FILES = (
     "vocabulary.parquet",
     "weights.safetensors",
 )
-#: how items' texts are read, and a folder for the files of a language model that is carried along
-TEXT, TEXT_ENCODER = "text.json", "text_encoder"
+#: how items' texts are read
+TEXT = "text.json"
 
 #: groups of files that a bundle of any kind may have besides; of each, all or none
 _OPTIONAL_FILES = (
@@ -46,10 +55,6 @@ _OPTIONAL_FILES = (
 
 #: the files that a bundle of each kind has, besides the manifest
 FILES_OF: dict[str, tuple[str, ...]] = {"retriever": _FILES, "sequential": _FILES}
-
-
-class BundleError(InputError):
-    """A bundle whose parts are missing, damaged, or do not belong together."""
 
 
 @dataclass(frozen=True)
@@ -120,36 +125,15 @@ class Manifest:
         Raises:
             BundleError: No manifest, or one that this version does not understand.
         """
-        if not folder.is_dir():
-            raise BundleError(f"there is no bundle at {folder}: not a folder")
-        try:
-            data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise BundleError(f"{folder} is no bundle: it has no {MANIFEST}") from None
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{MANIFEST} cannot be read: {error}") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            found = data.get("format") if isinstance(data, dict) else type(data).__name__
-            older = type(found) is int and found < FORMAT
-            raise BundleError(
-                f"{MANIFEST} is of format {found!r}, and this version reads format {FORMAT}"
-                + ("; an earlier version wrote the bundle: train its model again" if older else "")
-            )
-        names = {one.name for one in dataclasses.fields(cls)}
-        missing = [one for one in ("kind", "n_users", "n_items", "dim", "build_id", "files") if one not in data]
-        wrong = missing or sorted(set(data) - names)
-        if wrong:
-            raise BundleError(f"{MANIFEST} {'lacks' if missing else 'has an unknown'} field {wrong[0]!r}")
+        data = read_manifest(folder)
+        if data.get("kind") == MATCHER:
+            raise BundleError(f"{folder} is a matcher of records, and a recommender is wanted; `recsys match` takes it")
+        check_format(data, FORMAT)
+        kinds = {one.name: str(one.type) for one in dataclasses.fields(cls)}
+        check_fields(data, kinds, ("kind", "n_users", "n_items", "dim", "build_id", "files"))
         manifest = cls(**data)
-        for one in dataclasses.fields(cls):
-            value, kind = getattr(manifest, one.name), one.type.partition("[")[0]
-            if kind in ("int", "str", "dict", "bool") and type(value).__name__ != kind:
-                raise BundleError(f"{MANIFEST}: {one.name} is {value!r}, not of type {kind}")
         if manifest.kind not in FILES_OF:
             raise BundleError(f"{MANIFEST} says kind {manifest.kind!r}; the kinds are {', '.join(FILES_OF)}")
-        paths = sorted(name for name in manifest.files if not _inside(name))
-        if paths:
-            raise BundleError(f"{MANIFEST} lists {paths[0]!r}, which is no name of a file in the bundle")
         if manifest.precision not in PRECISIONS:
             raise BundleError(
                 f"{MANIFEST} says precision {manifest.precision!r}; the precisions are {', '.join(PRECISIONS)}"
@@ -184,66 +168,16 @@ class Manifest:
     def _names(self, there: Collection[str]) -> tuple[str, ...]:
         """The files that it must have, the groups of optional ones of which any is there, and a carried model's."""
         optional = [group for group in _OPTIONAL_FILES if any(name in there for name in group)]
-        carried = sorted(name for name in there if name.startswith(f"{TEXT_ENCODER}/"))
-        return (*FILES_OF[self.kind], *chain.from_iterable(optional), *carried)
+        return (*FILES_OF[self.kind], *chain.from_iterable(optional), *carried(there))
 
     def write(self, folder: Path) -> None:
         """Writes it into a folder, replacing the one that is there in one step."""
-        part = folder / (MANIFEST + ".part")
-        part.write_text(json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True), encoding="utf-8")
-        os.replace(part, folder / MANIFEST)
+        write_manifest(folder, dataclasses.asdict(self))
 
     def sealed(self, folder: Path) -> Manifest:
         """The same manifest with the files' sizes and hashes, and the build id that follows from them."""
-        names = self._names({path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()})
-        files = {
-            name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
-            for name, digest in zip(names, _digests(folder, names), strict=True)
-        }
-        build = hashlib.sha256(json.dumps({name: one["sha256"] for name, one in files.items()}).encode())
-        return dataclasses.replace(self, files=files, build_id=build.hexdigest()[:16])
+        return dataclasses.replace(self, **sealed(folder, self._names(files_in(folder))))
 
     def check_files(self, folder: Path, hashes: bool = True) -> None:
-        """Compares the files that lie there with those that the manifest lists.
-
-        Args:
-            folder: The bundle's.
-            hashes: Read every file, and not only look at their sizes.
-
-        Raises:
-            BundleError: Says which file, and both figures.
-        """
-        names = self._names(self.files)
-        for name in names:
-            listed, path = self.files.get(name), folder / name
-            if not isinstance(listed, dict):
-                raise BundleError(f"{MANIFEST} does not list {name}, which a bundle of kind {self.kind!r} must have")
-            if not path.is_file():
-                raise BundleError(f"the bundle lacks {name}, which its {MANIFEST} lists")
-            if path.stat().st_size != listed.get("bytes"):
-                raise BundleError(
-                    f"{name} has {path.stat().st_size} bytes, and {MANIFEST} says {listed.get('bytes')} bytes"
-                )
-        for name, digest in zip(names, _digests(folder, names), strict=True) if hashes else ():
-            if digest != self.files[name].get("sha256"):
-                raise BundleError(
-                    f"{name} has the sha256 {digest}, and {MANIFEST} says {self.files[name].get('sha256')}"
-                )
-
-
-def _inside(name: str) -> bool:
-    """Whether a name is that of a file in the bundle, and not of one that lies elsewhere."""
-    parts = PurePosixPath(name).parts
-    plain = name.isprintable() and "\\" not in name and "/".join(parts) == name and not {".", ".."} & set(parts)
-    return plain and (len(parts) == 1 or parts[:1] == (TEXT_ENCODER,))
-
-
-def _digests(folder: Path, names: tuple[str, ...]) -> list[str]:
-    """The sha256 of each file; hashing lets go of the interpreter's lock, so that threads help."""
-
-    def digest(name: str) -> str:
-        with open(folder / name, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(digest, names))
+        """Compares the files that lie there with those that it lists: see `serving.sealed.check_files`."""
+        check_files(folder, self.kind, self._names(self.files), self.files, hashes)

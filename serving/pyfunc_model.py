@@ -6,7 +6,6 @@ signature, which takes longer than finding the candidates; a service of one's ow
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
-import features
-import recsys
-import serving
 from features.errors import InputError
 from recsys.interests import RetrieverKind
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
+from serving.packed import log_folder
 
 #: what answering needs, by distribution name
 _REQUIREMENTS = (
@@ -120,15 +117,12 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
     """
     manifest = Manifest.read(Path(folder))
     manifest.check_files(Path(folder))
-    return mlflow.pyfunc.log_model(
+    return log_folder(
+        folder,
+        Path(__file__),
+        _REQUIREMENTS,
         name=name,
-        python_model=str(Path(__file__).resolve()),
-        # the code goes with the model: the project need not be on the package index of whoever loads it
-        code_paths=[str(Path(package.__file__).parent) for package in (features, recsys, serving)],
-        artifacts={"bundle": str(folder)},
         signature=signature(manifest.removes_seen, manifest.retriever),
-        # given, because MLflow would otherwise find out by running the model, for seconds
-        pip_requirements=requirements(),
         input_example=(pd.DataFrame({"user_id": ["u1"], "history": [["i1", "i2"]]}), {"k": 10}),
         registered_model_name=registered_model_name,
         metadata={
@@ -138,17 +132,6 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
             "knows_asking_time": manifest.knows_asking_time,
         },
     )
-
-
-def requirements() -> list[str]:
-    """What is installed here of what answering needs, with versions."""
-    found = []
-    for name in _REQUIREMENTS:
-        try:
-            found.append(f"{name}=={version(name).partition('+')[0]}")
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _value(value: Any) -> str | int | list | None:

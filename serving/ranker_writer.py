@@ -13,8 +13,8 @@ from recsys.precision import Precision, check_precision
 from recsys.ranking import Ranker
 from serving.bundle import Bundle, load_ranker
 from serving.in_place import copy_parts, replaced
-from serving.manifest import BundleError
 from serving.reranking import ranker_inputs
+from serving.sealed import BundleError
 from serving.weights import save_weights
 
 

@@ -42,11 +42,11 @@ Attribute = Text | Number | StrictBool | Values | None
 Retriever = Literal["unimodal", "mixture", "smoothed"]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class CandidateRequest(_Strict):
+class CandidateRequest(Strict):
     """Users to find candidates for. One of `user_ids` and `histories` at least; with both, they are equally long."""
 
     model_config = ConfigDict(
@@ -97,7 +97,7 @@ class CandidateRequest(_Strict):
         return self
 
 
-class SimilarRequest(_Strict):
+class SimilarRequest(Strict):
     """Items to find similar ones of."""
 
     model_config = ConfigDict(
@@ -115,7 +115,7 @@ class SimilarRequest(_Strict):
         return self
 
 
-class NewItem(_Strict):
+class NewItem(Strict):
     """An item that has come since the model was built."""
 
     item_id: RawId
@@ -124,7 +124,7 @@ class NewItem(_Strict):
     )
 
 
-class NewItemsRequest(_Strict):
+class NewItemsRequest(Strict):
     """Items to take in; one that has come before is replaced."""
 
     model_config = ConfigDict(
@@ -137,7 +137,7 @@ class NewItemsRequest(_Strict):
     items: Annotated[list[NewItem], Field(fail_fast=True, min_length=1, max_length=MAX_NEW_ITEMS)]
 
 
-class GoneItemsRequest(_Strict):
+class GoneItemsRequest(Strict):
     """New items to take out again."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"item_ids": ["B01"]}]})
@@ -145,7 +145,7 @@ class GoneItemsRequest(_Strict):
     item_ids: Annotated[list[RawId], Field(fail_fast=True, min_length=1, max_length=MAX_USERS)]
 
 
-class Parameters(_Strict):
+class Parameters(Strict):
     """The parameters of an invocation."""
 
     k: StrictInt = Field(10, ge=1, le=MAX_K)
@@ -155,7 +155,7 @@ class Parameters(_Strict):
     interests: Retriever | None = None
 
 
-class Record(_Strict):
+class Record(Strict):
     """One user of an invocation."""
 
     user_id: RawId | None = None
@@ -164,7 +164,7 @@ class Record(_Strict):
     asked_at: Time | None = None
 
 
-class SplitFrame(_Strict):
+class SplitFrame(Strict):
     """A data frame as pandas writes it with `orient="split"`."""
 
     columns: Annotated[
@@ -190,7 +190,7 @@ class SplitFrame(_Strict):
         return self
 
 
-class InvocationRequest(_Strict):
+class InvocationRequest(Strict):
     """The body of MLflow's scoring server: `dataframe_split` or `dataframe_records`, and `params`."""
 
     model_config = ConfigDict(

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from recsys.embeddings.quantised import is_table, make_room, quantised_state
 from recsys.precision import Precision
-from serving.manifest import BundleError
+from serving.sealed import BundleError
 
 Model = TypeVar("Model", bound=nn.Module)
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "serve": ("serve", "answer candidate requests over HTTP"),
     "recommend": ("recommend", "print candidates for users or histories"),
     "similar": ("similar", "print the items most like some items"),
+    "match": ("match", "train matchers of records, let them judge pairs, and ask them why"),
     "demo": ("demo", "the whole way on generated data, from interactions to served candidates"),
 }
 

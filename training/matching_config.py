@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from features.errors import InputError
 from recsys.matching.augment import AUGMENTATIONS
@@ -13,10 +13,26 @@ from training.optimisers import OptimiserConfig
 
 
 @dataclass(frozen=True)
-class MatchTrainConfig:
-    """All that the training of a matcher depends on, besides its data.
+class PairDataConfig:
+    """Which records and labelled pairs.
 
     Args:
+        name: A source of `features.sources.PAIR_SOURCES`: "record-tables", "deepmatcher" or "serialised-pairs".
+        root: Its folder.
+        settings: What else the source takes, such as `left`, `right` and `pairs` of record-tables.
+    """
+
+    name: str = "record-tables"
+    root: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MatchTrainConfig:
+    """All that the training of a matcher depends on.
+
+    Args:
+        data: Which records and pairs.
         model: What the matcher looks like.
         augment: How training pairs are changed: see `recsys.matching.augment`.
         mixda: Learns from points between a pair and its changed self, not from the changed one (Ditto's MixDA).
@@ -27,6 +43,7 @@ class MatchTrainConfig:
         seed: Of first weights, draws and dropout.
     """
 
+    data: PairDataConfig = field(default_factory=PairDataConfig)
     model: DittoConfig = field(default_factory=DittoConfig)
     augment: Literal["none", "span_del", "span_shuffle", "attr_del", "attr_shuffle", "entry_swap", "all"] = "none"
     mixda: bool = False

@@ -1,131 +1,194 @@
-"""The training of an entity matcher, whole: fit, the best epoch on validation, threshold, calibration, figures."""
+"""One run that trains a matcher, whole: data, fit, bundle, official figures of the loaded bundle, MLflow."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
-import torch
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs, RecordPairs
-from recsys.auc import roc_auc
-from recsys.matching.calibration import Calibration, calibration_error, fit_calibration, probabilities
-from recsys.matching.ditto import DittoMatcher, PairReader, log_odds
-from recsys.matching.knowledge import Knowledge
-from recsys.matching.summarise import word_weights
-from recsys.matching.thresholds import best_f1, decide
-from recsys.text_encoders.loading import load_encoder
-from training.fit import FitOptions, fit_module
-from training.matching import MONITOR, MatcherTraining
+from features.record_pairs import LabelledPairs
+from features.sources import load_pairs
+from recsys.matching.calibration import probabilities, reliability
+from serving.matching.manifest import with_metrics
+from serving.matching.matcher import Matcher
+from serving.matching.writer import write_matcher
+from serving.resolve import Resolved
 from training.matching_config import MatchTrainConfig
-from training.pair_batches import PairData
+from training.matching_fit import check_labels, figures_of, fit_matcher
+from training.plots import learning_curves
+from training.plots import reliability as draw_reliability
+from training.promotion import challenge, check_name
+from training.run_folder import open_folder, save_state, tracked_run
+from training.runs import RunOptions
+from training.tracking import TrackedRun, git_sha, library_versions
+
+#: precisions that are asked for, to see on the test pairs what becomes of them
+WANTED = (0.9, 0.95, 0.99)
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedMatcher:
-    """A matcher that has been trained, with all that was chosen on validation.
+@dataclass(frozen=True)
+class MatchResult:
+    """What a run came to.
 
     Args:
-        matcher: In evaluation mode, with the weights of the best epoch.
-        reader: Its own.
-        calibration: What its log-odds are worth.
-        threshold: From which calibrated log-odds on a pair is the same, for the best F1.
-        figures: Of validation and test.
+        figures: Data, seed, figures of the test pairs and seconds: what `--json` prints.
+        bundle: The bundle's folder.
+        version: The registered version, if any.
+        run_id: MLflow's, if tracked.
     """
 
-    matcher: DittoMatcher
-    reader: PairReader
-    calibration: Calibration
-    threshold: float
     figures: dict[str, Any]
+    bundle: Path
+    version: str | None
+    run_id: str | None
 
 
-def train_matcher(
-    config: MatchTrainConfig,
-    data: LabelledPairs,
-    folder: Path,
-    say: Callable[[str], None] = lambda line: None,
-    **options: Unpack[FitOptions],
-) -> TrainedMatcher:
-    """Trains a matcher, once.
+def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | None = None) -> MatchResult:
+    """Trains a matcher, writes its bundle, and measures that on the test pairs, which are read once.
 
     Args:
-        config: The run's configuration.
-        data: Pairs with labels; test is read once, in the end.
-        folder: Where checkpoints go.
-        say: Called with a line whenever a stage begins.
-        options: As `training.fit.fit_module` takes them.
+        config: All that figures depend on.
+        options: The rest; a matcher is not refitted.
+        data: The configured data, where it is loaded already.
 
     Raises:
-        InputError: Pairs that nothing can be learned from or chosen by, or a language model that cannot be used.
+        InputError: Data or settings that cannot be used, or a run that cannot be resumed.
     """
     began = time.perf_counter()
-    _check(data)
-    # steps are too small for the numbers of bf16
-    encoder = load_encoder(dataclasses.replace(config.model.encoder, precision="fp32"))
-    attributes = data.train.left.attributes
-    weights = word_weights(_told_values(config, data)) if config.model.summarise else None
-    reader = PairReader(config.model, attributes, encoder, weights)
-    torch.manual_seed(config.seed)
-    matcher = DittoMatcher(config.model, encoder)
-    say(f"training on {len(data.train):,} pairs, {int(data.train.labels.sum()):,} of them the same")
-    outcome = fit_module(
-        MatcherTraining(config, matcher, reader, data.validation),
-        PairData(data.train, reader, config),
-        config.optimiser,
-        folder / "checkpoints",
-        monitor=MONITOR,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        say=say,
-        **options,
-    )
-    matcher.load_state_dict(outcome.weights)
-    matcher.eval()
-    say("choosing the threshold on validation, and measuring on the test part")
-    stated = log_odds(matcher, reader, data.validation)
-    calibration = fit_calibration(config.calibration, stated, data.validation.labels)
-    threshold = best_f1(calibration(stated), data.validation.labels).threshold
-    figures = {
-        "seconds_to_fit": time.perf_counter() - began,
-        "best_epoch": outcome.best_epoch,
-        **_figures("validation_", calibration, threshold, stated, data.validation),
-        **_figures("", calibration, threshold, log_odds(matcher, reader, data.test), data.test),
+    if data is None:
+        options.say(f"reading {config.data.root or config.data.name}")
+        data = load_pairs(config.data.name, config.data.root or None, **config.data.settings)
+    check_labels(data)
+    check_name(options.register)
+    for table in dict.fromkeys((data.train.left, data.train.right)):
+        if table.shortened:
+            options.say(f"note: {table.shortened:,} values of {table.name} are very long, and lose their ends")
+    facts = describe(data)
+    state = open_folder(options.folder, config, facts, options.resume)
+    tracked = _tracked(config, options, state, facts)
+    with tracked or contextlib.nullcontext():
+        epochs = {one["epoch"]: one for one in state["epochs"]}
+
+        def report(figures: dict[str, float], epoch: int) -> None:
+            epochs[epoch] = {"epoch": epoch, **figures}
+            save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs)]})
+            if tracked is not None:
+                tracked.metrics(figures, step=epoch)
+
+        trained = fit_matcher(
+            config, data, options.folder, options.say, resume=options.resume, report=report, progress=options.progress
+        )
+        seconds_to_fit = time.perf_counter() - began
+        options.say("writing the bundle and measuring it on the test pairs")
+        folder = write_matcher(
+            options.folder / "bundle",
+            trained.fitted,
+            name=options.register or data.name,
+            data={key: one for key, one in facts.items() if key != "attributes"},
+            libraries=library_versions(),
+            git_sha=git_sha(),
+        )
+        matcher = Matcher.of(Resolved(folder, options.register or data.name))
+        official, pictured = measure(matcher, data)
+        with_metrics(folder, official)
+        figures = {
+            "model": "matcher",
+            **facts,
+            "seed": config.seed,
+            **official,
+            **{f"validation_{name}": one for name, one in trained.validation.items()},
+            "best_epoch": trained.best_epoch,
+            "threshold": trained.fitted.threshold,
+            "seconds": time.perf_counter() - began,
+            "seconds_to_fit": seconds_to_fit,
+            "bundle": str(folder),
+        }
+        curves = options.folder / "learning_curves.png"
+        pictures = [
+            learning_curves([epochs[one] for one in sorted(epochs)], trained.best_epoch, curves, "f1"),
+            draw_reliability(pictured, options.folder / "reliability.png"),
+        ]
+        version = None
+        if tracked is not None:
+            tracked.metrics({f"test/{name}": one for name, one in official.items()})
+            tracked.metrics({key: figures[key] for key in ("seconds", "seconds_to_fit", "best_epoch", "threshold")})
+            for picture in pictures:
+                tracked.file(picture, "plots")
+            version = tracked.bundle(folder, options.register)
+            if version is not None:
+                challenge(options.register, version, options.tracking_uri)
+                figures["version"] = version
+    (options.folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1), encoding="utf-8")
+    return MatchResult(figures, folder, version, tracked.id if tracked else None)
+
+
+def describe(data: LabelledPairs) -> dict[str, Any]:
+    """What a person wants to know of labelled pairs before training on them."""
+    return {
+        "dataset": data.name,
+        "dataset_hash": data.sha256,
+        "records": len(data.train.left) + (0 if data.train.left is data.train.right else len(data.train.right)),
+        "attributes": ", ".join(data.train.left.attributes),
+        **{f"{part}_pairs": len(pairs) for part, pairs in data.parts.items()},
+        **{f"{part}_same": int(pairs.labels.sum()) for part, pairs in data.parts.items()},
+        "split_hash": data.split_sha256,
     }
-    return TrainedMatcher(matcher, reader, calibration, threshold, figures)
 
 
-def _figures(
-    prefix: str, calibration: Calibration, threshold: float, stated: np.ndarray, pairs: RecordPairs
-) -> dict[str, float]:
-    worth = calibration(stated)
-    decision = decide(worth, pairs.labels, threshold)
-    found = {
-        **{name: getattr(decision, name) for name in ("f1", "precision", "recall")},
-        "auc": roc_auc(pairs.labels, stated),
-        "calibration_error": calibration_error(probabilities(worth), pairs.labels),
-        "uncalibrated_error": calibration_error(probabilities(stated), pairs.labels),
-    }
-    return {f"{prefix}{name}": one for name, one in found.items()}
+def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], dict[str, Any]]:
+    """Figures of the test pairs, at the threshold that the matcher brings.
+
+    Besides those of `training.matching_fit.figures_of`: how well stated chances meant what they said before they were
+    calibrated; F1 of pairs both of whose records training has seen, and of the others; and for each precision of
+    `WANTED` what became of it.
+
+    Args:
+        matcher: A loaded one.
+        data: Pairs with labels.
+
+    Returns:
+        The figures, and the points of the reliability curves before and after calibration.
+    """
+    from recsys.matching.ditto import log_odds
+
+    labels = data.test.labels
+    stated = log_odds(matcher.model, matcher.reader, data.test).astype(np.float64)
+    worth = matcher.calibration(stated)
+    found = figures_of(worth, labels, matcher.threshold())
+    before = figures_of(stated, labels, matcher.threshold())
+    found["calibration_error_before"] = before["calibration_error"]
+    known = seen(data)
+    for name, places in (("seen", known), ("unseen", ~known)):
+        if labels[places].any():
+            found[f"f1_{name}"] = figures_of(worth[places], labels[places], matcher.threshold())["f1"]
+            found[f"pairs_{name}"] = int(places.sum())
+    for wanted in WANTED:
+        with contextlib.suppress(InputError):  # no threshold had it on validation
+            decided = figures_of(worth, labels, matcher.threshold(wanted))
+            found |= {f"{name}_at_{wanted:g}": decided[name] for name in ("precision", "recall")}
+    curves = {"before": stated, "calibrated": worth}
+    return found, {name: reliability(probabilities(one), labels) for name, one in curves.items()}
 
 
-def _told_values(config: MatchTrainConfig, data: LabelledPairs) -> list:
-    """Both tables as the matcher is told of them."""
-    knowledge = Knowledge(config.model.knowledge)
-    return [knowledge.all_told(one.values) for one in (data.train.left, data.train.right)]
+def seen(data: LabelledPairs) -> np.ndarray:
+    """Which test pairs are of records that both occur in training pairs. (m,) bool"""
+    known = [np.isin(getattr(data.test, side), getattr(data.train, side)) for side in ("left_rows", "right_rows")]
+    return known[0] & known[1]
 
 
-def _check(data: LabelledPairs) -> None:
-    for part in ("train", "validation"):
-        labels = data.parts[part].labels
-        if labels.all() or not labels.any():
-            which = "the same" if labels.all() else "different"
-            raise InputError(
-                f"all {len(labels):,} pairs for {part} of {data.name} are labelled {which}; some of both are needed"
-            )
+def _tracked(
+    config: MatchTrainConfig, options: RunOptions, state: dict[str, Any], facts: dict[str, Any]
+) -> TrackedRun | None:
+    if not options.track:
+        return None
+    name = f"{facts['dataset']}-s{config.seed}"
+    experiment = options.experiment or "matcher"
+    tracked = tracked_run(options.folder, state, config, facts, experiment, name, options.tracking_uri)
+    tracked.tags({f"version.{name}": one for name, one in library_versions().items()})
+    return tracked

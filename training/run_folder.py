@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from training.warm_start import WarmStart
 
 #: what a run's folder may hold; nothing else in it is ever touched
-_OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png")
+_OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png", "reliability.png")
 _OUR_FOLDERS = ("checkpoints", "refit", "bundle", "encoder")
 
 

@@ -133,15 +133,20 @@ class TrackedRun:
         Returns:
             The version's number.
         """
-        from serving.manifest import Manifest
-        from serving.pyfunc_model import log_bundle
+        from serving.manifest import MATCHER
+        from serving.sealed import read_manifest
 
+        said = read_manifest(folder)
+        if said.get("kind") == MATCHER:
+            from serving.matching.pyfunc_model import log_bundle
+        else:
+            from serving.pyfunc_model import log_bundle
         with contextlib.redirect_stderr(io.StringIO()):  # where MLflow says what `register` says already
             logged = log_bundle(folder, registered_model_name=register)
         number = getattr(logged, "registered_model_version", None)
         if number is None:
             return None
-        if Manifest.read(folder).knows_asking_time:
+        if said.get("split", {}).get("knows_asking_time"):
             self._mlflow.MlflowClient().set_model_version_tag(register, str(number), KNOWS_ASKING_TIME, "true")
         return str(number)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from features.dataset import Dataset
 from features.errors import InputError
+from features.record_pairs import LabelledPairs
 from features.settings import check_settings
 
 #: What users call a source, and the module that reads it. Modules are imported when asked for.
@@ -18,6 +20,13 @@ SOURCES: dict[str, str] = {
     "sequences": "features.sources.sequences",
     "sessions": "features.sources.sessions",
     "lightgcn": "features.sources.lightgcn",
+}
+
+#: The same for pairs of records, each making `LabelledPairs`.
+PAIR_SOURCES: dict[str, str] = {
+    "record-tables": "features.sources.record_tables",
+    "deepmatcher": "features.sources.deepmatcher",
+    "serialised-pairs": "features.sources.serialised_pairs",
 }
 
 
@@ -38,8 +47,27 @@ def load(name: str, root: Path | str | None = None, **settings: Any) -> Dataset:
         >>> load("generated", interactions=1000).interactions.height
         1000
     """
-    if name not in SOURCES:
-        raise InputError(f"there is no data source {name!r}; the sources are {', '.join(SOURCES)}")
-    read = importlib.import_module(SOURCES[name]).load
+    return _read(SOURCES, name, root, settings)
+
+
+def load_pairs(name: str, root: Path | str | None = None, **settings: Any) -> LabelledPairs:
+    """Labelled pairs of records by the name of their source.
+
+    Args:
+        name: "record-tables" (two tables, and one of pairs), "deepmatcher" (a folder as the sets of ER-Magellan are
+            published) or "serialised-pairs" (Ditto's files).
+        root: Its folder.
+        settings: What else the source takes; see the `load` of its module.
+
+    Raises:
+        InputError: An unknown source or setting, or data that cannot be used.
+    """
+    return _read(PAIR_SOURCES, name, root, settings)
+
+
+def _read(sources: Mapping[str, str], name: str, root: Path | str | None, settings: dict[str, Any]) -> Any:
+    if name not in sources:
+        raise InputError(f"there is no data source {name!r}; the sources are {', '.join(sources)}")
+    read = importlib.import_module(sources[name]).load
     check_settings(read, settings, f"the source {name!r}")
     return read(Path(root).expanduser() if root else None, **settings)

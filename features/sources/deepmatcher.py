@@ -14,10 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from features.errors import InputError
-from features.ids import integers_if_exact
-from features.record_pairs import LabelledPairs, RecordPairs
-from features.records import Records
-from features.sources.files import read_table
+from features.record_pairs import LabelledPairs
+from features.sources.record_tables import read_pairs, read_records
 
 #: parts of a split by what their files are called
 PARTS = {"train": "train.csv", "validation": "valid.csv", "test": "test.csv"}
@@ -36,25 +34,5 @@ def load(root: Path | None = None, attributes: Mapping[str, str] | None = None) 
     if root is None or not root.is_dir():
         raise InputError(f"there is no folder {root}; the source 'deepmatcher' reads tableA.csv, tableB.csv and others")
     left, right = read_records(root / "tableA.csv"), read_records(root / "tableB.csv", attributes)
-    parts = {}
-    for part, file in PARTS.items():
-        table = read_table(root / file, None)
-        parts[part] = RecordPairs.of(left, right, table, str(root / file))
+    parts = {part: read_pairs(root / file, left, right) for part, file in PARTS.items()}
     return LabelledPairs(root.resolve().name, **parts)
-
-
-def read_records(path: Path, attributes: Mapping[str, str] | None = None, id_column: str = "id") -> Records:
-    """A table of records from a CSV or parquet file.
-
-    Args:
-        path: The file.
-        attributes: See `features.records.Records.of`.
-        id_column: Its ids.
-
-    Raises:
-        InputError: A file that is missing or damaged, or that is no table of records.
-    """
-    table = read_table(path, None)
-    if id_column in table.columns:
-        table = table.with_columns(*integers_if_exact(table[id_column]))
-    return Records.of(str(path), table, id_column, attributes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -49,10 +50,22 @@ class DittoConfig:
             raise InputError(
                 f"model.encoder.pooling is {self.encoder.pooling!r}, and a matcher's is one of {', '.join(UNTRAINED)}"
             )
+        if self.encoder.dim:
+            raise InputError(
+                f"model.encoder.dim is {self.encoder.dim}, and a matcher reads whole vectors; leave it out"
+            )
         if self.max_tokens < 0:
             raise InputError(f"model.max_tokens is 0 or more, got {self.max_tokens}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> DittoConfig:
+        """From what `dataclasses.asdict` gave."""
+        knowledge = {**data["knowledge"], "recognisers": tuple(data["knowledge"]["recognisers"])}
+        return cls(
+            **{**data, "encoder": TextEncoderConfig(**data["encoder"]), "knowledge": KnowledgeConfig(**knowledge)}
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,12 +153,22 @@ class DittoMatcher(nn.Module):
 
     Args:
         config: What it looks like.
-        encoder: Its language model, as `recsys.text_encoders.loading.load_encoder` gives it.
+        encoder: Its language model, as `recsys.text_encoders.loading.load_encoder` gives it; what comes after its
+            tokens' states is left out.
+
+    Raises:
+        InputError: A language model whose own pooling is trained, and no other one is asked for.
     """
 
     def __init__(self, config: DittoConfig, encoder: TextEncoder) -> None:
         super().__init__()
+        if encoder.pooling not in UNTRAINED:
+            raise InputError(
+                f"{config.encoder.model!r} pools by {encoder.pooling!r}; name one of {', '.join(UNTRAINED)} in "
+                "model.encoder.pooling"
+            )
         self.config, self.encoder = config, encoder
+        encoder.dense = nn.Sequential()
         width = encoder.model.config.get_text_config().hidden_size
         self.dropout, self.head = nn.Dropout(config.dropout), nn.Linear(width, 1)
         nn.init.normal_(self.head.weight, std=0.02)

@@ -22,7 +22,8 @@ from recsys.index import IndexConfig, ItemIndex
 from serving.bundle import Bundle, with_metrics
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
-from serving.manifest import FILES_OF, BundleError, Manifest
+from serving.manifest import FILES_OF, Manifest
+from serving.sealed import BundleError
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_a_changed_byte_is_found(folder, name):
         ("", "cannot be read"),
         ("{", "cannot be read"),
         ("[" * 100_000, "cannot be read"),
-        ("[]", "of format 'list'"),
+        ("[]", "is a JSON list, not an object"),
         ("{}", "of format None"),
         ('{"format": 3}', "of format 3, and this version reads format 2$"),
         ('{"format": 1}', "of format 1, and this version reads format 2; an earlier version wrote the bundle: train"),
@@ -140,7 +141,7 @@ def test_a_manifest_that_is_none_is_refused(folder, text, words):
         ({"n_users": 39}, "vocabulary.parquet has 40 user ids, and the bundle 39"),
         ({"dim": 8}, "items.faiss has 9 columns a vector, and the bundle 8"),
         ({"kind": "sequential"}, "family 'two-tower', and bundles of kind 'sequential' hold others"),
-        ({"kind": "matcher"}, "kind 'matcher'; the kinds are retriever"),
+        ({"kind": "matcher"}, "is a matcher of records, and a recommender"),
         ({"n_items": "60"}, "n_items is '60', not of type int"),
         ({"precision": "int4"}, "precision 'int4'; the precisions are fp32, fp16, int8"),
         ({"precision": "int8"}, "items.faiss is of precision fp32, and the bundle of int8"),

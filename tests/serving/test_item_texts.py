@@ -20,7 +20,8 @@ from serving.bundle import Bundle
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.item_texts import BundleText, can_be_said
-from serving.manifest import BundleError, Manifest
+from serving.manifest import Manifest
+from serving.sealed import BundleError
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from serving.app import create_app
 from serving.bundle import Bundle
 from serving.bundle_writer import BundleConfig, write_bundle
 from serving.candidates import CandidateGenerator
-from serving.manifest import BundleError, Manifest
+from serving.manifest import Manifest
+from serving.sealed import BundleError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 TABLE = "embeddings.tables.pooled.embedding_bags.item_id"

@@ -20,10 +20,11 @@ from recsys.ranking import Ranker, RankerConfig
 from serving.app import create_app
 from serving.bundle import Bundle
 from serving.candidates import CandidateGenerator
-from serving.manifest import BundleError, Manifest
+from serving.manifest import Manifest
 from serving.ranker_writer import with_ranker
 from serving.raw_ids import FieldError
 from serving.reranking import Reranker, ranker_inputs
+from serving.sealed import BundleError
 from training.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")

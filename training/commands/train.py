@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
         "model",
-        choices=tuple(CONFIGS),
+        choices=[name for name in CONFIGS if name != "matcher"],  # which `recsys match train` trains
         help="what to train: a recommender (two-tower, sequential), a ranker of its candidates, or a text-encoder, a "
         "language model that is tuned on the texts of items which belong together",
     )

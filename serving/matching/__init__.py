@@ -1,0 +1,1 @@
+"""Matchers of records as bundles: in process, and over HTTP."""

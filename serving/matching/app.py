@@ -1,0 +1,71 @@
+"""A matcher over HTTP: what it says of pairs of records, and why."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+
+from serving.bounded_body import BoundedRoute
+from serving.matching.matcher import Matcher
+from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
+from serving.web import REFUSALS, computed, service
+
+
+def create_matcher_app(matcher: Matcher, threads: int = 0) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        matcher: Which answers.
+        threads: How many requests are computed at a time; 0 takes the number of processors.
+    """
+    app = service(
+        "Matching of records",
+        matcher.manifest.build_id,
+        f"Records are told by {', '.join(matcher.manifest.attributes)}.",
+        threads,
+        partial(_scored, matcher, MatchRequest(pairs=[{"left": {}, "right": {}}])),
+    )
+    app.state.matcher = matcher
+    app.include_router(_router())
+    return app
+
+
+def _router() -> APIRouter:
+    router = APIRouter(route_class=BoundedRoute)
+
+    @router.post("/match", response_model=MatchAnswer, responses=REFUSALS)
+    async def match(request: Request, body: MatchRequest) -> Response:
+        """How likely the records of each pair are the same thing."""
+        return JSONResponse(await computed(request, partial(_scored, request.app.state.matcher, body)))
+
+    @router.post("/explain", response_model=ExplainAnswer, responses=REFUSALS)
+    async def explain(request: Request, body: ExplainRequest) -> Response:
+        """What decided about one pair: attributes, and words."""
+        matcher: Matcher = request.app.state.matcher
+        found = await computed(request, partial(matcher.explain, body.left, body.right))
+        words = found.frame().to_dicts()
+        told = {"log_odds": found.log_odds, "attributes": found.attributes, "words": words}
+        return JSONResponse({"model": matcher.identity, **told})
+
+    @router.get("/version")
+    async def version(request: Request) -> dict[str, Any]:
+        """Which matcher answers, and what its manifest says of it."""
+        matcher: Matcher = request.app.state.matcher
+        manifest = matcher.manifest
+        told = ("kind", "attributes", "threshold", "created", "metrics", "data", "libraries", "git_sha")
+        return {
+            **matcher.identity,
+            "model_id": matcher.resolved.model_id,
+            **{name: getattr(manifest, name) for name in told},
+        }
+
+    return router
+
+
+def _scored(matcher: Matcher, body: MatchRequest) -> dict[str, Any]:
+    pairs = matcher.pairs([one.left for one in body.pairs], [one.right for one in body.pairs])
+    found = matcher.score(pairs, body.precision)
+    return {"model": matcher.identity, "threshold": found.threshold, "pairs": found.frame().to_dicts()}

@@ -1,0 +1,228 @@
+"""A matcher's bundle: the same again from disk, over HTTP, and what cannot be used is told."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from features.errors import InputError
+from features.record_pairs import LabelledPairs
+from recsys.matching.calibration import Isotonic, Scaling, probabilities
+from recsys.matching.ditto import DittoConfig, DittoMatcher, PairReader, log_odds
+from recsys.matching.knowledge import KnowledgeConfig
+from recsys.matching.thresholds import best_f1, for_precision
+from recsys.text_encoders import TextEncoderConfig
+from recsys.text_encoders.loading import load_encoder
+from serving.candidates import CandidateGenerator
+from serving.matching.app import create_matcher_app
+from serving.matching.manifest import MatcherManifest
+from serving.matching.matcher import Matcher
+from serving.matching.requests import MAX_PAIRS
+from serving.matching.writer import Fitted, write_matcher
+from serving.sealed import BundleError
+
+WEIGHTS = ({"red": 1.5, "tea": 0.5}, 3.0)
+
+
+@pytest.fixture(scope="module")
+def fitted(colour_model: Path, coloured_pairs: LabelledPairs) -> Fitted:
+    """Of random weights, with something of everything."""
+    config = DittoConfig(
+        TextEncoderConfig(str(colour_model), pooling="mean", precision="fp32"),
+        max_tokens=24,
+        knowledge=KnowledgeConfig(("number", "price")),
+        summarise=True,
+    )
+    torch.manual_seed(1)
+    encoder = load_encoder(config.encoder)
+    model = DittoMatcher(config, encoder).eval()
+    with torch.no_grad():
+        model.head.weight.mul_(100)
+    validation = coloured_pairs.validation
+    stated = log_odds(model, PairReader(config, ["name", "maker"], encoder, WEIGHTS), validation)
+    calibration = Scaling(0.5, -0.25)
+    threshold = best_f1(calibration(stated), validation.labels).threshold
+    return Fitted(model, ["name", "maker"], calibration, threshold, stated, validation.labels, WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def folder(fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_matcher(tmp_path_factory.mktemp("matcher") / "colours", fitted, name="colours", metrics={"f1": 0.5})
+
+
+@pytest.fixture(scope="module")
+def matcher(folder: Path) -> Matcher:
+    return Matcher.load(folder)
+
+
+@pytest.fixture(scope="module")
+def client(matcher: Matcher) -> TestClient:
+    return TestClient(create_matcher_app(matcher))
+
+
+def records(pairs, n: int) -> list[dict]:
+    return [
+        {"left": left, "right": right}
+        for left, right in zip(
+            pairs.left.values[pairs.left_rows[:n]].to_dicts(),
+            pairs.right.values[pairs.right_rows[:n]].to_dicts(),
+            strict=True,
+        )
+    ]
+
+
+def test_what_is_read_is_what_was_written(fitted: Fitted, matcher: Matcher, coloured_pairs: LabelledPairs) -> None:
+    reader = PairReader(fitted.model.config, fitted.attributes, fitted.model.encoder, WEIGHTS)
+    expected = fitted.calibration(log_odds(fitted.model, reader, coloured_pairs.test).astype(np.float64))
+    found = matcher.score(coloured_pairs.test)
+    np.testing.assert_allclose(found.log_odds, expected, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities, probabilities(expected), atol=1e-6)
+    assert found.threshold == fitted.threshold and found.same.tolist() == (expected >= fitted.threshold).tolist()
+    assert matcher.manifest.name == "colours" and matcher.manifest.metrics == {"f1": 0.5}
+
+
+def test_a_wanted_precision_is_that_of_the_validation_pairs(fitted: Fitted, matcher: Matcher) -> None:
+    worth = fitted.calibration(fitted.log_odds.astype(np.float64))
+    expected = for_precision(worth, fitted.labels, 0.5)
+    assert expected is not None and matcher.threshold(0.5) == pytest.approx(expected.threshold)
+    with pytest.raises(InputError, match=r"above 0 and at most 1, got 1\.5"):
+        matcher.threshold(1.5)
+
+
+def test_a_precision_that_was_never_reached_is_told(fitted: Fitted, tmp_path: Path) -> None:
+    labels = fitted.labels.copy()
+    labels[np.argmax(fitted.log_odds)] = False
+    labels[np.argmin(fitted.log_odds)] = True
+    labels[:] = fitted.log_odds == fitted.log_odds.min()  # the surest are wrong
+    one = Fitted(fitted.model, fitted.attributes, fitted.calibration, 0.0, fitted.log_odds, labels, WEIGHTS)
+    with pytest.raises(InputError, match=r"no threshold reached the precision 0\.99"):
+        Matcher.load(write_matcher(tmp_path / "m", one)).threshold(0.99)
+
+
+def test_isotonic_calibration_and_no_summaries_come_back(fitted: Fitted, tmp_path: Path) -> None:
+    calibration = Isotonic((-1.0, 2.0), (-3.0, 3.0))
+    one = Fitted(fitted.model, fitted.attributes, calibration, 0.0, fitted.log_odds, fitted.labels)
+    found = Matcher.load(write_matcher(tmp_path / "m", one))
+    assert found.calibration == calibration and not found.manifest.summarises
+
+
+def test_given_records_are_as_those_of_tables(matcher: Matcher, coloured_pairs: LabelledPairs) -> None:
+    pairs = coloured_pairs.test
+    given = records(pairs, 40)
+    some = matcher.pairs([one["left"] for one in given], [one["right"] for one in given])
+    np.testing.assert_allclose(
+        matcher.score(some).log_odds, matcher.score(pairs.take(np.arange(40))).log_odds, atol=1e-5
+    )
+    silent = matcher.score(matcher.pairs([{}, {"name": None}], [{}, {"name": ""}])).log_odds
+    assert np.isfinite(silent).all() and silent[0] == pytest.approx(silent[1], abs=1e-5)
+
+
+def test_over_http_as_in_process(matcher: Matcher, client: TestClient, coloured_pairs: LabelledPairs) -> None:
+    answer = client.post("/match", json={"pairs": records(coloured_pairs.test, 20), "precision": 0.5}).json()
+    expected = matcher.score(coloured_pairs.test.take(np.arange(20)), 0.5)
+    np.testing.assert_allclose([one["log_odds"] for one in answer["pairs"]], expected.log_odds, atol=1e-5)
+    assert [one["same"] for one in answer["pairs"]] == expected.same.tolist()
+    assert answer["threshold"] == expected.threshold and answer["model"] == matcher.identity
+    assert client.get("/readyz").json() == {"status": "ready"} and client.get("/healthz").status_code == 200
+    assert client.get("/version").json()["attributes"] == ["name", "maker"]
+    asked = records(coloured_pairs.test, 1)[0]
+    told, found = client.post("/explain", json=asked).json(), matcher.explain(**asked)
+    assert told["attributes"] == pytest.approx(found.attributes, abs=1e-5)
+    assert told["log_odds"] == pytest.approx(found.log_odds, abs=1e-5) and len(told["words"]) == len(found.words)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"pairs": []}, "at least 1"),
+        ({"pairs": [{"left": {}, "right": {}}] * (MAX_PAIRS + 1)}, f"at most {MAX_PAIRS}"),
+        ({"pairs": [{"left": {"colour": "red"}, "right": {}}]}, "record 1 of left has 'colour'"),
+        ({"pairs": [{"left": {"name": {"a": 1}}, "right": {}}]}, "valid"),
+        ({"pairs": [{"left": {}}]}, "Field required"),
+        ({"pairs": [{"left": {}, "right": {}}], "precision": 0}, "greater than 0"),
+        ({"pairs": [{"left": {}, "right": {}}], "threshold": 0}, "not permitted"),
+    ],
+)
+def test_requests_that_cannot_be_used_are_told(client: TestClient, body: dict, message: str) -> None:
+    answer = client.post("/match", json=body)
+    assert answer.status_code == 422 and message in json.dumps(answer.json())
+
+
+def test_long_and_strange_values_are_judged(matcher: Matcher) -> None:
+    strange = ["x" * 50_000, "red \x00 tea", "שפתון 🧴", 3.5, 12, True, ["red", "tea"], 10**30]
+    found = matcher.score(matcher.pairs([{"name": one} for one in strange], [{"name": "red tea"}] * len(strange)))
+    assert np.isfinite(found.log_odds).all() and len(found.frame()) == len(strange)
+
+
+def test_damage_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+    for name in ("matcher.json", "head.safetensors", "validation.parquet", "words.parquet"):
+        copy = tmp_path / name
+        shutil.copytree(folder, copy)
+        with open(copy / name, "r+b") as file:
+            file.write(b"\xff")
+        with pytest.raises(BundleError, match=name):
+            Matcher.load(copy)
+        (copy / name).unlink()
+        with pytest.raises(BundleError, match=f"lacks {name}"):
+            Matcher.load(copy)
+    copy = tmp_path / "encoder"
+    shutil.copytree(folder, copy)
+    (copy / "text_encoder" / "model.safetensors").unlink()
+    with pytest.raises(BundleError, match=r"model\.safetensors"):
+        Matcher.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "retriever"}, "of kind 'retriever', and a matcher"),
+        ({"format": 99}, "is of format 99"),
+        ({"attributes": []}, "not a list of names"),
+        ({"threshold": "high"}, "not a number"),
+        ({"colour": 1}, "unknown field 'colour'"),
+        ({"files": {"../x": {}}}, "no name of a file in the bundle"),
+    ],
+)
+def test_another_manifest_is_refused(folder: Path, tmp_path: Path, change: dict, message: str) -> None:
+    copy = tmp_path / "m"
+    shutil.copytree(folder, copy)
+    said = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**said, **change}))
+    with pytest.raises(BundleError, match=message):
+        Matcher.load(copy)
+
+
+def test_a_bundle_whose_parts_do_not_agree_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "m"
+    shutil.copytree(folder, copy)
+    said = json.loads((copy / "matcher.json").read_text())
+    (copy / "matcher.json").write_text(json.dumps({**said, "calibration": {"kind": "magic"}}))
+    MatcherManifest.read(copy).sealed(copy).write(copy)
+    with pytest.raises(BundleError, match="cannot be used: this is no calibration"):
+        Matcher.load(copy)
+
+
+def test_nothing_else_is_written_over_and_nothing_half_written_stays(
+    fitted: Fitted, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    with pytest.raises(BundleError, match="is no bundle; it is not written over"):
+        write_matcher(tmp_path / "mine", fitted)
+    write_matcher(tmp_path / "m", fitted)
+    before = (tmp_path / "m" / "manifest.json").read_bytes()
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_matcher(tmp_path / "m", fitted)
+    assert (tmp_path / "m" / "manifest.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m", "mine"]
+
+
+def test_a_recommender_is_wanted(folder: Path) -> None:
+    with pytest.raises(BundleError, match="is a matcher of records, and a recommender is wanted"):
+        CandidateGenerator.load(folder)

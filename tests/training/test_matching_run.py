@@ -1,0 +1,191 @@
+"""A run that trains a matcher, whole: what is measured is the bundle; the command line; what cannot be is told."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import polars as pl
+import pytest
+
+from features.errors import InputError
+from features.record_pairs import LabelledPairs, RecordPairs
+from recsys.matching.ditto import DittoConfig
+from recsys.matching.thresholds import decide
+from recsys.text_encoders import TextEncoderConfig
+from serving.matching.manifest import MatcherManifest
+from serving.matching.matcher import Matcher
+from training.cli import main
+from training.matching_config import MatchTrainConfig
+from training.matching_run import describe, run, seen
+from training.optimisers import OptimiserConfig
+from training.runs import RunOptions
+
+
+class Killed(Exception):
+    """In the middle of a run."""
+
+
+SETTINGS = ["optimiser.lr=3e-3", "optimiser.max_epochs=12", "model.encoder.pooling=cls"]
+
+
+@pytest.fixture
+def tables(coloured_pairs: LabelledPairs, tmp_path: Path) -> Path:
+    """Two tables that call their columns otherwise, and labelled pairs."""
+    train = coloured_pairs.train
+    for name, one, renamed in (("left", train.left, {}), ("right", train.right, {"name": "title", "maker": "by"})):
+        one.values.rename(renamed).insert_column(0, one.ids.alias("id")).write_csv(tmp_path / f"{name}.csv")
+    parts = [pairs.frame().with_columns(part=pl.lit(name)) for name, pairs in coloured_pairs.parts.items()]
+    pl.concat(parts).unique(["left_id", "right_id"], maintain_order=True).write_csv(tmp_path / "pairs.csv")
+    return tmp_path
+
+
+def arguments(tables: Path) -> list[str]:
+    return [
+        *("--left", str(tables / "left.csv"), "--right", str(tables / "right.csv")),
+        *("--right-columns", "name=title,maker=by", "--pairs", str(tables / "pairs.csv")),
+    ]
+
+
+@pytest.fixture
+def config(colour_model: Path) -> MatchTrainConfig:
+    return MatchTrainConfig(
+        model=DittoConfig(TextEncoderConfig(str(colour_model), pooling="cls"), summarise=True),
+        optimiser=OptimiserConfig(lr=3e-3, max_epochs=3, validate_every=1),
+    )
+
+
+def test_what_is_measured_is_the_bundle(
+    config: MatchTrainConfig, coloured_pairs: LabelledPairs, store: str, tmp_path: Path
+) -> None:
+    options = RunOptions(tmp_path / "run", register="colours", tracking_uri=store, progress=False)
+    result = run(config, options, coloured_pairs)
+    matcher = Matcher.load("models:/colours@challenger", tracking_uri=store)
+    test = coloured_pairs.test
+    scores = matcher.score(test)
+    decision = decide(scores.log_odds, test.labels, scores.threshold)
+    for name in ("f1", "precision", "recall"):
+        assert result.figures[name] == pytest.approx(getattr(decision, name))
+        assert matcher.manifest.metrics[name] == pytest.approx(getattr(decision, name))
+    known = seen(coloured_pairs)
+    assert result.figures["pairs_seen"] + result.figures.get("pairs_unseen", 0) == len(test) and known.any()
+    wanted = matcher.threshold(0.9)
+    assert result.figures["recall_at_0.9"] == pytest.approx(decide(scores.log_odds, test.labels, wanted).recall)
+    logged = mlflow.get_run(result.run_id)
+    assert logged.data.metrics["test/f1"] == pytest.approx(decision.f1)
+    assert logged.data.params["optimiser.max_epochs"] == "3" and logged.data.tags["dataset"] == "colours"
+    assert (tmp_path / "run" / "reliability.png").stat().st_size > 5000
+    answer = mlflow.pyfunc.load_model("models:/colours/1").predict(
+        test.left.values[test.left_rows]
+        .rename(lambda name: f"left_{name}")
+        .hstack(test.right.values[test.right_rows].rename(lambda name: f"right_{name}"))
+        .to_pandas(),
+        params={"precision": 0.9},
+    )
+    np.testing.assert_allclose(answer["log_odds"], scores.log_odds, atol=1e-4)
+    assert answer["same"].tolist() == (scores.log_odds >= wanted).tolist()
+
+
+def test_a_run_that_was_killed_goes_on(
+    config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(config, RunOptions(tmp_path / "whole", track=False, progress=False), coloured_pairs)
+    options = RunOptions(tmp_path / "killed", track=False, progress=False)
+    saved = []
+
+    def killed(folder: Path, state: dict) -> None:
+        saved.append(state)
+        if len(saved) > 2:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.matching_run.save_state", killed)
+        with pytest.raises(Killed):
+            run(config, options, coloured_pairs)
+    again = run(config, dataclasses.replace(options, resume=True), coloured_pairs)
+    assert again.figures["f1"] == whole.figures["f1"] and again.figures["threshold"] == whole.figures["threshold"]
+
+
+def test_data_is_described_by_what_it_says(coloured_pairs: LabelledPairs) -> None:
+    facts = describe(coloured_pairs)
+    assert (facts["train_pairs"], facts["records"], facts["attributes"]) == (600, 120, "name, maker")
+    pairs = coloured_pairs.test
+    other = dataclasses.replace(pairs, labels=~pairs.labels)
+    changed = describe(dataclasses.replace(coloured_pairs, test=other))
+    assert changed["dataset_hash"] == facts["dataset_hash"] and changed["split_hash"] != facts["split_hash"]
+
+
+def test_pairs_are_seen_where_training_knows_both_records(coloured_pairs: LabelledPairs) -> None:
+    left, right = coloured_pairs.train.left, coloured_pairs.train.right
+
+    def pairs(*rows: tuple[int, int]) -> RecordPairs:
+        return RecordPairs(left, right, *np.array(rows).T, np.ones(len(rows), bool))
+
+    some = LabelledPairs("some", pairs((1, 2), (3, 4)), pairs((1, 4)), pairs((1, 4), (1, 5), (5, 2), (3, 2)))
+    assert seen(some).tolist() == [True, False, False, True]
+
+
+def test_the_way_from_tables_to_judgements(
+    tables: Path, colour_model: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tables)
+    settings = [one for setting in (*SETTINGS, f"model.encoder.model={colour_model}") for one in ("--set", setting)]
+    assert main(["match", "train", *arguments(tables), *settings, "--no-mlflow", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert figures["f1"] > 0.9 and Path(figures["bundle"]) == Path("runs/matcher-pairs/s0/bundle")
+    judged = ["--model", figures["bundle"], *arguments(tables)]
+    assert main(["match", "predict", *judged, "--out", "judged.parquet", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    found = pl.read_parquet("judged.parquet")
+    assert found.columns == ["left_id", "right_id", "label", "probability", "log_odds", "same"]
+    assert said["same"] == found["same"].sum() and said["f1"] > 0.9
+    assert main(["match", "predict", *judged, "--out", "judged.csv", "--precision", "0.9"]) == 0
+    assert "pairs are the same  precision" in capsys.readouterr().out
+    asked = ["match", "explain", *judged[:-2], "--ids", "3", "5", "--picture", "why.png"]
+    assert main(asked) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(("the same", "different")) and "attribute name" in told and Path("why.png").exists()
+    assert sorted(path.name for path in tables.iterdir() if path.name.startswith(".")) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["train", "--pairs", "p.csv"], "--left names a table of records, and is missing"),
+        (["train", "--data", "deepmatcher", "--left", "l.csv"], "--left is for tables of one's own"),
+        (["train", "--left", "l.csv", "--pairs", "p.csv", "--no-mlflow", "--register", "x"], "--register needs MLflow"),
+        (["train", "--left", "nowhere.csv", "--pairs", "p.csv"], "nowhere.csv"),
+        (["predict", "--model", "nowhere", "--left", "l.csv", "--out", "x.csv"], "there is no bundle at nowhere"),
+        (["predict", "--model", "nowhere", "--out", "x.txt"], "--out ends in .csv or .parquet"),
+        (["explain", "--model", "nowhere", "--ids", "1", "2", "--picture", "x.bmp"], "--picture is a .png"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line(
+    more: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["match", *more]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert message in said[-1] and not list(tmp_path.iterdir())
+
+
+def test_tables_of_other_columns_ask_for_a_mapping(
+    tables: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tables)
+    assert main(["match", "train", "--left", "left.csv", "--right", "right.csv", "--pairs", "pairs.csv"]) == 2
+    said = capsys.readouterr().err
+    assert "tells name, maker" in said and "map the columns" in said and not (tables / "runs").exists()
+
+
+def test_a_matcher_is_no_recommender(
+    config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    short = dataclasses.replace(config, optimiser=dataclasses.replace(config.optimiser, max_epochs=1))
+    bundle = run(short, RunOptions(tmp_path / "run", track=False, progress=False), coloured_pairs).bundle
+    assert MatcherManifest.read(bundle).kind == "matcher"
+    assert main(["recommend", "--model", str(bundle), "--user", "1"]) == 2
+    assert "is a matcher of records, and a recommender is wanted" in capsys.readouterr().err
+    with pytest.raises(InputError, match="not a folder"):
+        Matcher.load(tmp_path / "nowhere")

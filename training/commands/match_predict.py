@@ -1,0 +1,82 @@
+"""`recsys match predict`"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from features.errors import InputError
+from training.commands.options import json_argument, model_argument
+from training.commands.record_options import read_given_pairs, record_arguments
+
+#: what can be written, by the ends of names
+_WRITERS = {".csv": "write_csv", ".parquet": "write_parquet"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    model_argument(parser)
+    record_arguments(parser, "those to be judged; where there is a column label, how right that was is said")
+    parser.add_argument(
+        "--precision",
+        type=float,
+        metavar="SHARE",
+        help="call a pair the same where the validation pairs had this precision (default: where their F1 was best)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="where to, .csv or .parquet: left_id, right_id, probability, log_odds, same",
+    )
+    json_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judges pairs, and writes what is said of them."""
+    if arguments.out.suffix not in _WRITERS:
+        raise InputError(f"--out ends in {' or '.join(_WRITERS)}, got {arguments.out}")
+    if not arguments.out.parent.is_dir():
+        raise InputError(f"there is no folder {arguments.out.parent} to write {arguments.out.name} into")
+
+    from tqdm import tqdm
+
+    from serving.matching.matcher import Matcher
+
+    matcher = Matcher.load(arguments.model, tracking_uri=arguments.tracking_uri)
+    matcher.threshold(arguments.precision)  # what cannot be had is told before anything is read
+    pairs = read_given_pairs(arguments, matcher.manifest.attributes)
+    began = time.perf_counter()
+    with tqdm(total=len(pairs), unit="pair", desc="judging", disable=not sys.stderr.isatty()) as bar:
+        scores = matcher.score(pairs, arguments.precision, lambda done, _: bar.update(done - bar.n))
+    figures: dict[str, Any] = {
+        "pairs": len(pairs),
+        "same": int(scores.same.sum()),
+        "threshold": scores.threshold,
+        "seconds": time.perf_counter() - began,
+        "model": matcher.identity,
+    }
+    if pairs.labels is not None and len(pairs):
+        from recsys.matching.thresholds import decide
+
+        decision = decide(scores.log_odds, pairs.labels, scores.threshold)
+        figures |= {name: getattr(decision, name) for name in ("precision", "recall", "f1")}
+    part = arguments.out.with_name(f".{arguments.out.name}.part")
+    try:
+        getattr(pairs.frame().hstack(scores.frame()), _WRITERS[arguments.out.suffix])(part)
+        part.replace(arguments.out)
+    finally:
+        part.unlink(missing_ok=True)
+    if arguments.json:
+        print(json.dumps({**figures, "out": str(arguments.out)}))
+        return 0
+    right = "".join(f"  {name} {figures[name]:.4f}" for name in ("precision", "recall", "f1") if name in figures)
+    print(
+        f"{figures['same']:,} of {len(pairs):,} pairs are the same{right}  {figures['seconds']:.1f} s  {arguments.out}"
+    )
+    return 0

@@ -1,0 +1,104 @@
+"""Arguments of the verbs that read tables of records, and how they become records and pairs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.errors import InputError
+
+if TYPE_CHECKING:
+    from features.record_pairs import RecordPairs
+    from features.records import Records
+
+#: arguments by the settings of the source record-tables that they stand for
+_SETTINGS = ("left", "right", "pairs", "left_id", "right_id", "left_columns", "right_columns")
+
+
+def record_arguments(parser: argparse.ArgumentParser, pairs: str | None) -> None:
+    """One or two tables, and pairs of their records.
+
+    Args:
+        parser: Of the verb.
+        pairs: What the pairs are for; None for a verb that needs none.
+    """
+    group = parser.add_argument_group("records")
+    group.add_argument("--left", metavar="FILE", help="one table of records, CSV or parquet")
+    group.add_argument("--right", metavar="FILE", help="the other one (default: the same)")
+    if pairs is not None:
+        group.add_argument("--pairs", metavar="FILE", help=f"a table with columns left_id and right_id: {pairs}")
+    for side in ("left", "right"):
+        group.add_argument(f"--{side}-id", metavar="COLUMN", help=f"the {side} table's column of ids (default: id)")
+        group.add_argument(
+            f"--{side}-columns",
+            metavar="NAME=COLUMN,...",
+            type=mapping,
+            help=f"attributes, each with the column of the {side} table that says it (default: all columns as they are "
+            "called)",
+        )
+
+
+def mapping(text: str) -> dict[str, str]:
+    """Attributes with their columns; a name alone is both.
+
+    Example:
+        >>> mapping("title=name,price")
+        {'title': 'name', 'price': 'price'}
+    """
+    found: dict[str, str] = {}
+    for one in text.split(","):
+        name, _, column = (part.strip() for part in one.partition("="))
+        if not name or name in found:
+            raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COLUMN,... with different names")
+        found[name] = column or name
+    return found
+
+
+def given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said, as settings of the source record-tables."""
+    found = {name: getattr(arguments, name, None) for name in _SETTINGS}
+    return {name: one for name, one in found.items() if one is not None}
+
+
+def read_tables(arguments: argparse.Namespace, attributes: list[str]) -> tuple[Records, Records]:
+    """Both tables, with the attributes that a matcher reads.
+
+    Args:
+        arguments: Those of `record_arguments`.
+        attributes: What the matcher is told of a record, in order.
+
+    Raises:
+        InputError: A table that is missing, or cannot be read.
+    """
+    from features.sources.record_tables import read_records
+
+    if arguments.left is None:
+        raise InputError("--left names a table of records, and is missing")
+
+    def read(side: str, file: str, columns: dict[str, str] | None) -> Records:
+        columns = columns or {}
+        if other := next((one for one in columns if one not in attributes), None):
+            raise InputError(
+                f"--{side}-columns has the attribute {other!r}, and this matcher reads {', '.join(attributes)}"
+            )
+        told = {name: columns.get(name, name) for name in attributes}
+        return read_records(Path(file), told, getattr(arguments, f"{side}_id") or "id")
+
+    left = read("left", arguments.left, arguments.left_columns)
+    if arguments.right is None or arguments.right == arguments.left:
+        return left, left
+    return left, read("right", arguments.right, arguments.right_columns)
+
+
+def read_given_pairs(arguments: argparse.Namespace, attributes: list[str]) -> RecordPairs:
+    """The pairs that the arguments name.
+
+    Raises:
+        InputError: A table that is missing, or cannot be read.
+    """
+    from features.sources.record_tables import read_pairs
+
+    if arguments.pairs is None:
+        raise InputError("--pairs names a table of pairs, and is missing")
+    return read_pairs(Path(arguments.pairs), *read_tables(arguments, attributes))

@@ -18,7 +18,10 @@ TWHIN = (
     "model.similarity=dot",
     "model.embeddings.kind=collisionless",
     "examples.unit=interactions",
-    "examples.batch_size=4096",
+    "examples.batch_size=1024",
+    "loss.name=sampled-softmax",
+    "loss.settings.n_negatives=2048",
+    "optimiser.lr=1e-2",
 )
 
 #: of each case: the data set, whether users are ids or histories, and what its vectors are trained with
@@ -34,13 +37,13 @@ CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 VECTORS: dict[str, tuple[str, ...]] = {
     "ids": (
         "",
-        "optimiser.lr=1e-2",
-        "optimiser.lr=3e-2",
-        "model.dim=128 model.embeddings.width=128",
         "optimiser.weight_decay=0.1",
-        "optimiser.lr=1e-2 optimiser.weight_decay=0.1",
-        "optimiser.lr=1e-2 optimiser.weight_decay=1.0",
-        "loss.name=sampled-softmax loss.settings.n_negatives=4096",
+        "optimiser.weight_decay=0.3",
+        "optimiser.weight_decay=1.0",
+        "optimiser.lr=3e-3",
+        "optimiser.lr=3e-3 optimiser.weight_decay=0.3",
+        "model.dim=128 model.embeddings.width=128 optimiser.weight_decay=0.3",
+        "loss.settings.n_negatives=8192 optimiser.weight_decay=0.3",
     ),
     "histories": (
         "",

@@ -2,8 +2,10 @@
 
 amazon-beauty, a sequential model (HSTU, full softmax), and ml-1m with plots, a two-tower model; leave-one-out, the
 whole catalogue ranked, what a user has had removed. The texts are title, brand and categories, and title, year, genres,
-director, actors and plot, encoded by the frozen model that the extra `text` brings. Each way has the same trials, of
-which validation chooses one; the way that validation likes best, and ids alone, have three seeds, the others one.
+director, actors and plot, encoded by the frozen model that the extra `text` brings. "attributes" are the words of
+titles, brands and categories in learned tables, in place of ids; "all" are both, and "all-add" the text's vector as
+well. Each way is tried once; the way that validation likes best, and ids alone, have the same trials more, of which
+validation chooses one, and three seeds.
 "text-knn" compares texts, and trains nothing. "rare" are test items with fewer than five training interactions: the
 lift of the chosen way over ids alone, mean over seeds, has a 95% interval from drawing users.
 """
@@ -11,6 +13,7 @@ lift of the chosen way over ids alone, mean over seeds, has a 95% interval from 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from intervals import paired_interval
 from kept_runs import remembered, run_all
 from report import Report, arguments
 from sequence_data import load
-from text_cases import BEAUTY, WAYS, text_config, with_text
+from text_cases import ATTRIBUTES, BEAUTY, WAYS, text_config, with_text
 
 from features.errors import InputError
 from features.prepared import Prepared
@@ -45,7 +48,7 @@ MODELS: dict[str, tuple[type, tuple[str, ...]]] = {
     "generated": (SequentialTrainConfig, ("model.dim=16", "model.layers=1", "optimiser.max_epochs=1")),
 }
 
-#: what each way is tried with
+#: what ways are tried with, the first of it all of them
 TRIALS: dict[str, tuple[tuple[str, ...], ...]] = {
     "amazon-beauty": ((), ("model.dropout=0.5",), ("optimiser.lr=1e-3",)),
     "ml-1m-plots": ((), ("model.dropout=0.2",), ("optimiser.lr=1e-3",)),
@@ -74,17 +77,24 @@ def compare(report: Report, data: str, options: Any) -> None:
     """All ways on one data set."""
     where = (str(options.data_root), options.runs, data)
     processes, seeds = (1, 1) if options.quick else (options.processes, options.seeds)
-    ways = ("ids", "add") if options.quick else tuple(WAYS)
+    ways = ("ids", "add") if options.quick else ways_of(data)
     for case, figures in remembered(options.runs, [data, "baselines"], lambda: baselines(*where)).items():
         for metric in METRICS:
             report.add(f"{data}/{case}", metric, figures[metric])
-    jobs = [(*where, way, trial, 0) for way in ways for trial in TRIALS[data]]
     tried: dict[str, list[tuple[tuple[str, ...], dict]]] = {}
-    for job, answer in run_all(measure, jobs, processes):
-        tried.setdefault(job[3], []).append((job[4], answer))
-        print(f"{data}/{job[3]} {' '.join(job[4])}: validation {answer['validation']:.4f}", flush=True)
+
+    def attempt(some: Iterable[str], trials: Sequence[tuple[str, ...]]) -> None:
+        for job, answer in run_all(measure, [(*where, way, trial, 0) for way in some for trial in trials], processes):
+            tried.setdefault(job[3], []).append((job[4], answer))
+            print(f"{data}/{job[3]} {' '.join(job[4])}: validation {answer['validation']:.4f}", flush=True)
+
+    def value(way: str) -> float:
+        return max(answer["validation"] for _, answer in tried[way])
+
+    attempt(ways, TRIALS[data][:1])
+    attempt(("ids", max(set(ways) - {"ids"}, key=value)), TRIALS[data][1:])
     chosen = {way: max(answers, key=lambda one: one[1]["validation"]) for way, answers in tried.items()}
-    best = max((way for way in chosen if way != "ids"), key=lambda way: chosen[way][1]["validation"])
+    best = max(set(ways) - {"ids"}, key=value)
     runs = {way: [answer] for way, (_, answer) in chosen.items()}
     more = [(*where, way, chosen[way][0], seed) for seed in range(1, seeds) for way in ("ids", best)]
     for job, answer in run_all(measure, more, processes):
@@ -100,6 +110,11 @@ def compare(report: Report, data: str, options: Any) -> None:
     report.add(f"{data}/{best}-rare", "ndcg@10 lift", float((with_way - without).mean()), settings=found, n=seeds)
 
 
+def ways_of(data: str) -> dict[str, tuple[str, ...]]:
+    """The ways that a data set's model has to take texts in."""
+    return WAYS | (ATTRIBUTES if MODELS[data][0] is SequentialTrainConfig else {})
+
+
 def prepared_of(data_root: str, data: str) -> Prepared:
     """The data with texts, split."""
     dataset = load(data, Path(data_root))
@@ -111,7 +126,7 @@ def measure(
 ) -> dict[str, Any]:
     """The figures of one run."""
     kind, common = MODELS[data]
-    settings = [*common, *trial, *WAYS[way]]
+    settings = [*common, *trial, *ways_of(data)[way]]
     return remembered(runs, [data, way, settings, seed], lambda: _measured(data_root, data, kind, settings, seed))
 
 

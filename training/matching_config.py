@@ -52,7 +52,13 @@ class MatchTrainConfig:
     calibration: Literal["none", "temperature", "platt", "isotonic"] = "platt"
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
-            lr=5e-5, weight_decay=0.01, max_epochs=10, validate_every=1, gradient_clip=1.0, precision="auto"
+            lr=5e-5,
+            decay="linear",
+            weight_decay=0.01,
+            max_epochs=10,
+            validate_every=1,
+            gradient_clip=1.0,
+            precision="auto",
         )
     )
     seed: int = 0

@@ -24,12 +24,13 @@ LARGE = 4_000_000
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW with a learning rate that warms up and then falls along a cosine; large tables apart.
+    """AdamW with a learning rate that warms up and then falls; large tables apart.
 
     Args:
         lr: The highest learning rate.
+        decay: How it falls: along a "cosine", or a "linear" slope.
         weight_decay: AdamW's, on every weight that it has.
-        max_epochs: Epochs at the most; the cosine ends there.
+        max_epochs: Epochs at the most; the rate falls to nothing there.
         patience: Epochs without a better validation figure after which training stops.
         validate_every: Validation happens every so many epochs.
         gradient_clip: Largest norm of the gradient; 0 for no limit. Fused optimisers step before it is known.
@@ -49,6 +50,7 @@ class OptimiserConfig:
     """
 
     lr: float = 3e-3
+    decay: Literal["cosine", "linear"] = "cosine"
     weight_decay: float = 0.0
     max_epochs: int = 40
     patience: int = 10
@@ -62,6 +64,8 @@ class OptimiserConfig:
     pipeline: bool = False
 
     def __post_init__(self) -> None:
+        if self.decay not in ("cosine", "linear"):
+            raise InputError(f"optimiser.decay is {self.decay!r}, not 'cosine' or 'linear'")
         for name in ("lr", "max_epochs", "patience", "validate_every", "table_lr"):
             if not getattr(self, name) > 0:
                 raise InputError(f"optimiser.{name} is a positive number, got {getattr(self, name)}")
@@ -96,9 +100,9 @@ class OptimiserConfig:
 def configure(module: pl.LightningModule, settings: OptimiserConfig) -> dict[str, Any]:
     """What a module's `configure_optimizers` returns.
 
-    The learning rates rise over the first twentieth of the steps, then fall along a cosine; with `max_epochs` epochs,
-    however many the trainer will run: a refit ends earlier than the schedule does, because it repeats the first epochs
-    of the run that it follows.
+    The learning rates rise over the first twentieth of the steps, then fall; with `max_epochs` epochs, however many
+    the trainer will run: a refit ends earlier than the schedule does, because it repeats the first epochs of the run
+    that it follows.
 
     Args:
         module: A module whose trainer is set up.
@@ -111,7 +115,8 @@ def configure(module: pl.LightningModule, settings: OptimiserConfig) -> dict[str
     def rate(step: int) -> float:
         if step < warm_up:
             return min(1.0, (step + 1) / warm_up)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1, steps - warm_up))))
+        past = min(1.0, (step - warm_up) / max(1, steps - warm_up))
+        return 1 - past if settings.decay == "linear" else 0.5 * (1 + math.cos(math.pi * past))
 
     def adamw(weights: Any) -> torch.optim.Optimizer:
         return torch.optim.AdamW(weights, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)

@@ -43,6 +43,8 @@ Retriever = Literal["unimodal", "mixture", "smoothed"]
 
 
 class Strict(BaseModel):
+    """A body without fields that nobody asked for."""
+
     model_config = ConfigDict(extra="forbid")
 
 

@@ -11,7 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from features.record_pairs import RecordPairs
 from recsys.auc import log_loss, roc_auc
-from recsys.matching.ditto import DittoMatcher, PairReader, log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1
 from training.matching_config import MatchTrainConfig
 from training.optimisers import configure

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from features.errors import InputError
 from recsys.matching.augment import AUGMENTATIONS
 from recsys.matching.calibration import CALIBRATIONS
-from recsys.matching.ditto import DittoConfig
+from recsys.matching.ditto_config import DittoConfig
 from training.optimisers import OptimiserConfig
 
 

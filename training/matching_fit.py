@@ -15,8 +15,9 @@ from features.errors import InputError
 from features.record_pairs import LabelledPairs
 from recsys.auc import roc_auc
 from recsys.matching.calibration import calibration_error, fit_calibration, probabilities
-from recsys.matching.ditto import DittoMatcher, PairReader, log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds
 from recsys.matching.knowledge import Knowledge
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.summarise import word_weights
 from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from features.record_pairs import RecordPairs
 from recsys.matching.augment import augment
-from recsys.matching.ditto import PairReader
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.serialise import Sequences
 from recsys.matching.words import ToldRecords
 from training.matching_config import MatchTrainConfig

@@ -5,147 +5,22 @@ Li et al., 'Deep Entity Matching with Pre-Trained Language Models' (PVLDB 14(1),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
-import polars as pl
 import torch
 from torch import Tensor, nn
 
 from features.errors import InputError
 from features.record_pairs import RecordPairs
-from recsys.matching.knowledge import Knowledge, KnowledgeConfig
-from recsys.matching.serialise import PairFrame, Sequences, Serialiser
-from recsys.matching.words import Told, ToldRecords
-from recsys.text_encoders.config import TextEncoderConfig
+from recsys.matching.ditto_config import DittoConfig
+from recsys.matching.pair_reader import PairReader
+from recsys.matching.serialise import Sequences
 from recsys.text_encoders.encoder import DEVICE_TOKENS, THREAD_TOKENS, TextEncoder, batches
 from recsys.text_encoders.pooling import UNTRAINED
 
 #: pairs that are serialised and sorted by length at a time
 _PAIRS = 8192
-
-
-@dataclass(frozen=True)
-class DittoConfig:
-    """What a matcher looks like.
-
-    Args:
-        encoder: The language model; its pooling is "cls", "mean" or "last", of the tokens of both records.
-        max_tokens: Of a pair; 0 for what the model takes, and 256 at the most.
-        knowledge: What is recognised in values.
-        summarise: Keeps of long values the words that say most, not the first ones.
-        dropout: Share of a pair's vector that training zeroes.
-    """
-
-    encoder: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(pooling="cls"))
-    max_tokens: int = 0
-    knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
-    summarise: bool = False
-    dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.encoder.pooling not in ("auto", *UNTRAINED):
-            raise InputError(
-                f"model.encoder.pooling is {self.encoder.pooling!r}, and a matcher's is one of {', '.join(UNTRAINED)}"
-            )
-        if self.encoder.dim:
-            raise InputError(
-                f"model.encoder.dim is {self.encoder.dim}, and a matcher reads whole vectors; leave it out"
-            )
-        if self.max_tokens < 0:
-            raise InputError(f"model.max_tokens is 0 or more, got {self.max_tokens}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> DittoConfig:
-        """From what `dataclasses.asdict` gave."""
-        knowledge = {**data["knowledge"], "recognisers": tuple(data["knowledge"]["recognisers"])}
-        return cls(
-            **{**data, "encoder": TextEncoderConfig(**data["encoder"]), "knowledge": KnowledgeConfig(**knowledge)}
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class ToldPairs:
-    """Pairs of records as words.
-
-    Args:
-        pairs: Which they are. (m pairs)
-        left: The records of one table.
-        right: Those of the other one, or the same.
-    """
-
-    pairs: RecordPairs
-    left: ToldRecords
-    right: ToldRecords
-
-    def take(self, places: np.ndarray | slice) -> list[tuple[Told, Told]]:
-        """What is told of some pairs, in the given order. (k,) -> (k,)"""
-        rows = zip(self.pairs.left_rows[places].tolist(), self.pairs.right_rows[places].tolist(), strict=True)
-        return [(self.left.record(left), self.right.record(right)) for left, right in rows]
-
-
-class PairReader:
-    """From records to what a matcher reads. Records are read once, and pairs of them written when they are needed.
-
-    Args:
-        config: Of the matcher.
-        attributes: What is told of a record, in order.
-        encoder: Its language model.
-        weights: How much words say, and what a word says that is not among them, where summaries are wanted: see
-            `recsys.matching.summarise.word_weights`.
-
-    Raises:
-        InputError: There is no room for a token of each attribute.
-    """
-
-    def __init__(
-        self,
-        config: DittoConfig,
-        attributes: Sequence[str],
-        encoder: TextEncoder,
-        weights: tuple[dict[str, float], float] | None = None,
-    ) -> None:
-        self.attributes = list(attributes)
-        self.max_tokens = config.max_tokens or min(encoder.max_tokens, 256)
-        if self.max_tokens > encoder.max_tokens:
-            raise InputError(
-                f"model.max_tokens is {self.max_tokens}, and {config.encoder.model!r} takes {encoder.max_tokens}"
-            )
-        self._knowledge = Knowledge(config.knowledge)
-        self._tokenizer, self._weights = encoder.tokenizer, weights if config.summarise else None
-        names = self._tokens([f"COL {name.replace('_', ' ')} VAL" for name in self.attributes])
-        self.write = Serialiser(names, PairFrame.of(encoder.tokenizer), self.max_tokens, config.summarise)
-
-    def read(self, values: pl.DataFrame) -> ToldRecords:
-        """Records as words.
-
-        Args:
-            values: A column an attribute. (n rows) String
-
-        Raises:
-            InputError: Other attributes.
-        """
-        if values.columns != self.attributes:
-            raise InputError(
-                f"the records tell {', '.join(values.columns)}, and this matcher reads {', '.join(self.attributes)}"
-            )
-        weights, unknown = self._weights or (None, 0.0)
-        return ToldRecords.of(self._knowledge.all_told(values), self._tokens, self.max_tokens, weights, unknown)
-
-    def pairs(self, pairs: RecordPairs) -> ToldPairs:
-        """Both tables as words; a table with itself is read once."""
-        left = self.read(pairs.left.values)
-        return ToldPairs(pairs, left, left if pairs.right is pairs.left else self.read(pairs.right.values))
-
-    def _tokens(self, words: Sequence[str]) -> list[list[int]]:
-        """A word's tokens are those it has in a text, where a space stands before it."""
-        if not words:
-            return []
-        return self._tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
 
 
 class DittoMatcher(nn.Module):
@@ -230,9 +105,23 @@ def log_odds(
 @torch.inference_mode()
 def log_odds_of(matcher: DittoMatcher, pairs: Sequences) -> np.ndarray:
     """What a matcher says of pairs that are written already, those of similar length at a time. B pairs -> (B,)"""
-    found = np.zeros(len(pairs.ids), np.float32)
+    return _computed(matcher, pairs, matcher)[:, 0]
+
+
+@torch.inference_mode()
+def vectors_of(matcher: DittoMatcher, pairs: Sequences) -> np.ndarray:
+    """What it makes of them before it judges. B pairs -> (B, H)"""
+    return _computed(matcher, pairs, matcher.vectors)
+
+
+def _computed(matcher: DittoMatcher, pairs: Sequences, function: Callable[[Sequences], Tensor]) -> np.ndarray:
+    """A function of pairs, those of similar length at a time. B pairs -> (B, K); K is 1 for a number a pair"""
     on_cpu = matcher.encoder.model.device.type == "cpu"
     budget = THREAD_TOKENS * torch.get_num_threads() if on_cpu else DEVICE_TOKENS
+    found: np.ndarray | None = None
     for some in batches([len(ids) for ids in pairs.ids], budget):
-        found[some] = matcher(pairs.take(some)).float().cpu().numpy()
-    return found
+        told = function(pairs.take(some)).float().cpu().numpy()
+        told = told.reshape(len(some), -1)
+        found = np.zeros((len(pairs.ids), told.shape[1]), np.float32) if found is None else found
+        found[some] = told
+    return np.zeros((0, 1), np.float32) if found is None else found

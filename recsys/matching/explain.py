@@ -9,7 +9,8 @@ import polars as pl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from recsys.matching.ditto import DittoMatcher, PairReader, log_odds_of
+from recsys.matching.ditto import DittoMatcher, log_odds_of
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.words import Told
 
 #: words of a pair that are left out one by one; of more, those whose values are longest lose their last ones

@@ -17,13 +17,19 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.records import Records
 from recsys.matching.calibration import Calibration, calibration_from_json, probabilities
-from recsys.matching.ditto import DittoConfig, DittoMatcher, PairReader, log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds, vectors_of
+from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.explain import Explanation, explain
+from recsys.matching.informative import most_informative
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import for_precision
 from recsys.text_encoders.loading import load_encoder
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
 from serving.resolve import Resolved, resolve
 from serving.sealed import TEXT_ENCODER, BundleError
+
+#: of the least certain pairs so many are compared with each other, when it is asked which to label
+_UNCERTAIN = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +216,30 @@ class Matcher:
         return Scores(
             self.calibration(log_odds(self.model, self.reader, pairs, progress).astype(np.float64)), threshold
         )
+
+    def informative(
+        self,
+        pairs: RecordPairs,
+        n: int,
+        seed: int = 0,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> np.ndarray:
+        """Places of the pairs from whose labels most would be learned: see `recsys.matching.informative`.
+
+        Args:
+            pairs: Without labels, such as a blocker gives. (m pairs)
+            n: How many are wanted.
+            seed: Of the draws.
+            progress: See `score`.
+
+        Returns:
+            (at most n,) int64
+        """
+        stated = self.score(pairs, progress=progress).log_odds
+        least = np.argsort(np.abs(stated), kind="stable")[: max(_UNCERTAIN, 10 * n)]
+        told = self.reader.pairs(pairs)
+        vectors = vectors_of(self.model, self.reader.write(told.take(least)))
+        return least[most_informative(stated[least], vectors, n, seed)]
 
     def explain(self, left: Mapping[str, Any], right: Mapping[str, Any]) -> Explanation:
         """What decided about one pair: see `recsys.matching.explain`."""

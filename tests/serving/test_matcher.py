@@ -13,8 +13,10 @@ from fastapi.testclient import TestClient
 from features.errors import InputError
 from features.record_pairs import LabelledPairs
 from recsys.matching.calibration import Isotonic, Scaling, probabilities
-from recsys.matching.ditto import DittoConfig, DittoMatcher, PairReader, log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.knowledge import KnowledgeConfig
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1, for_precision
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
@@ -226,3 +228,11 @@ def test_nothing_else_is_written_over_and_nothing_half_written_stays(
 def test_a_recommender_is_wanted(folder: Path) -> None:
     with pytest.raises(BundleError, match="is a matcher of records, and a recommender is wanted"):
         CandidateGenerator.load(folder)
+
+
+def test_uncertain_pairs_are_informative(matcher: Matcher, coloured_pairs: LabelledPairs) -> None:
+    pairs = coloured_pairs.train
+    stated = np.abs(matcher.score(pairs).log_odds)
+    places = matcher.informative(pairs, 10)
+    assert len(set(places.tolist())) == 10 and stated[places[0]] == stated.min()
+    assert stated[places].mean() < stated.mean()

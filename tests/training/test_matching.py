@@ -9,7 +9,9 @@ import torch
 
 from features.errors import InputError
 from features.record_pairs import LabelledPairs
-from recsys.matching.ditto import DittoConfig, DittoMatcher, PairReader
+from recsys.matching.ditto import DittoMatcher
+from recsys.matching.ditto_config import DittoConfig
+from recsys.matching.pair_reader import PairReader
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
 from training.matching import MatcherTraining

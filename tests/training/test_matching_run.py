@@ -1,6 +1,7 @@
 """A run that trains a matcher, whole: what is measured is the bundle; the command line; what cannot be is told."""
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from features.errors import InputError
 from features.record_pairs import LabelledPairs, RecordPairs
-from recsys.matching.ditto import DittoConfig
+from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.thresholds import decide
 from recsys.text_encoders import TextEncoderConfig
 from serving.matching.manifest import MatcherManifest
@@ -146,6 +147,22 @@ def test_the_way_from_tables_to_judgements(
     assert main(asked) == 0
     told = capsys.readouterr().out
     assert told.startswith(("the same", "different")) and "attribute name" in told and Path("why.png").exists()
+    assert main(["match", "suspects", *judged, "--out", "suspects.csv", "--json"]) == 0
+    suspects = json.loads(capsys.readouterr().out)
+    assert suspects["suspects"] == pl.read_csv("suspects.csv").height <= suspects["pairs"] * 0.1
+    asked = ["match", "label", *judged, "-n", "3", "--out", "next.csv"]
+    assert main(asked) == 0 and "3 pairs to be labelled" in capsys.readouterr().out
+    first = pl.read_csv("next.csv")
+    assert first.columns[:5] == ["left_id", "right_id", "label", "probability", "left_name"]
+    assert first["label"].null_count() == first.height == 3
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nwhat\nn\nq\n"))
+    assert main([*asked, "--ask", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["labelled"] == 2
+    assert pl.read_csv("next.csv")["label"].to_list() == [1, 0]
+    monkeypatch.setattr("sys.stdin", io.StringIO("s\nyes\n"))
+    assert main([*asked, "--ask"]) == 0  # what ends in the middle keeps what was said
+    told = pl.read_csv("next.csv")
+    assert told["label"].to_list() == [1, 0, 1] and told.select("left_id", "right_id").is_unique().all()
     assert sorted(path.name for path in tables.iterdir() if path.name.startswith(".")) == []
 
 
@@ -158,6 +175,9 @@ def test_the_way_from_tables_to_judgements(
         (["train", "--left", "nowhere.csv", "--pairs", "p.csv"], "nowhere.csv"),
         (["predict", "--model", "nowhere", "--left", "l.csv", "--out", "x.csv"], "there is no bundle at nowhere"),
         (["predict", "--model", "nowhere", "--out", "x.txt"], "--out ends in .csv or .parquet"),
+        (["label", "--model", "nowhere", "--out", "x.csv", "-n", "0"], "-n is at least 1"),
+        (["label", "--model", "nowhere", "--out", "x.parquet"], "--out is a .csv"),
+        (["suspects", "--model", "nowhere", "--out", "nowhere/x.csv"], "there is no folder nowhere"),
         (["explain", "--model", "nowhere", "--ids", "1", "2", "--picture", "x.bmp"], "--picture is a .png"),
     ],
 )

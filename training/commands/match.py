@@ -9,6 +9,8 @@ import importlib
 VERBS = {
     "train": ("match_train", "train a matcher on labelled pairs of records"),
     "predict": ("match_predict", "say of pairs of records how likely they are the same thing"),
+    "label": ("match_label", "choose the pairs from whose labels a matcher would learn most, and ask for them"),
+    "suspects": ("match_suspects", "list labelled pairs whose labels look wrong"),
     "explain": ("match_explain", "say what decided about one pair: attributes, and words"),
 }
 

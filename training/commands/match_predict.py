@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from features.errors import InputError
 from training.commands.options import json_argument, model_argument
-from training.commands.record_options import read_given_pairs, record_arguments
-
-#: what can be written, by the ends of names
-_WRITERS = {".csv": "write_csv", ".parquet": "write_parquet"}
+from training.commands.record_options import check_out, judging, read_given_pairs, record_arguments, written_in_one_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judges pairs, and writes what is said of them."""
-    if arguments.out.suffix not in _WRITERS:
-        raise InputError(f"--out ends in {' or '.join(_WRITERS)}, got {arguments.out}")
-    if not arguments.out.parent.is_dir():
-        raise InputError(f"there is no folder {arguments.out.parent} to write {arguments.out.name} into")
-
-    from tqdm import tqdm
+    check_out(arguments.out)
 
     from serving.matching.matcher import Matcher
 
@@ -52,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     matcher.threshold(arguments.precision)  # what cannot be had is told before anything is read
     pairs = read_given_pairs(arguments, matcher.manifest.attributes)
     began = time.perf_counter()
-    with tqdm(total=len(pairs), unit="pair", desc="judging", disable=not sys.stderr.isatty()) as bar:
-        scores = matcher.score(pairs, arguments.precision, lambda done, _: bar.update(done - bar.n))
+    with judging(len(pairs)) as progress:
+        scores = matcher.score(pairs, arguments.precision, progress)
     figures: dict[str, Any] = {
         "pairs": len(pairs),
         "same": int(scores.same.sum()),
@@ -66,12 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         decision = decide(scores.log_odds, pairs.labels, scores.threshold)
         figures |= {name: getattr(decision, name) for name in ("precision", "recall", "f1")}
-    part = arguments.out.with_name(f".{arguments.out.name}.part")
-    try:
-        getattr(pairs.frame().hstack(scores.frame()), _WRITERS[arguments.out.suffix])(part)
-        part.replace(arguments.out)
-    finally:
-        part.unlink(missing_ok=True)
+    written_in_one_step(pairs.frame().hstack(scores.frame()), arguments.out)
     if arguments.json:
         print(json.dumps({**figures, "out": str(arguments.out)}))
         return 0

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from features.record_pairs import RecordPairs
     from features.records import Records
+
+#: how tables are written, by the ends of their names
+_WRITERS = {".csv": "write_csv", ".parquet": "write_parquet"}
 
 #: arguments by the settings of the source record-tables that they stand for
 _SETTINGS = ("left", "right", "pairs", "left_id", "right_id", "left_columns", "right_columns")
@@ -102,3 +110,34 @@ def read_given_pairs(arguments: argparse.Namespace, attributes: list[str]) -> Re
     if arguments.pairs is None:
         raise InputError("--pairs names a table of pairs, and is missing")
     return read_pairs(Path(arguments.pairs), *read_tables(arguments, attributes))
+
+
+@contextlib.contextmanager
+def judging(total: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar of pairs per second where standard error is a terminal; what it gives is called with how many are done."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="pair", desc="judging", disable=not sys.stderr.isatty()) as bar:
+        yield lambda done, _: bar.update(done - bar.n)
+
+
+def check_out(path: Path) -> None:
+    """Refuses what cannot be written, before anything is read.
+
+    Raises:
+        InputError: A name that ends otherwise, or a folder that is not there.
+    """
+    if path.suffix not in _WRITERS:
+        raise InputError(f"--out ends in {' or '.join(_WRITERS)}, got {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def written_in_one_step(table: pl.DataFrame, path: Path) -> None:
+    """Writes a table, or leaves what was there."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        getattr(table, _WRITERS[path.suffix])(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

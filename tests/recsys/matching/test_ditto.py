@@ -13,8 +13,10 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.records import Records
 from recsys.matching import ditto
-from recsys.matching.ditto import DittoConfig, DittoMatcher, PairReader, log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.knowledge import KnowledgeConfig
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.summarise import word_weights
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder

@@ -10,8 +10,10 @@ import torch
 
 from features.record_pairs import RecordPairs
 from features.records import Records
-from recsys.matching.ditto import DittoConfig, DittoMatcher, PairReader, log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.explain import MOST_WORDS, explain
+from recsys.matching.pair_reader import PairReader
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
 

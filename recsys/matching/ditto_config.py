@@ -1,0 +1,52 @@
+"""What a matcher looks like: its language model, what it is told of records, and how much of that it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from features.errors import InputError
+from recsys.matching.knowledge import KnowledgeConfig
+from recsys.text_encoders.config import TextEncoderConfig
+from recsys.text_encoders.pooling import UNTRAINED
+
+
+@dataclass(frozen=True)
+class DittoConfig:
+    """What a matcher looks like.
+
+    Args:
+        encoder: The language model; its pooling is "cls", "mean" or "last", of the tokens of both records.
+        max_tokens: Of a pair; 0 for what the model takes, and 256 at the most.
+        knowledge: What is recognised in values.
+        summarise: Keeps of long values the words that say most, not the first ones.
+        dropout: Share of a pair's vector that training zeroes.
+    """
+
+    encoder: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(pooling="cls"))
+    max_tokens: int = 0
+    knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
+    summarise: bool = False
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.encoder.pooling not in ("auto", *UNTRAINED):
+            raise InputError(
+                f"model.encoder.pooling is {self.encoder.pooling!r}, and a matcher's is one of {', '.join(UNTRAINED)}"
+            )
+        if self.encoder.dim:
+            raise InputError(
+                f"model.encoder.dim is {self.encoder.dim}, and a matcher reads whole vectors; leave it out"
+            )
+        if self.max_tokens < 0:
+            raise InputError(f"model.max_tokens is 0 or more, got {self.max_tokens}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> DittoConfig:
+        """From what `dataclasses.asdict` gave."""
+        knowledge = {**data["knowledge"], "recognisers": tuple(data["knowledge"]["recognisers"])}
+        return cls(
+            **{**data, "encoder": TextEncoderConfig(**data["encoder"]), "knowledge": KnowledgeConfig(**knowledge)}
+        )

@@ -28,12 +28,47 @@ class PairDataConfig:
 
 
 @dataclass(frozen=True)
+class ContrastConfig:
+    """Supervised-contrastive pre-training of the language model on single records: see `training.record_contrast`.
+
+    Args:
+        epochs: 0 for none.
+        batch_size: Records of a batch; each brings another one of the same thing.
+        temperature: What cosines are divided by.
+        lr: The highest learning rate.
+        augment: How records are changed.
+        freeze: Pairs are learned from without changing the language model any more.
+    """
+
+    epochs: int = 0
+    batch_size: int = 64
+    temperature: float = 0.07
+    lr: float = 5e-5
+    augment: Literal["none", "span_del", "span_shuffle", "attr_del", "attr_shuffle", "entry_swap", "all"] = "all"
+    freeze: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise InputError(f"contrast.epochs is 0 or more, got {self.epochs}")
+        if self.batch_size < 2:
+            raise InputError(f"contrast.batch_size is at least 2, got {self.batch_size}")
+        for name in ("temperature", "lr"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"contrast.{name} is a positive number, got {getattr(self, name)}")
+        if self.augment not in AUGMENTATIONS:
+            raise InputError(f"contrast.augment is {self.augment!r}, not one of {', '.join(AUGMENTATIONS)}")
+        if self.freeze and not self.epochs:
+            raise InputError("contrast.freeze keeps what contrast.epochs has taught, and that is 0")
+
+
+@dataclass(frozen=True)
 class MatchTrainConfig:
     """All that the training of a matcher depends on.
 
     Args:
         data: Which records and pairs.
         model: What the matcher looks like.
+        contrast: What the language model learns of single records before.
         augment: How training pairs are changed: see `recsys.matching.augment`.
         mixda: Learns from points between a pair and its changed self, not from the changed one (Ditto's MixDA).
         mixda_alpha: Of the Beta distribution that says where between them.
@@ -45,6 +80,7 @@ class MatchTrainConfig:
 
     data: PairDataConfig = field(default_factory=PairDataConfig)
     model: DittoConfig = field(default_factory=DittoConfig)
+    contrast: ContrastConfig = field(default_factory=ContrastConfig)
     augment: Literal["none", "span_del", "span_shuffle", "attr_del", "attr_shuffle", "entry_swap", "all"] = "none"
     mixda: bool = False
     mixda_alpha: float = 0.8

@@ -15,9 +15,10 @@ from features.errors import InputError
 from features.record_pairs import LabelledPairs
 from recsys.auc import roc_auc
 from recsys.matching.calibration import calibration_error, fit_calibration, probabilities
-from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.ditto import log_odds
 from recsys.matching.knowledge import Knowledge
 from recsys.matching.pair_reader import PairReader
+from recsys.matching.siamese import make_matcher
 from recsys.matching.summarise import word_weights
 from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder
@@ -26,6 +27,7 @@ from training.fit import FitOptions, fit_module
 from training.matching import MONITOR, MatcherTraining
 from training.matching_config import MatchTrainConfig
 from training.pair_batches import PairData
+from training.record_contrast import pretrain
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,11 @@ def fit_matcher(
     weights = word_weights(_told_values(config, data)) if config.model.summarise else None
     reader = PairReader(config.model, attributes, encoder, weights)
     torch.manual_seed(config.seed)
-    matcher = DittoMatcher(config.model, encoder)
+    matcher = make_matcher(config.model, encoder)
+    if config.contrast.epochs:
+        quiet = {name: one for name, one in options.items() if name != "report"}  # epochs are those of pairs
+        pretrain(config, matcher, reader, data, folder / "checkpoints" / "contrast", say, **quiet)
+        matcher.encoder.requires_grad_(not config.contrast.freeze)
     say(f"training on {len(data.train):,} pairs, {int(data.train.labels.sum()):,} of them the same")
     outcome = fit_module(
         MatcherTraining(config, matcher, reader, data.validation),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from features.errors import InputError
 from recsys.matching.knowledge import KnowledgeConfig
@@ -16,14 +16,17 @@ class DittoConfig:
     """What a matcher looks like.
 
     Args:
-        encoder: The language model; its pooling is "cls", "mean" or "last", of the tokens of both records.
-        max_tokens: Of a pair; 0 for what the model takes, and 256 at the most.
+        encoder: The language model; its pooling is "cls", "mean" or "last", of the tokens of a sequence.
+        reads: Both records "together", in one sequence, as Ditto does; or each "apart", by itself, and compares what
+            they mean: see `recsys.matching.siamese`. Then each record is read once, however many pairs it is in.
+        max_tokens: Of a sequence; 0 for what the model takes, and 256 at the most.
         knowledge: What is recognised in values.
         summarise: Keeps of long values the words that say most, not the first ones.
         dropout: Share of a pair's vector that training zeroes.
     """
 
     encoder: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(pooling="cls"))
+    reads: Literal["together", "apart"] = "together"
     max_tokens: int = 0
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
     summarise: bool = False
@@ -34,6 +37,8 @@ class DittoConfig:
             raise InputError(
                 f"model.encoder.pooling is {self.encoder.pooling!r}, and a matcher's is one of {', '.join(UNTRAINED)}"
             )
+        if self.reads not in ("together", "apart"):
+            raise InputError(f"model.reads is {self.reads!r}, not 'together' or 'apart'")
         if self.encoder.dim:
             raise InputError(
                 f"model.encoder.dim is {self.encoder.dim}, and a matcher reads whole vectors; leave it out"

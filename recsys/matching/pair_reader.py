@@ -67,7 +67,9 @@ class PairReader:
         self._knowledge = Knowledge(config.knowledge)
         self._tokenizer, self._weights = encoder.tokenizer, weights if config.summarise else None
         names = self._tokens([f"COL {name.replace('_', ' ')} VAL" for name in self.attributes])
-        self.write = Serialiser(names, PairFrame.of(encoder.tokenizer), self.max_tokens, config.summarise)
+        self.write = Serialiser(
+            names, PairFrame.of(encoder.tokenizer), self.max_tokens, config.summarise, config.reads == "apart"
+        )
 
     def read(self, values: pl.DataFrame) -> ToldRecords:
         """Records as words.

@@ -1,6 +1,6 @@
-"""A pair of records as one sequence of tokens: COL name VAL value ..., both sides apart (Ditto, section 2.3).
+"""Records as sequences of tokens: COL name VAL value ..., two of them in one (Ditto, section 2.3), or each by itself.
 
-Where there is no room for all, the longest values of both records are cut to one length. Of a value that is cut, its
+Where there is no room for all, the longest values of a sequence are cut to one length. Of a value that is cut, its
 first words stay, or those that say most (Ditto's summarisation, section 3.2), in the order in which they are told.
 """
 
@@ -69,37 +69,83 @@ class Sequences:
     sides: list[list[int]]
     shortened: int
 
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many tokens each has. (B,)"""
+        return [len(one) for one in self.ids]
+
     def take(self, places: Sequence[int]) -> Sequences:
         """Some of them, in the given order; how many of these are shortened is not known, and counts as none."""
         return Sequences([self.ids[n] for n in places], [self.sides[n] for n in places], 0)
 
 
+@dataclass(frozen=True)
+class SequencesApart:
+    """B pairs whose records are read by themselves.
+
+    Args:
+        left: (B,)
+        right: (B,)
+    """
+
+    left: Sequences
+    right: Sequences
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    @property
+    def lengths(self) -> list[int]:
+        """How many tokens each pair has. (B,)"""
+        return [one + other for one, other in zip(self.left.lengths, self.right.lengths, strict=True)]
+
+    @property
+    def shortened(self) -> int:
+        """How many records have lost words."""
+        return self.left.shortened + self.right.shortened
+
+    def take(self, places: Sequence[int]) -> SequencesApart:
+        """Some of them, in the given order."""
+        return SequencesApart(self.left.take(places), self.right.take(places))
+
+
 class Serialiser:
-    """Writes pairs.
+    """Writes pairs, or single records.
 
     Args:
         names: The tokens of "COL name VAL" for each attribute.
         frame: What stands around both records.
         max_tokens: Of a sequence.
         summarise: Keeps the words of the highest weights of a value that is cut, not the first ones.
+        apart: Each record of a pair has a sequence of its own.
 
     Raises:
         InputError: There is no room for a token of each attribute.
     """
 
     def __init__(
-        self, names: Sequence[Sequence[int]], frame: PairFrame, max_tokens: int, summarise: bool = False
+        self,
+        names: Sequence[Sequence[int]],
+        frame: PairFrame,
+        max_tokens: int,
+        summarise: bool = False,
+        apart: bool = False,
     ) -> None:
         self._names, self._frame, self._summarise = [list(one) for one in names], frame, summarise
-        self._room = max_tokens - frame.size
-        least = 2 * sum(len(one) + 1 for one in self._names)
-        if self._room < least:
+        self._max_tokens, self._apart = max_tokens, apart
+        least = sum(len(one) + 1 for one in self._names)
+        least = least + len(frame.before) + len(frame.after) if apart else 2 * least + frame.size
+        if max_tokens < least:
             raise InputError(
-                f"max_tokens is {max_tokens}, and the names of {len(self._names)} attributes, on both sides and with a "
-                f"token each, take {least + frame.size}; raise it, or tell fewer attributes"
+                f"max_tokens is {max_tokens}, and the names of {len(self._names)} attributes"
+                f"{'' if apart else ', on both sides and'} with a token each, take {least}; raise it, or tell fewer "
+                "attributes"
             )
 
-    def __call__(self, pairs: Sequence[tuple[Told, Told]]) -> Sequences:
+    def __call__(self, pairs: Sequence[tuple[Told, Told]]) -> Sequences | SequencesApart:
         """Writes some pairs.
 
         Example:
@@ -108,23 +154,42 @@ class Serialiser:
             >>> write([([(0, [word])], [(0, [])])]).ids
             [[101, 1, 7, 8, 102, 1, 102]]
         """
+        if self._apart:
+            return SequencesApart(*(self.alone([pair[side] for pair in pairs]) for side in (0, 1)))
+        return self._sequences(pairs, (self._frame.before, self._frame.between, self._frame.after))
+
+    def alone(self, records: Sequence[Told]) -> Sequences:
+        """Writes some records, each by itself.
+
+        Example:
+            >>> write = Serialiser([[1]], PairFrame((101,), (102,), (102,), sides=True), 16)
+            >>> write.alone([[(0, [Word("soap", (7, 8))])]]).ids
+            [[101, 1, 7, 8, 102]]
+        """
+        return self._sequences([(one,) for one in records], (self._frame.before, self._frame.after))
+
+    def _sequences(self, groups: Sequence[tuple[Told, ...]], around: tuple[tuple[int, ...], ...]) -> Sequences:
+        """One sequence for the records of each group: they stand between what is around them."""
         width = len(self._names)
-        lengths = np.zeros((len(pairs), 2 * width), np.int64)
-        room = np.full(len(pairs), self._room)
-        for n, pair in enumerate(pairs):
-            for side, record in enumerate(pair):
+        lengths = np.zeros((len(groups), (len(around) - 1) * width), np.int64)
+        room = np.full(len(groups), self._max_tokens - sum(map(len, around)))
+        for n, group in enumerate(groups):
+            for side, record in enumerate(group):
                 for attribute, words in record:
                     lengths[n, side * width + attribute] += sum(len(word.tokens) for word in words)
                     room[n] -= len(self._names[attribute])
         kept = fair_shares(lengths, room)
         short = (kept < lengths).any(axis=1)
-        ids, sides = [], []
-        for n, (left, right) in enumerate(pairs):
+        ids: list[list[int]] = []
+        sides: list[list[int]] = []
+        for n, group in enumerate(groups):
             limits = kept[n] if short[n] else None
-            first = [*self._frame.before, *self._written(left, limits, 0), *self._frame.between]
-            second = [*self._written(right, limits, width), *self._frame.after]
-            ids.append(first + second)
-            sides.append([0] * len(first) + [int(self._frame.sides)] * len(second))
+            ids.append(list(around[0]))
+            sides.append([0] * len(around[0]))
+            for side, (record, after) in enumerate(zip(group, around[1:], strict=True)):
+                told = [*self._written(record, limits, side * width), *after]
+                ids[n] += told
+                sides[n] += [int(self._frame.sides) * side] * len(told)
         return Sequences(ids, sides, int(short.sum()))
 
     def _written(self, record: Told, limits: np.ndarray | None, first: int) -> list[int]:

@@ -22,6 +22,7 @@ from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.explain import Explanation, explain
 from recsys.matching.informative import most_informative
 from recsys.matching.pair_reader import PairReader
+from recsys.matching.siamese import make_matcher
 from recsys.matching.thresholds import for_precision
 from recsys.text_encoders.loading import load_encoder
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
@@ -127,7 +128,7 @@ class Matcher:
             words = pl.read_parquet(folder / WORDS)
             known = dict(zip(words["word"].to_list(), words["weight"].to_list(), strict=True))
             weights = (known, float(said["unknown_word"]))
-        model = DittoMatcher(config, encoder)
+        model = make_matcher(config, encoder)
         model.head.load_state_dict(load_file(folder / HEAD))
         reader = PairReader(config, manifest.attributes, encoder, weights)
         calibration = calibration_from_json(said["calibration"])

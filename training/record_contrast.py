@@ -1,0 +1,229 @@
+"""Supervised-contrastive pre-training of a matcher's language model on single records (R-SupCon).
+
+Peeters and Bizer, 'Supervised Contrastive Learning for Product Matching' (WWW 2022; arXiv 2202.02098). Training pairs
+that are the same make groups of records; the records of a group are to have like vectors. Two records of one table
+without such a link may be the same all the same, which nobody has said; so a batch has the records of one table, and of
+the other one those that are linked to them (source-aware sampling, section 3.2).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from features.record_pairs import LabelledPairs, RecordPairs
+from recsys.auc import roc_auc
+from recsys.losses.supervised_contrast import supervised_contrast
+from recsys.matching.augment import augment
+from recsys.matching.ditto import DittoMatcher, computed
+from recsys.matching.pair_reader import PairReader, ToldPairs
+from recsys.matching.serialise import Sequences
+from training.fit import FitOptions, fit_module
+from training.matching_config import MatchTrainConfig
+from training.optimisers import configure
+
+#: the epoch is chosen by this: how well cosines tell validation pairs apart
+MONITOR = "validation/auc"
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedRecords:
+    """The records of training pairs, and which are known to be the same thing.
+
+    Args:
+        sides: 0 for the left table, 1 for the right one. (n,)
+        rows: In their tables. (n,)
+        groups: Those of one number are the same. (n,)
+        pools: Places of records of one table, and of those of the other that are linked to them.
+    """
+
+    sides: np.ndarray
+    rows: np.ndarray
+    groups: np.ndarray
+    pools: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, pairs: RecordPairs) -> LinkedRecords:
+        """Those of labelled pairs."""
+        one_table = pairs.left is pairs.right
+        both = (pairs.left_rows, pairs.right_rows)
+        known = [np.unique(np.concatenate(both))] if one_table else [np.unique(rows) for rows in both]
+        sides = np.repeat(np.arange(len(known)), [len(rows) for rows in known])
+        rows = np.concatenate(known)
+        left = np.searchsorted(known[0], pairs.left_rows[pairs.labels])
+        right = np.searchsorted(known[-1], pairs.right_rows[pairs.labels]) + (0 if one_table else len(known[0]))
+        links = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(len(rows), len(rows)))
+        groups = connected_components(links, directed=False)[1].astype(np.int64)
+        own = [groups[sides == side] for side in range(len(known))]
+        pools = tuple(np.flatnonzero((sides == side) | np.isin(groups, mine)) for side, mine in enumerate(own))
+        return cls(sides, rows, groups, pools)
+
+
+@dataclass
+class ContrastBatch:
+    """Records of which some are the same.
+
+    Args:
+        records: (B,)
+        groups: Those of one number are the same. (B,) int64
+    """
+
+    records: Sequences
+    groups: Tensor
+
+
+class ContrastData(pl.LightningDataModule):
+    """Each epoch every record of each pool, and another one of its group, or itself; both changed.
+
+    Args:
+        pairs: With labels.
+        reader: What a matcher reads of them.
+        config: Of the run.
+    """
+
+    def __init__(self, pairs: RecordPairs, reader: PairReader, config: MatchTrainConfig) -> None:
+        super().__init__()
+        self.linked = LinkedRecords.of(pairs)
+        self._told, self._reader, self._config = reader.pairs(pairs), reader, config
+
+    def train_dataloader(self) -> ContrastData:
+        """The batches of the trainer's current epoch."""
+        return self
+
+    def val_dataloader(self) -> DataLoader:
+        """One step, in which everything is measured."""
+        return DataLoader([0], batch_size=None)
+
+    def __len__(self) -> int:
+        size = self._config.contrast.batch_size
+        return sum(-(-len(pool) // size) for pool in self.linked.pools)
+
+    def __iter__(self) -> Iterator[ContrastBatch]:
+        random = np.random.default_rng([self._config.seed, self.trainer.current_epoch, 1])
+        size = self._config.contrast.batch_size
+        parts = []
+        for pool in self.linked.pools:
+            order = random.permutation(pool)
+            parts += [(pool, order[start : start + size]) for start in range(0, len(order), size)]
+        for n in random.permutation(len(parts)):
+            yield self._batch(*parts[n], random)
+
+    def _batch(self, pool: np.ndarray, some: np.ndarray, random: np.random.Generator) -> ContrastBatch:
+        groups = self.linked.groups
+        order = pool[np.argsort(groups[pool], kind="stable")]
+        starts, ends = (np.searchsorted(groups[order], groups[some], side) for side in ("left", "right"))
+        other = order[starts + (random.random(len(some)) * (ends - starts)).astype(np.int64)]
+        how = self._config.contrast.augment
+        pairs = [(self._record(one), self._record(two)) for one, two in zip(some, other, strict=True)]
+        records = [record for pair in pairs for record in augment(pair, how, random)]
+        return ContrastBatch(self._reader.write.alone(records), torch.from_numpy(np.repeat(groups[some], 2)))
+
+    def _record(self, place: int) -> list:
+        told = self._told.right if self.linked.sides[place] else self._told.left
+        return told.record(int(self.linked.rows[place]))
+
+
+class RecordContrast(pl.LightningModule):
+    """Trains the language model of a matcher; its head stays as it is.
+
+    Args:
+        config: The run's configuration.
+        matcher: Whose language model is trained.
+        reader: Its own.
+        validation: Pairs with labels.
+    """
+
+    def __init__(
+        self, config: MatchTrainConfig, matcher: DittoMatcher, reader: PairReader, validation: RecordPairs
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.model = matcher.train()  # Lightning leaves modules in the mode that they are in
+        self._reader, self._validation = reader, reader.pairs(validation)
+
+    def on_train_epoch_start(self) -> None:
+        """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
+        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch + 500_009)
+
+    def training_step(self, batch: ContrastBatch, _: int) -> Tensor:
+        """The supervised contrast of the records, in nats."""
+        vectors = self.model.encode(batch.records)
+        with torch.autocast(self.device.type, enabled=False):
+            groups = batch.groups.to(vectors.device)
+            loss = supervised_contrast(vectors, groups, self.config.contrast.temperature)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(groups))
+        return loss
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Tokens are few, and the matcher puts them where it is."""
+        return batch
+
+    def validation_step(self, *_: Any) -> None:
+        """Logs how well the cosines of records tell the validation pairs apart."""
+        found = cosines(self.model, self._reader, self._validation)
+        self.log(MONITOR, roc_auc(self._validation.pairs.labels, found), batch_size=1)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """See `training.optimisers.configure`."""
+        contrast = self.config.contrast
+        return configure(self, dataclasses.replace(self.config.optimiser, lr=contrast.lr, max_epochs=contrast.epochs))
+
+
+@torch.inference_mode()
+def cosines(matcher: DittoMatcher, reader: PairReader, told: ToldPairs) -> np.ndarray:
+    """How alike the records of pairs are to a matcher's language model. (m,)"""
+    sides = []
+    for records, rows in ((told.left, told.pairs.left_rows), (told.right, told.pairs.right_rows)):
+        different, places = np.unique(rows, return_inverse=True)
+        written = reader.write.alone([records.record(row) for row in different.tolist()])
+        vectors = computed(matcher, written, matcher.encode)
+        sides.append((vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9))[places])
+    return (sides[0] * sides[1]).sum(axis=1)
+
+
+def pretrain(
+    config: MatchTrainConfig,
+    matcher: DittoMatcher,
+    reader: PairReader,
+    data: LabelledPairs,
+    folder: Path,
+    say: Callable[[str], None],
+    **options: Unpack[FitOptions],
+) -> None:
+    """Trains a matcher's language model on records, in place; validation chooses the epoch.
+
+    Args:
+        config: The run's configuration.
+        matcher: Whose language model is trained.
+        reader: Its own.
+        data: Pairs with labels.
+        folder: Where checkpoints go.
+        say: Called with a line whenever a stage begins.
+        options: As `training.fit.fit_module` takes them.
+    """
+    records = ContrastData(data.train, reader, config)
+    linked = records.linked
+    say(f"contrasting {len(linked.rows):,} records of {len(np.unique(linked.groups)):,} things")
+    outcome = fit_module(
+        RecordContrast(config, matcher, reader, data.validation),
+        records,
+        dataclasses.replace(config.optimiser, lr=config.contrast.lr, max_epochs=config.contrast.epochs),
+        folder,
+        monitor=MONITOR,
+        batch_size=config.contrast.batch_size,
+        seed=config.seed,
+        say=say,
+        **options,
+    )
+    matcher.load_state_dict(outcome.weights)

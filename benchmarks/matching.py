@@ -1,0 +1,146 @@
+"""How well pairs of records are told apart: Ditto over a small encoder, part by part, on the published splits.
+
+em-pairs: official training, validation and test pairs. Every run chooses its epoch, its threshold and its calibration
+on validation, and reads test once, at that threshold. "plain" is a fine-tune of the encoder with no tricks; the other
+parts are each put on alone, and "all" together. Where parts are compared, the one that validation likes best stands
+as "full" too; elsewhere "full" is the part that was best on most of the compared sets. F1, precision and recall are in
+percent; sets with few test pairs have an interval from drawing pairs (95%, of the mean over seeds). "unseen" are test
+pairs with a record that training has not seen. Calibration: expected error before and after, and what became of asked
+precisions. Ditto's published figures are of RoBERTa, five times as large.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from intervals import drawn_interval
+from kept_runs import remembered, run_all
+from matching_cases import ABLATED, CASES, PARTS, read, tiny_encoder
+from report import Report, arguments
+
+from features.errors import InputError
+from serving.matching.matcher import Matcher
+from serving.resolve import Resolved
+from training.config import load_config
+from training.matching_config import MatchTrainConfig
+from training.matching_run import run
+from training.runs import RunOptions
+
+#: what is reported in percent, and what as it is
+PERCENT = ("f1", "precision", "recall", "f1_seen", "f1_unseen")
+PLAIN = ("auc", "calibration_error", "calibration_error_before", "validation_f1", "pairs_per_second")
+
+#: sets of fewer test pairs that are the same have an interval
+FEW = 50
+
+QUICK = ("optimiser.max_epochs=1", "model.max_tokens=32")
+
+
+def main() -> None:
+    """Trains, measures, prints and writes."""
+    parser = arguments(__doc__)
+    parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
+    parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
+    parser.add_argument("--only", default="", help="the data sets whose name contains this")
+    parser.add_argument("--parts", default=",".join(PARTS), help="of the compared ones (default: %(default)s)")
+    options = parser.parse_args()
+    report = Report("matching", quick=options.quick)
+    names = ["generated"] if options.quick else [name for name in CASES if options.only in name]
+    full = "plain" if options.quick else chosen_part(options)
+    for name in names:
+        parts = ["plain"] if options.quick else list(dict.fromkeys(["plain", full]))
+        if name in ABLATED:
+            parts = options.parts.split(",")
+        for part in parts:
+            answers = runs_of(options, name, part)
+            add(report, name, part, answers)
+            if part == full:
+                add(report, name, "full", answers)
+        if (case := CASES.get(name)) is not None and case.published is not None:
+            report.add(f"{name}/ditto", "f1", case.published, source="Li et al., PVLDB 14(1), 2020")
+        report.finish(options.out)
+
+
+def chosen_part(options: Any) -> str:
+    """The part that validation liked best on most of the compared data sets; of equals, by its mean."""
+    values = {
+        part: [np.mean([one["validation_f1"] for one in runs_of(options, name, part)]) for name in ABLATED]
+        for part in options.parts.split(",")
+    }
+    best = [max(values, key=lambda part: values[part][n]) for n in range(len(ABLATED))]
+    return max(values, key=lambda part: (best.count(part), np.mean(values[part])))
+
+
+def runs_of(options: Any, name: str, part: str) -> list[dict[str, Any]]:
+    """The figures of each seed."""
+    seeds = 1 if options.quick else CASES[name].seeds
+    jobs = [(options.data_root, options.runs, name, part, seed) for seed in range(seeds)]
+    return [answer for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes)]
+
+
+def add(report: Report, name: str, part: str, answers: Sequence[dict[str, Any]]) -> None:
+    """The rows of one part."""
+    settings = {"set": answers[0]["set"], "split_hash": answers[0]["split_hash"]}
+    wanted = [one for one in answers[0] if one.startswith(("precision_at_", "recall_at_"))]
+    for metric in (*PERCENT, *PLAIN, *wanted):
+        values = [one[metric] * (100 if metric in PERCENT else 1) for one in answers if metric in one]
+        if values:
+            report.add_runs(f"{name}/{part}", metric, values, [one["seconds"] for one in answers], settings)
+    labels = np.array(answers[0]["labels"], dtype=bool)
+    if labels.sum() < FEW:
+        said = np.array([one["same"] for one in answers], dtype=bool)
+
+        def f1(rows: np.ndarray) -> float:
+            return float(np.mean([_f1(one[rows], labels[rows]) for one in said]))
+
+        low, high = drawn_interval(len(labels), f1)
+        found = {"low": round(100 * low, 2), "high": round(100 * high, 2), "same": int(labels.sum())}
+        report.add(f"{name}/{part}", "f1 interval", 100 * f1(np.arange(len(labels))), settings=found, n=len(answers))
+
+
+def measure(data_root: Path | None, runs: Path | None, name: str, part: str, seed: int) -> dict[str, Any]:
+    """The figures of one run."""
+    case = CASES.get(name)
+    settings = [*QUICK] if case is None else [f"optimiser.max_epochs={case.epochs}", *case.settings]
+    settings += PARTS[part]
+    return remembered(runs, [name, settings, seed], lambda: _measured(data_root, name, settings, seed))
+
+
+def _measured(data_root: Path | None, name: str, settings: list[str], seed: int) -> dict[str, Any]:
+    data = read(name, data_root)
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "generated":
+            settings = [*settings, f"model.encoder.model={tiny_encoder(Path(folder) / 'tiny')}"]
+        config = load_config(settings=settings, kind=MatchTrainConfig, seed=seed)
+        result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), data)
+        matcher = Matcher.of(Resolved(result.bundle, name))
+        began = time.perf_counter()
+        scores = matcher.score(data.test)
+        seconds = time.perf_counter() - began
+    numbers = {key: one for key, one in result.figures.items() if isinstance(one, int | float)}
+    return {
+        **numbers,
+        "split_hash": data.split_sha256,
+        "pairs_per_second": len(data.test) / seconds,
+        "seconds": result.figures["seconds_to_fit"],
+        "labels": data.test.labels.astype(int).tolist(),
+        "same": scores.same.astype(int).tolist(),
+        "set": [one for one in settings if not one.startswith("model.encoder.model=")],
+    }
+
+
+def _f1(said: np.ndarray, labels: np.ndarray) -> float:
+    right = int((said & labels).sum())
+    return 2 * right / max(int(said.sum() + labels.sum()), 1)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"matching.py: {error}") from None

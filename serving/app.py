@@ -158,26 +158,26 @@ def serve(
         InputError: The source cannot be loaded, or the port cannot be listened at.
     """
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
-    listener = listen(host, port)
-    looking_up = resolve_aside(source, tracking_uri)
+    with listen(host, port) as listener:
+        looking_up = resolve_aside(source, tracking_uri)
 
-    import torch
+        import torch
 
-    from serving.candidates import CandidateGenerator
+        from serving.candidates import CandidateGenerator
 
-    # requests run side by side; a request that used all processors for itself would stand in the others' way
-    torch.set_num_threads(1)
-    found = looking_up()
-    if read_manifest(found.folder).get("kind") == MATCHER:
-        from serving.matching.app import create_matcher_app
-        from serving.matching.matcher import Matcher
+        # requests run side by side; a request that used all processors for itself would stand in the others' way
+        torch.set_num_threads(1)
+        found = looking_up()
+        if read_manifest(found.folder).get("kind") == MATCHER:
+            from serving.matching.app import create_matcher_app
+            from serving.matching.matcher import Matcher
 
-        if new_items is not None:
-            raise InputError(f"{source} is a matcher of records, and takes no new items; leave out --new-items")
-        matcher = Matcher.of(found)
-        return run(create_matcher_app(matcher, threads=threads), listener, host, matcher)
-    generator = CandidateGenerator.of(found, new_items=new_items)
-    app = create_app(generator, threads=threads)
-    if notice := generator.new_items.notice:
-        print(notice, file=sys.stderr)
-    run(app, listener, host, generator)
+            if new_items is not None:
+                raise InputError(f"{source} is a matcher of records, and takes no new items; leave out --new-items")
+            matcher = Matcher.of(found)
+            return run(create_matcher_app(matcher, threads=threads), listener, host, matcher)
+        generator = CandidateGenerator.of(found, new_items=new_items)
+        app = create_app(generator, threads=threads)
+        if notice := generator.new_items.notice:
+            print(notice, file=sys.stderr)
+        run(app, listener, host, generator)

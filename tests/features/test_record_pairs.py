@@ -75,3 +75,50 @@ def test_parts_are_labelled_and_none_is_empty() -> None:
         LabelledPairs("both", pairs, pairs.take(np.array([], dtype=np.int64)), pairs)
     with pytest.raises(InputError, match="the pairs for test of both have no labels"):
         LabelledPairs("both", pairs, pairs, RecordPairs(LEFT, RIGHT, pairs.left_rows, pairs.right_rows))
+
+
+def many(n: int, same: int) -> RecordPairs:
+    left, right = (
+        Records.of(name, pl.DataFrame({"id": range(n), "name": ["x"] * n})) for name in ("left table", "right table")
+    )
+    labels = np.zeros(n, bool)
+    labels[:same] = True
+    return RecordPairs(left, right, np.arange(n), np.arange(n)[::-1].copy(), labels)
+
+
+def test_drawn_parts_have_the_shares_that_were_asked_for_of_each_label() -> None:
+    pairs = many(1000, 100)
+    found = LabelledPairs.drawn("some", pairs, validation=0.1, test=0.3, seed=4)
+    assert {name: (len(part), int(part.labels.sum())) for name, part in found.parts.items()} == {
+        "train": (600, 60),
+        "validation": (100, 10),
+        "test": (300, 30),
+    }
+    rows = np.concatenate([part.left_rows for part in found.parts.values()])
+    assert sorted(rows.tolist()) == list(range(1000))
+    again, other = (LabelledPairs.drawn("some", pairs, 0.1, 0.3, seed) for seed in (4, 5))
+    assert again.split_sha256 == found.split_sha256 != other.split_sha256 and other.sha256 == found.sha256
+
+
+def test_a_pair_is_drawn_once_whichever_way_round_it_is() -> None:
+    one = Records.of("one", pl.DataFrame({"id": range(40), "name": ["x"] * 40}))
+    lefts = np.concatenate([np.arange(20), np.arange(20, 40)])
+    pairs = RecordPairs(one, one, lefts, (lefts + 20) % 40, np.tile([True, False], 20))
+    found = LabelledPairs.drawn("one", pairs)
+    assert sum(map(len, found.parts.values())) == 20
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0, 0.2), (0.2, 0), (0.5, 0.5), (-0.1, 0.2)])
+def test_shares_that_cannot_be_are_told(validation: float, test: float) -> None:
+    with pytest.raises(InputError, match=f"validation is {validation:g} and test {test:g}: both are shares"):
+        LabelledPairs.drawn("some", many(100, 50), validation, test)
+
+
+def test_given_parts_are_those_that_are_said() -> None:
+    part = pl.Series(["train", " Valid", "test", "TRAIN"])
+    found = LabelledPairs.given("some", many(4, 2), part)
+    assert found.train.left_rows.tolist() == [0, 3] and found.validation.left_rows.tolist() == [1]
+    with pytest.raises(InputError, match=r"pairs\.csv has 2 values in column 'part' .* such as None in row 2"):
+        LabelledPairs.given("some", many(4, 2), pl.Series(["train", None, "test", "dev"]), "pairs.csv")
+    with pytest.raises(InputError, match="some has no pair for test"):
+        LabelledPairs.given("some", many(2, 1), pl.Series(["train", "validation"]))

@@ -80,3 +80,25 @@ def test_many_records_have_the_rows_that_a_dictionary_gives() -> None:
     asked = random.integers(0, 5000, 1000)
     rows = {one: row for row, one in enumerate(ids.tolist())}
     assert records.rows(pl.Series(asked)).tolist() == [rows.get(one, -1) for one in asked.tolist()]
+
+
+def test_records_that_are_given_one_by_one_need_not_agree_on_types() -> None:
+    given = [{"price": 3, "name": "a"}, {"price": "3.50"}, {"price": None, "name": ["x", "y"]}, {"price": True}]
+    records = Records.told("left", given, ["name", "price"])
+    assert records.values.rows() == [("a", "3"), ("", "3.50"), ("x, y", ""), ("", "true")]
+    assert records.ids.to_list() == [0, 1, 2, 3] and records.shortened == 0
+    assert Records.told("left", [{"name": "x" * 50_000}], ["name"]).shortened == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "left has no record"),
+        ([{"name": "a"}, {"colour": "red"}], "record 2 of left has 'colour', and what may be told of a record is name"),
+        ([{"name": {"a": 1}}], "'name' of left holds Struct"),
+        ([{"name": object()}], "'name' of left holds Object"),
+    ],
+)
+def test_what_cannot_be_told_of_given_records_is_said(given: list, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Records.told("left", given, ["name"])

@@ -20,6 +20,7 @@ from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1, for_precision
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
+from serving.app import serve
 from serving.candidates import CandidateGenerator
 from serving.matching.app import create_matcher_app
 from serving.matching.manifest import MatcherManifest
@@ -236,3 +237,19 @@ def test_uncertain_pairs_are_informative(matcher: Matcher, coloured_pairs: Label
     places = matcher.informative(pairs, 10)
     assert len(set(places.tolist())) == 10 and stated[places[0]] == stated.min()
     assert stated[places].mean() < stated.mean()
+
+
+def test_serve_answers_for_whatever_the_bundle_is(
+    folder: Path, matcher: Matcher, coloured_pairs: LabelledPairs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    served = []
+    monkeypatch.setattr("serving.app.run", lambda app, listener, *told: (served.append(app), listener.close()))
+    threads = torch.get_num_threads()
+    serve(folder, port=0)
+    torch.set_num_threads(threads)
+    asked = {"pairs": records(coloured_pairs.test, 3)}
+    answer = TestClient(served[0]).post("/match", json=asked).json()
+    expected = matcher.score(coloured_pairs.test.take(np.arange(3))).log_odds
+    np.testing.assert_allclose([one["log_odds"] for one in answer["pairs"]], expected, atol=1e-5)
+    with pytest.raises(InputError, match="is a matcher of records, and takes no new items"):
+        serve(folder, port=0, new_items=tmp_path / "new.jsonl")

@@ -52,7 +52,7 @@ MODELS: dict[str, tuple[str, ...]] = {
 }
 
 #: those that are also trained over the tuned encoder
-TUNED = ("baselines", "text", "add")
+TUNED = ("baselines", "text", "attributes-add")
 
 #: baselines in the picture
 POINTS = ("content-knn", "text-knn", "text-knn-tuned", "item-knn")

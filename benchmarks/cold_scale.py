@@ -69,8 +69,8 @@ def draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], points: 
     FigureCanvasAgg(figure)
     panel = figure.subplots()
     at_one = SCALES.index(1.0)
-    for name, (warm, cold) in curves.items():
-        (line,) = panel.plot(warm, cold, "-", lw=1.2, label=name)
+    for n, (name, (warm, cold)) in enumerate(curves.items()):
+        (line,) = panel.plot(warm, cold, "-" if n < 10 else "--", lw=1.2, label=name)  # there are ten colours
         panel.plot(warm[at_one], cold[at_one], "o", color=line.get_color(), ms=5)
     for (name, (warm, cold)), mark in zip(points.items(), "x+*^v", strict=False):
         panel.plot(warm, cold, mark, color="black", ms=8, label=name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from features.errors import InputError
+from recsys.matching.named_entities import PREFIX, named_entities
 from recsys.matching.recognisers import RECOGNISERS, Span
 
 
@@ -20,7 +21,8 @@ class KnowledgeConfig:
 
     Args:
         recognisers: Which ones, the most certain first: of two that claim the same characters, the first has them.
-            See `recsys.matching.recognisers`. None for values as they are.
+            See `recsys.matching.recognisers`; "spacy:NAME" are the named entities of an installed spaCy pipeline.
+            None for values as they are.
         mark: Tells of each span what it is.
         normalise: Writes each span in one way.
     """
@@ -31,9 +33,10 @@ class KnowledgeConfig:
 
     def __post_init__(self) -> None:
         for n, name in enumerate(self.recognisers):
-            if name not in RECOGNISERS:
+            if name not in RECOGNISERS and not name.startswith(PREFIX):
                 raise InputError(
-                    f"knowledge.recognisers names {name!r}, and there are {', '.join(RECOGNISERS)} to choose from"
+                    f"knowledge.recognisers names {name!r}, and there are {', '.join(RECOGNISERS)} and {PREFIX}NAME to "
+                    "choose from"
                 )
             if name in self.recognisers[:n]:
                 raise InputError(f"knowledge.recognisers names {name!r} twice")
@@ -53,7 +56,10 @@ class Knowledge:
 
     def __init__(self, config: KnowledgeConfig) -> None:
         self.config = config
-        self._recognisers = [RECOGNISERS[name] for name in config.recognisers]
+        self._recognisers = [
+            RECOGNISERS[name] if name in RECOGNISERS else named_entities(name.removeprefix(PREFIX))
+            for name in config.recognisers
+        ]
 
     def spans(self, text: str) -> list[Span]:
         """What is recognised, in the order of the text; no two share a character."""

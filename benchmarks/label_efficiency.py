@@ -59,7 +59,7 @@ def main() -> None:
     for way, answers in found.items():
         for n, share in enumerate(shares):
             rounds = [one["rounds"][n] for one in answers]
-            settings = {"share": share, "labels": rounds[0]["labels"]}
+            settings = {"share": share, **{name: rounds[0][name] for name in ("labels", "bought")}}
             report.add_runs(f"{name}/{way}-{share:g}", "f1", [one["f1"] for one in rounds], settings=settings)
     report.finish(options.out)
     if not options.quick:
@@ -93,14 +93,19 @@ def rounds(data: LabelledPairs, way: str, shares: tuple[float, ...], seed: int, 
             validation=data.validation.take(np.sort(for_validation[: max(20, round(share * len(for_validation)))])),
         )
         epochs = 1 if name == "generated" else max(5, round(EXAMPLES / len(labelled)))
-        settings = [f"optimiser.max_epochs={epochs}", f"optimiser.validate_every={max(1, epochs // 10)}"]
+        settings = [
+            f"optimiser.patience={epochs}",
+            f"optimiser.max_epochs={epochs}",
+            f"optimiser.validate_every={max(1, epochs // 10)}",
+        ]
         with tempfile.TemporaryDirectory() as folder:
             if name == "generated":
                 settings.append(f"model.encoder.model={tiny_encoder(Path(folder) / 'tiny')}")
             config = load_config(settings=settings, kind=MatchTrainConfig, seed=seed)
             result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), part)
             matcher = Matcher.of(Resolved(result.bundle, "bought"))
-        found.append({"f1": 100 * result.figures["f1"], "labels": len(labelled)})
+        bought = len(labelled) + len(part.validation)
+        found.append({"f1": 100 * result.figures["f1"], "labels": len(labelled), "bought": bought})
         print(f"{way}, seed {seed}: {len(labelled):,} labels, F1 {found[-1]['f1']:.2f}", flush=True)
     return found
 
@@ -110,10 +115,10 @@ def draw(found: dict[str, list[dict[str, Any]]], shares: tuple[float, ...], path
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     for (way, answers), colour in zip(found.items(), ("#7F7F7F", "#0072B2"), strict=True):
         values = np.array([[one["f1"] for one in answer["rounds"]] for answer in answers])
-        labels = [one["labels"] for one in answers[0]["rounds"]]
+        labels = [one["bought"] for one in answers[0]["rounds"]]
         axes.plot(labels, values.mean(axis=0), color=colour, label=way)
         axes.plot(labels, values.T, ".", color=colour)
-    axes.set(xlabel="labelled training pairs", ylabel="F1 on test, percent", xscale="log")
+    axes.set(xlabel="labelled pairs, those of validation included", ylabel="F1 on test, percent", xscale="log")
     axes.legend()
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,23 +1,25 @@
-"""How fast pairs are judged, beside a plain loop over transformers that pads every batch to the longest it takes.
+"""How fast pairs are judged, beside a plain loop over transformers in batches of 32.
 
-Both read the same words with the same weights, in batches of 32 by the loop, as tutorials write it. Records that are
-told in words of which a model reads each once, pairs of like length together, and no padding beyond that are what is
-different. "apart" is a matcher that reads each record by itself. The last row judges a million pairs of the same
-tables, with a matcher of random weights that is small, for the memory: what the process holds at its peak, before and
-after.
+All read the same words with the same weights. "fixed padding" pads every batch to the most that is read (256 tokens),
+"padded to the batch" to its own longest. "apart" is a matcher that reads each record by itself. The last rows judge few
+pairs of the same tables and a million, each in a process of its own with a language model of random weights that is
+small, for the memory: what the process holds at its peak.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import resource
 import statistics
+import tempfile
 import time
-from typing import Any
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import torch
-from matching_cases import read
+from matching_cases import read, tiny_encoder
 from report import Report, arguments
 
 from features.errors import InputError
@@ -26,6 +28,7 @@ from recsys.matching.ditto import DittoMatcher, log_odds
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
+from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
 
 #: turns of each, one after the other
@@ -51,7 +54,8 @@ def main() -> None:
     apart = dataclasses.replace(config, reads="apart")
     siamese = make_matcher(apart, encoder).eval()
     ways = {
-        "plain loop": lambda: plain_loop(matcher, reader, pairs),
+        "fixed padding": lambda: plain_loop(matcher, reader, pairs, "max_length"),
+        "padded to the batch": lambda: plain_loop(matcher, reader, pairs, "longest"),
         "together": lambda: log_odds(matcher, reader, pairs),
         "apart": lambda: log_odds(siamese, PairReader(apart, pairs.left.attributes, encoder), pairs),
     }
@@ -67,18 +71,19 @@ def main() -> None:
         rates = [len(pairs) / one for one in times]
         report.add_runs(f"{case}/{name}", "pairs_per_second", rates, times)
     for name in ("together", "apart"):
-        ratio = statistics.median(a / b for a, b in zip(seconds["plain loop"], seconds[name], strict=True))
-        report.add(f"{case}/{name}", "times the plain loop", ratio, n=len(seconds[name]))
+        for other in ("fixed padding", "padded to the batch"):
+            ratio = statistics.median(a / b for a, b in zip(seconds[other], seconds[name], strict=True))
+            report.add(f"{case}/{name}", f"times {other}", ratio, n=len(seconds[name]))
     report.add(
-        f"{case}/together", "largest difference in log-odds", np.abs(found["together"] - found["plain loop"]).max()
+        f"{case}/together", "largest difference in log-odds", np.abs(found["together"] - found["fixed padding"]).max()
     )
-    many(report, case, pairs, 2_000 if options.quick else options.pairs)
+    many(report, case, options.data_root, 2_000 if options.quick else options.pairs)
     report.finish(options.out)
 
 
 @torch.inference_mode()
-def plain_loop(matcher: DittoMatcher, reader: PairReader, pairs: RecordPairs) -> np.ndarray:
-    """What a loop over batches says that tokenises texts of two records, and pads them all to one length."""
+def plain_loop(matcher: DittoMatcher, reader: PairReader, pairs: RecordPairs, padding: str) -> np.ndarray:
+    """What a loop over batches says that tokenises texts of two records, and pads them as it is told."""
     encoder, tokenizer = matcher.encoder, matcher.encoder.tokenizer
     found = []
     for start in range(0, len(pairs), BATCH):
@@ -88,7 +93,7 @@ def plain_loop(matcher: DittoMatcher, reader: PairReader, pairs: RecordPairs) ->
             for side, some in ((pairs.left, pairs.left_rows), (pairs.right, pairs.right_rows))
         ]
         told = tokenizer(
-            *sides, padding="max_length", truncation="longest_first", max_length=reader.max_tokens, return_tensors="pt"
+            *sides, padding=padding, truncation="longest_first", max_length=reader.max_tokens, return_tensors="pt"
         )
         states = encoder.model(**told.to(encoder.model.device)).last_hidden_state
         vectors = states[:, 0] if encoder.pooling == "cls" else _mean(states, told["attention_mask"])
@@ -96,21 +101,27 @@ def plain_loop(matcher: DittoMatcher, reader: PairReader, pairs: RecordPairs) ->
     return np.concatenate(found)
 
 
-def many(report: Report, case: str, pairs: RecordPairs, n: int) -> None:
-    """The memory that so many pairs take, beside what few of them take, by a model whose own share is small."""
-    config = DittoConfig(reads="apart")
-    encoder = load_encoder(dataclasses.replace(config.encoder, precision="fp32"))
+def many(report: Report, case: str, data_root: Path | None, n: int) -> None:
+    """The memory that so many pairs take, beside what a hundredth of them takes."""
+    context = multiprocessing.get_context("spawn")  # a process's peak never falls
+    for size in (n // 100, n):
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            peak, seconds = pool.submit(peak_of, case, data_root, size).result()
+        report.add(f"{case}/{size} pairs", "peak_gb", peak, seconds=seconds, settings={"pairs": size})
+
+
+def peak_of(case: str, data_root: Path | None, size: int) -> tuple[float, float]:
+    """What a process holds at its peak that judges so many drawn pairs, in GB, and how long that takes."""
+    pairs = read(case, data_root).test
+    with tempfile.TemporaryDirectory() as folder:
+        config = DittoConfig(TextEncoderConfig(tiny_encoder(Path(folder)), pooling="cls"), max_tokens=64)
+        encoder = load_encoder(config.encoder)
     matcher, reader = make_matcher(config, encoder).eval(), PairReader(config, pairs.left.attributes, encoder)
     random = np.random.default_rng(0)
-    peaks: list[float] = []
-    for size in (len(pairs), n):
-        rows = [random.integers(len(one), size=size) for one in (pairs.left, pairs.right)]
-        began = time.perf_counter()
-        log_odds(matcher, reader, RecordPairs(pairs.left, pairs.right, *rows))
-        taken = time.perf_counter() - began
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6)
-        settings: dict[str, Any] = {"pairs": size}
-        report.add(f"{case}/{size} pairs", "peak_gb", peaks[-1], seconds=taken, settings=settings)
+    rows = [random.integers(len(one), size=size) for one in (pairs.left, pairs.right)]
+    began = time.perf_counter()
+    log_odds(matcher, reader, RecordPairs(pairs.left, pairs.right, *rows))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, time.perf_counter() - began
 
 
 def _text(record: dict[str, str]) -> str:

@@ -77,9 +77,9 @@ class RecordPairs:
             rows.append(found)
         if label not in table.columns:
             return cls(left, right, *rows)
-        labels = _labels(name, table[label])
-        _check_one_label(name, table, columns, labels)
-        return cls(left, right, *rows, labels)
+        pairs = cls(left, right, *rows, _labels(name, table[label]))
+        _check_one_label(name, pairs)
+        return pairs
 
     def __len__(self) -> int:
         return len(self.left_rows)
@@ -92,6 +92,23 @@ class RecordPairs:
         """Some of the pairs, in the given order. (k,) -> k pairs"""
         labels = None if self.labels is None else self.labels[places]
         return RecordPairs(self.left, self.right, self.left_rows[places], self.right_rows[places], labels)
+
+    def narrowed(self) -> RecordPairs:
+        """The same pairs, of tables without the records that are in none of them."""
+        one_table = self.right is self.left
+        sides = [self.left_rows, self.right_rows]
+        known = [np.unique(np.concatenate(sides))] * 2 if one_table else [np.unique(rows) for rows in sides]
+        left = self.left.take(known[0])
+        right = left if one_table else self.right.take(known[1])
+        rows = (np.searchsorted(all_rows, some) for all_rows, some in zip(known, sides, strict=True))
+        return RecordPairs(left, right, *rows, self.labels)
+
+    def codes(self) -> np.ndarray:
+        """A number a pair, the same for the same pair; of one table, whichever way round it is. (m,) int64"""
+        ids = np.stack([self.left_rows, self.right_rows])
+        if self.left is self.right:
+            ids.sort(axis=0)
+        return ids[0] * len(self.right) + ids[1]
 
     def frame(self) -> pl.DataFrame:
         """The ids of both, and the labels if they are known. (m rows)"""
@@ -136,7 +153,7 @@ class LabelledPairs:
             table: What errors call it.
 
         Raises:
-            InputError: Another part, or one without a pair.
+            InputError: Another part, one without a pair, or a pair that is in two.
         """
         said = part.cast(pl.String).str.strip_chars().str.to_lowercase().replace("valid", "validation").fill_null("")
         other = ~said.is_in(["train", "validation", "test"])
@@ -147,7 +164,17 @@ class LabelledPairs:
                 f"test, such as {part[row]!r} in row {row + 1}"
             )
         places = {one: np.flatnonzero((said == one).to_numpy()) for one in ("train", "validation", "test")}
-        return cls(name, **{one: pairs.take(rows) for one, rows in places.items()})
+        found = cls(name, **{one: pairs.take(rows) for one, rows in places.items()})
+        told: dict[int, str] = {}
+        for one, some in found.parts.items():
+            for place, code in enumerate(some.codes().tolist()):
+                if told.setdefault(code, one) != one:
+                    left, right = some.frame().row(place)[:2]
+                    raise InputError(
+                        f"{table} has the pair {left!r} and {right!r} in two parts, {told[code]} and {one}: what is "
+                        "tested must not be learned from"
+                    )
+        return found
 
     @classmethod
     def drawn(
@@ -171,10 +198,7 @@ class LabelledPairs:
             )
         random = np.random.default_rng(seed)
         found: dict[str, list[np.ndarray]] = {"test": [], "validation": [], "train": []}
-        ids = np.stack([pairs.left_rows, pairs.right_rows])
-        if pairs.left is pairs.right:
-            ids.sort(axis=0)  # both ways round it is the same pair
-        first = np.unique(ids, axis=1, return_index=True)[1]
+        first = np.unique(pairs.codes(), return_index=True)[1]
         for label in (False, True):
             rows = random.permutation(np.sort(first[pairs.labels[first] == label]))
             n, m = round(test * len(rows)), round((test + validation) * len(rows))
@@ -217,9 +241,9 @@ def _labels(name: str, labels: pl.Series) -> np.ndarray:
     return yes.to_numpy()
 
 
-def _check_one_label(name: str, table: pl.DataFrame, columns: tuple[str, str], labels: np.ndarray) -> None:
-    pairs = table.select(columns).with_columns(label=pl.Series(labels)).unique()
-    several = pairs.filter(pairs.select(columns).is_duplicated())
-    if several.height:
-        left, right = several.select(columns).row(0)
+def _check_one_label(name: str, pairs: RecordPairs) -> None:
+    codes = pairs.codes()
+    both = np.intersect1d(codes[pairs.labels], codes[~pairs.labels])
+    if len(both):
+        left, right = pairs.frame().row(int(np.flatnonzero(codes == both[0])[0]))[:2]
         raise InputError(f"{name} labels the pair {left!r} and {right!r} both 0 and 1")

@@ -121,11 +121,16 @@ class Records:
         """What is told of a record, in order."""
         return self.values.columns
 
+    def take(self, rows: np.ndarray) -> Records:
+        """Some of the records, in the given order. (k,) -> k records"""
+        return Records(self.name, self.ids[rows], self.values[rows], self.shortened)
+
     def rows(self, ids: pl.Series) -> np.ndarray:
         """The row of each id, -1 where there is none. (m,) -> (m,) int64"""
-        if ids.dtype != self.ids.dtype:
-            ids = ids.cast(self.ids.dtype, strict=False)
-        known = pl.DataFrame({"id": self.ids, "row": np.arange(len(self))})
+        own = self.ids
+        if ids.dtype != own.dtype:  # as they are written: "007" is not 7
+            ids, own = ids.cast(pl.String), own.cast(pl.String)
+        known = pl.DataFrame({"id": own, "row": np.arange(len(self))})
         found = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
         return found["row"].fill_null(-1).to_numpy()
 

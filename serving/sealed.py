@@ -127,6 +127,8 @@ def check_files(
     Raises:
         BundleError: Says which file, and both figures.
     """
+    if more := sorted(set(carried(files_in(folder))) - set(files)):
+        raise BundleError(f"the bundle holds {more[0]}, which its {MANIFEST} does not list")
     for name in names:
         listed, path = files.get(name), folder / name
         if not isinstance(listed, dict):

@@ -38,7 +38,7 @@ class MatcherTraining(pl.LightningModule):
         super().__init__()
         self.config = config
         self.model = matcher.train()  # Lightning leaves modules in the mode that they are in
-        self._reader, self._validation = reader, validation
+        self._reader, self._validation = reader, reader.pairs(validation)
 
     def on_train_epoch_start(self) -> None:
         """Makes dropout depend on the seed and the epoch alone, so that a resumed run equals an undisturbed one."""
@@ -66,7 +66,7 @@ class MatcherTraining(pl.LightningModule):
 
     def validation_step(self, *_: Any) -> None:
         """Logs how well the validation pairs are told apart: F1 at its best threshold, log loss, ROC AUC."""
-        labels = self._validation.labels
+        labels = self._validation.pairs.labels
         scores = log_odds(self.model, self._reader, self._validation)
         figures = {
             MONITOR: best_f1(scores, labels).f1,

@@ -21,7 +21,7 @@ from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.matching.summarise import word_weights
 from recsys.matching.thresholds import best_f1, decide
-from recsys.text_encoders.loading import load_encoder
+from recsys.text_encoders.loading import load_encoder, precision_of
 from serving.matching.writer import Fitted
 from training.fit import FitOptions, fit_module
 from training.matching import MONITOR, MatcherTraining
@@ -73,8 +73,7 @@ def fit_matcher(
     torch.manual_seed(config.seed)
     matcher = make_matcher(config.model, encoder)
     if config.contrast.epochs:
-        quiet = {name: one for name, one in options.items() if name != "report"}  # epochs are those of pairs
-        pretrain(config, matcher, reader, data, folder / "checkpoints" / "contrast", say, **quiet)
+        pretrain(config, matcher, reader, data, folder / "checkpoints" / "contrast", say, **options)
         matcher.encoder.requires_grad_(not config.contrast.freeze)
     say(f"training on {len(data.train):,} pairs, {int(data.train.labels.sum()):,} of them the same")
     outcome = fit_module(
@@ -89,7 +88,9 @@ def fit_matcher(
         **options,
     )
     matcher.load_state_dict(outcome.weights)
-    matcher.eval()
+    # as it will be served: what is calibrated is what is loaded
+    encoder.model.to(precision_of(config.model.encoder))
+    matcher.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     labels, stated = data.validation.labels, log_odds(matcher, reader, data.validation)
     calibration = fit_calibration(config.calibration, stated, labels)
     worth = calibration(stated)
@@ -117,7 +118,7 @@ def figures_of(worth: np.ndarray, labels: np.ndarray, threshold: float) -> dict[
 def _told_values(config: MatchTrainConfig, data: LabelledPairs) -> list:
     """Both tables as the matcher is told of them."""
     knowledge = Knowledge(config.model.knowledge)
-    return [knowledge.all_told(one.values) for one in (data.train.left, data.train.right)]
+    return [knowledge.all_told(one.values) for one in dict.fromkeys((data.train.left, data.train.right))]
 
 
 def check_labels(data: LabelledPairs) -> None:
@@ -126,8 +127,8 @@ def check_labels(data: LabelledPairs) -> None:
     Raises:
         InputError: Names the part whose pairs all have one label.
     """
-    for part in ("train", "validation"):
-        labels = data.parts[part].labels
+    for part, pairs in data.parts.items():
+        labels = pairs.labels
         if labels.all() or not labels.any():
             which = "the same" if labels.all() else "different"
             raise InputError(

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.record_pairs import LabelledPairs, RecordPairs
 from features.sources import load_pairs
 from recsys.matching.calibration import probabilities, reliability
 from serving.matching.manifest import with_metrics
@@ -70,13 +71,15 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
         if table.shortened:
             options.say(f"note: {table.shortened:,} values of {table.name} are very long, and lose their ends")
     facts = describe(data)
+    if n := facts["test_pairs_in_train"]:
+        options.say(f"note: {n:,} test pairs are word for word among the training pairs")
     state = open_folder(options.folder, config, facts, options.resume)
     tracked = _tracked(config, options, state, facts)
     with tracked or contextlib.nullcontext():
         epochs = {one["epoch"]: one for one in state["epochs"]}
 
         def report(figures: dict[str, float], epoch: int) -> None:
-            epochs[epoch] = {"epoch": epoch, **figures}
+            epochs[epoch] = {**epochs.get(epoch, {}), "epoch": epoch, **figures}
             save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs)]})
             if tracked is not None:
                 tracked.metrics(figures, step=epoch)
@@ -137,8 +140,16 @@ def describe(data: LabelledPairs) -> dict[str, Any]:
         "attributes": ", ".join(data.train.left.attributes),
         **{f"{part}_pairs": len(pairs) for part, pairs in data.parts.items()},
         **{f"{part}_same": int(pairs.labels.sum()) for part, pairs in data.parts.items()},
+        "test_pairs_in_train": _words(data.test).join(_words(data.train), on=pl.all(), how="semi").height,
         "split_hash": data.split_sha256,
     }
+
+
+def _words(pairs: RecordPairs) -> pl.DataFrame:
+    """What both records of each pair say. (m rows)"""
+    sides = ((pairs.left, pairs.left_rows), (pairs.right, pairs.right_rows))
+    told = [table.values[rows].rename(lambda name, n=n: f"{n} {name}") for n, (table, rows) in enumerate(sides)]
+    return pl.concat(told, how="horizontal")
 
 
 def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], dict[str, Any]]:
@@ -177,9 +188,14 @@ def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], di
 
 
 def seen(data: LabelledPairs) -> np.ndarray:
-    """Which test pairs are of records that both occur in training pairs. (m,) bool"""
-    known = [np.isin(getattr(data.test, side), getattr(data.train, side)) for side in ("left_rows", "right_rows")]
-    return known[0] & known[1]
+    """Which test pairs are of records that training pairs have, too: of the same words, on either side. (m,) bool"""
+    trained = data.train.narrowed()
+    known = pl.concat([trained.left.values, trained.right.values]).unique().with_columns(known=True)
+    found = []
+    for table, rows in ((data.test.left, data.test.left_rows), (data.test.right, data.test.right_rows)):
+        told = table.values[rows].join(known, on=table.attributes, how="left", maintain_order="left")
+        found.append(told["known"].fill_null(False).to_numpy())
+    return found[0] & found[1]
 
 
 def _tracked(

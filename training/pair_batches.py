@@ -51,8 +51,9 @@ class PairBatches:
     def __init__(
         self, pairs: RecordPairs, reader: PairReader, config: MatchTrainConfig, epoch: Callable[[], int]
     ) -> None:
-        self._pairs, self._reader, self._config, self._epoch = pairs, reader, config, epoch
+        self._reader, self._config, self._epoch = reader, config, epoch
         self._told = reader.pairs(pairs)
+        self._pairs = pairs = self._told.pairs
         left, right = (_tokens(one) for one in (self._told.left, self._told.right))
         self._lengths = np.minimum(left[pairs.left_rows] + right[pairs.right_rows], reader.max_tokens)
 

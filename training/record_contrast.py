@@ -1,9 +1,10 @@
 """Supervised-contrastive pre-training of a matcher's language model on single records (R-SupCon).
 
 Peeters and Bizer, 'Supervised Contrastive Learning for Product Matching' (WWW 2022; arXiv 2202.02098). Training pairs
-that are the same make groups of records; the records of a group are to have like vectors. Two records of one table
-without such a link may be the same all the same, which nobody has said; so a batch has the records of one table, and of
-the other one those that are linked to them (source-aware sampling, section 3.2).
+that are the same make groups of records; the records of a group are to have like vectors. A table is taken to tell
+each thing once; a record of it and one of the other table may be the same though nobody has said so. So a batch has the
+records of one table, and of the other one only those that are linked to them (source-aware sampling, section 3.2). A
+table that is compared with itself has no such parts, and its unlinked duplicates are driven apart.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from features.record_pairs import LabelledPairs, RecordPairs
 from recsys.auc import roc_auc
 from recsys.losses.supervised_contrast import supervised_contrast
 from recsys.matching.augment import augment
-from recsys.matching.ditto import DittoMatcher, computed
+from recsys.matching.ditto import DittoMatcher
 from recsys.matching.pair_reader import PairReader, ToldPairs
 from recsys.matching.serialise import Sequences
+from recsys.matching.siamese import record_vectors
 from training.fit import FitOptions, fit_module
 from training.matching_config import MatchTrainConfig
 from training.optimisers import configure
@@ -69,6 +71,17 @@ class LinkedRecords:
         pools = tuple(np.flatnonzero((sides == side) | np.isin(groups, mine)) for side, mine in enumerate(own))
         return cls(sides, rows, groups, pools)
 
+    def contradictions(self, pairs: RecordPairs) -> int:
+        """How many pairs that are labelled different have records of one group.
+
+        Args:
+            pairs: Those that the groups are of.
+        """
+        first_right = 0 if pairs.left is pairs.right else int((self.sides == 0).sum())
+        left = np.searchsorted(self.rows[self.sides == 0], pairs.left_rows)
+        right = np.searchsorted(self.rows[self.sides == self.sides.max()], pairs.right_rows) + first_right
+        return int(((self.groups[left] == self.groups[right]) & ~pairs.labels).sum())
+
 
 @dataclass
 class ContrastBatch:
@@ -94,8 +107,8 @@ class ContrastData(pl.LightningDataModule):
 
     def __init__(self, pairs: RecordPairs, reader: PairReader, config: MatchTrainConfig) -> None:
         super().__init__()
-        self.linked = LinkedRecords.of(pairs)
         self._told, self._reader, self._config = reader.pairs(pairs), reader, config
+        self.linked = LinkedRecords.of(self._told.pairs)
 
     def train_dataloader(self) -> ContrastData:
         """The batches of the trainer's current epoch."""
@@ -183,13 +196,11 @@ class RecordContrast(pl.LightningModule):
 @torch.inference_mode()
 def cosines(matcher: DittoMatcher, reader: PairReader, told: ToldPairs) -> np.ndarray:
     """How alike the records of pairs are to a matcher's language model. (m,)"""
-    sides = []
-    for records, rows in ((told.left, told.pairs.left_rows), (told.right, told.pairs.right_rows)):
-        different, places = np.unique(rows, return_inverse=True)
-        written = reader.write.alone([records.record(row) for row in different.tolist()])
-        vectors = computed(matcher, written, matcher.encode)
-        sides.append((vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9))[places])
-    return (sides[0] * sides[1]).sum(axis=1)
+    left, right = (
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)
+        for vectors in record_vectors(matcher, reader, told)
+    )
+    return (left[told.pairs.left_rows] * right[told.pairs.right_rows]).sum(axis=1)
 
 
 def pretrain(
@@ -212,9 +223,16 @@ def pretrain(
         say: Called with a line whenever a stage begins.
         options: As `training.fit.fit_module` takes them.
     """
+    report = options.get("report", lambda figures, epoch: None)
+
+    def contrasted(figures: dict[str, float], epoch: int) -> None:
+        report({f"contrast/{name.replace('/', '_')}": one for name, one in figures.items()}, epoch)
+
     records = ContrastData(data.train, reader, config)
     linked = records.linked
     say(f"contrasting {len(linked.rows):,} records of {len(np.unique(linked.groups)):,} things")
+    if n := linked.contradictions(data.train.narrowed()):
+        say(f"note: {n:,} pairs are labelled different, and other labels say that they are the same")
     outcome = fit_module(
         RecordContrast(config, matcher, reader, data.validation),
         records,
@@ -224,6 +242,6 @@ def pretrain(
         batch_size=config.contrast.batch_size,
         seed=config.seed,
         say=say,
-        **options,
+        **{**options, "report": contrasted},
     )
     matcher.load_state_dict(outcome.weights)

@@ -47,10 +47,13 @@ def open_folder(
         return _resumed(config, folder, facts, origin)
     if start is not None and start.folder.is_relative_to(folder.resolve()):
         raise InputError(f"the run folder {folder} holds the bundle that the run begins from; name another")
-    text = getattr(config, "text", None)  # rankers read none
-    encoder = None if text is None else Path(text.encoder.model).expanduser().resolve()
-    if encoder is not None and encoder.is_dir() and encoder.is_relative_to(folder.resolve()):
-        raise InputError(f"the run folder {folder} holds the text encoder that the run reads texts by; name another")
+    for reads in (getattr(config, "text", None), getattr(config, "model", None)):  # of models, matchers have one
+        encoder = getattr(reads, "encoder", None)
+        model = None if encoder is None else Path(encoder.model).expanduser().resolve()
+        if model is not None and model.is_dir() and model.is_relative_to(folder.resolve()):
+            raise InputError(
+                f"the run folder {folder} holds the text encoder that the run reads texts by; name another"
+            )
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
         raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
     for name in _OUR_FOLDERS:

@@ -34,5 +34,5 @@ def load(root: Path | None = None, attributes: Mapping[str, str] | None = None) 
     if root is None or not root.is_dir():
         raise InputError(f"there is no folder {root}; the source 'deepmatcher' reads tableA.csv, tableB.csv and others")
     left, right = read_records(root / "tableA.csv"), read_records(root / "tableB.csv", attributes)
-    parts = {part: read_pairs(root / file, left, right) for part, file in PARTS.items()}
+    parts = {part: read_pairs([root / file], left, right) for part, file in PARTS.items()}
     return LabelledPairs(root.resolve().name, **parts)

@@ -2,17 +2,22 @@
 
 The tables may have other columns: `left_columns` and `right_columns` say which stands for which attribute. A column
 `part` of the pairs, with train, validation and test, splits them; without one they are drawn, as many of each label.
+Pairs may come in several tables: where one says parts, those of others are for training. A pair whose label is empty is
+one that nobody has labelled yet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+import polars as pl
 
 from features.errors import InputError
 from features.ids import integers_if_exact
 from features.record_pairs import LabelledPairs, RecordPairs
-from features.records import Records
+from features.records import Records, check_columns
 from features.sources.files import read_table
 
 #: what the columns of ids may be called: as this project writes them, and as DeepMatcher does
@@ -23,7 +28,7 @@ def load(
     root: Path | None = None,
     left: str = "left.csv",
     right: str = "",
-    pairs: str = "pairs.csv",
+    pairs: str | list = "pairs.csv",
     left_id: str = "id",
     right_id: str = "id",
     left_columns: Mapping[str, str] | None = None,
@@ -38,12 +43,12 @@ def load(
         root: The folder that the names of files begin from.
         left: One table, CSV or parquet.
         right: The other one; the same where not given.
-        pairs: Columns left_id, right_id and label (0 or 1).
+        pairs: Columns left_id, right_id and label (0 or 1); one file, or several.
         left_id: Column of ids.
         right_id: Column of ids.
         left_columns: Attributes, in the order in which they are told, each with the column that says it; all columns
             under their own names where not given.
-        right_columns: Of the other table; those of the left one where it is the same table.
+        right_columns: Of the other table; where not given, columns that are called as the attributes are.
         validation: Share of the pairs, where they have no column `part`.
         test: Share of the pairs.
         seed: Of the draw.
@@ -53,8 +58,13 @@ def load(
     """
     here = root or Path()
     one = read_records(here / left, left_columns, left_id)
-    other = one if not right or right == left else read_records(here / right, right_columns, right_id)
-    return read_labelled(here / pairs, one, other, validation, test, seed)
+    other = one
+    if right and right != left:
+        other = read_records(here / right, right_columns or _like(one, here / right), right_id)
+    elif right_columns or right_id not in ("id", left_id):
+        raise InputError("right_id and right_columns are of a right table, and none is named")
+    files = [here / file for file in ([pairs] if isinstance(pairs, str) else pairs)]
+    return read_labelled(files, one, other, validation, test, seed)
 
 
 def read_records(path: Path, attributes: Mapping[str, str] | None = None, id_column: str = "id") -> Records:
@@ -74,34 +84,66 @@ def read_records(path: Path, attributes: Mapping[str, str] | None = None, id_col
     return Records.of(str(path), table, id_column, attributes)
 
 
-def read_pairs(path: Path, left: Records, right: Records) -> RecordPairs:
-    """A table of pairs from a CSV or parquet file, with their labels if it has any.
+def read_pairs(paths: Sequence[Path], left: Records, right: Records, labelled: bool = False) -> RecordPairs:
+    """Tables of pairs from CSV or parquet files, one after the other, with their labels if all have one.
 
     Args:
-        path: The file.
+        paths: The files.
         left: One table of records.
         right: The other one, or the same.
+        labelled: Only those that have a label.
 
     Raises:
         InputError: A file that is missing or damaged, or does not fit the tables.
     """
-    table = read_table(path, None)
-    ids = next((ids for ids in _IDS if set(ids) <= set(table.columns)), _IDS[0])
-    return RecordPairs.of(left, right, table, str(path), ids)
+    return _joined([_read(path, left, right, labelled)[0] for path in paths])
 
 
 def read_labelled(
-    path: Path, left: Records, right: Records, validation: float = 0.2, test: float = 0.2, seed: int = 0
+    paths: Sequence[Path], left: Records, right: Records, validation: float = 0.2, test: float = 0.2, seed: int = 0
 ) -> LabelledPairs:
     """Labelled pairs in three parts: see `load`.
 
     Raises:
         InputError: A file that is missing or damaged, or does not fit the tables, or pairs without labels.
     """
-    pairs = read_pairs(path, left, right)
-    if pairs.labels is None:
-        raise InputError(f"{path} has no column 'label'; it says of each pair whether both are the same thing (0 or 1)")
+    found = [_read(path, left, right, labelled=True) for path in paths]
+    for path, (pairs, _) in zip(paths, found, strict=True):
+        if pairs.labels is None:
+            raise InputError(f"{path} has no label; its column 'label' says whether both are the same thing (0 or 1)")
+    pairs, parts = _joined([one for one, _ in found]), [part for _, part in found]
+    name, table = paths[0].stem, ", ".join(map(str, paths))
+    if all(part is None for part in parts):
+        return LabelledPairs.drawn(name, pairs, validation, test, seed)
+    told = [pl.repeat("train", len(one), eager=True) if part is None else part.cast(pl.String) for one, part in found]
+    return LabelledPairs.given(name, pairs, pl.concat(told), table)
+
+
+def _read(path: Path, left: Records, right: Records, labelled: bool) -> tuple[RecordPairs, pl.Series | None]:
+    """The pairs of a file, and the part of each if it says that."""
     table = read_table(path, None)
-    if "part" in table.columns:
-        return LabelledPairs.given(path.stem, pairs, table["part"], str(path))
-    return LabelledPairs.drawn(path.stem, pairs, validation, test, seed)
+    ids = next((ids for ids in _IDS if set(ids) <= set(table.columns)), _IDS[0])
+    check_columns(str(path), table, ids)
+    if "label" in table.columns:
+        there = table["label"].cast(pl.String).str.strip_chars().fill_null("") != ""
+        if labelled and there.any():
+            table = table.filter(there)
+        elif not there.all():
+            table = table.drop("label")
+    pairs = RecordPairs.of(left, right, table, str(path), ids)
+    return pairs, table["part"] if "part" in table.columns else None
+
+
+def _joined(several: Sequence[RecordPairs]) -> RecordPairs:
+    """Pairs of the same tables, one after the other; with labels if all have them."""
+    first = several[0]
+    left, right = (np.concatenate([getattr(one, side) for one in several]) for side in ("left_rows", "right_rows"))
+    labels = [one.labels for one in several if one.labels is not None]
+    known = np.concatenate(labels) if len(labels) == len(several) else None
+    return RecordPairs(first.left, first.right, left, right, known)
+
+
+def _like(records: Records, path: Path) -> list[str] | None:
+    """The attributes of one table, if the columns of another one are called so; else all that it has."""
+    there = read_table(path, None).columns
+    return records.attributes if set(records.attributes) <= set(there) else None

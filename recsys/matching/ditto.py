@@ -91,7 +91,7 @@ class DittoMatcher(nn.Module):
 def log_odds(
     matcher: DittoMatcher,
     reader: PairReader,
-    pairs: RecordPairs,
+    pairs: RecordPairs | ToldPairs,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
     """What a matcher says of pairs.
@@ -101,18 +101,19 @@ def log_odds(
     Args:
         matcher: In evaluation mode.
         reader: Its own.
-        pairs: (m pairs)
+        pairs: Read already or not. (m pairs)
         progress: Called with how many are done, and how many there are.
 
     Returns:
         Positive for what is likelier the same than not. (m,) float32
     """
-    judged = matcher.judging(reader, reader.pairs(pairs))
-    found = np.zeros(len(pairs), np.float32)
-    for start in range(0, len(pairs), _PAIRS):
-        part = slice(start, min(start + _PAIRS, len(pairs)))
+    told = pairs if isinstance(pairs, ToldPairs) else reader.pairs(pairs)
+    judged, n = matcher.judging(reader, told), len(told.pairs)
+    found = np.zeros(n, np.float32)
+    for start in range(0, n, _PAIRS):
+        part = slice(start, min(start + _PAIRS, n))
         found[part] = judged(part)
-        progress(part.stop, len(pairs))
+        progress(part.stop, n)
     return found
 
 

@@ -19,7 +19,10 @@ MOST_WORDS = 128
 
 @dataclass(frozen=True)
 class Explanation:
-    """What decided about one pair. All numbers are log-odds, before calibration: they can be added.
+    """What decided about one pair. All numbers are log-odds, before calibration.
+
+    A language model does not add up what it reads: the differences need not sum to the whole, and of two words that say
+    the same thing each may seem to do nothing.
 
     Args:
         log_odds: What is said of the pair.

@@ -22,8 +22,8 @@ class ToldPairs:
     """Pairs of records as words.
 
     Args:
-        pairs: Which they are. (m pairs)
-        left: The records of one table.
+        pairs: Which they are, of tables without other records. (m pairs)
+        left: The records of one of these tables.
         right: Those of the other one, or the same.
     """
 
@@ -88,12 +88,15 @@ class PairReader:
         return ToldRecords.of(self._knowledge.all_told(values), self._tokens, self.max_tokens, weights, unknown)
 
     def pairs(self, pairs: RecordPairs) -> ToldPairs:
-        """Both tables as words; a table with itself is read once."""
+        """The records of pairs as words, each read once, and no others."""
+        pairs = pairs.narrowed()
         left = self.read(pairs.left.values)
         return ToldPairs(pairs, left, left if pairs.right is pairs.left else self.read(pairs.right.values))
 
     def _tokens(self, words: Sequence[str]) -> list[list[int]]:
-        """A word's tokens are those it has in a text, where a space stands before it."""
+        """A word's tokens are those it has in a text, where a space stands before it; none is a control token."""
         if not words:
             return []
-        return self._tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+        return self._tokenizer([f" {word}" for word in words], add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]

@@ -83,7 +83,7 @@ _RULES: dict[str, re.Pattern[str]] = {
     "code": re.compile(r"(?<!\w)[a-z0-9]+(?:[-/._][a-z0-9]+)*(?!\w)", re.IGNORECASE),
     "street_number": re.compile(rf"(?<![\w.])(\d{{1,6}}[a-z]?)(?=\s+(?:[\w.']+\s+){{1,4}}?{_STREET}\b)", re.IGNORECASE),
     "number": re.compile(rf"(?<![\w.,/-])({_NUMBER})(?![\w/]|-\w|[.,]\d)"),
-    "name": re.compile(r"(?<!\w)(?:[A-Z][\w'’-]+|[A-Z]\.)(?:\s+(?:[A-Z][\w'’-]+|[A-Z]\.)){1,3}(?!\w)"),
+    "name": re.compile(r"(?<![\w'’-])(?:[A-Z][\w'’-]+|[A-Z]\.)(?:\s+(?:[A-Z][\w'’-]+|[A-Z]\.)){1,3}(?!\w)"),
 }
 
 #: a product code has so many letters and digits at least

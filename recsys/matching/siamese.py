@@ -34,34 +34,34 @@ class SiameseMatcher(DittoMatcher):
 
     def judging(self, reader: PairReader, told: ToldPairs) -> Callable[[slice], np.ndarray]:
         """What judges some of many pairs, by their places: each record that is in any of them is read now, once."""
-        pairs = told.pairs
-        left, right = (
-            self._read(reader, records, rows)
-            for records, rows in ((told.left, pairs.left_rows), (told.right, pairs.right_rows))
-        )
+        left, right = record_vectors(self, reader, told)
 
         @torch.inference_mode()
         def judged(places: slice) -> np.ndarray:
-            sides = ((left, pairs.left_rows), (right, pairs.right_rows))
+            sides = ((left, told.pairs.left_rows), (right, told.pairs.right_rows))
             one, other = (
-                torch.from_numpy(vectors[np.searchsorted(rows, asked[places])]).to(self.head.weight.device)
-                for (rows, vectors), asked in sides
+                torch.from_numpy(vectors[rows[places]]).to(self.head.weight.device) for vectors, rows in sides
             )
             return self.judge(_compared(one, other)).float().cpu().numpy()
 
         return judged
 
-    @torch.inference_mode()
-    def _read(self, reader: PairReader, records: ToldRecords, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The different rows, ascending, and the vectors of their records. (m,) -> (n,), (n, H)"""
-        different = np.unique(rows)
-        width = self.encoder.model.config.get_text_config().hidden_size
-        vectors = np.zeros((len(different), width), np.float32)
-        for start in range(0, len(different), _RECORDS):
-            some = different[start : start + _RECORDS]
-            written = reader.write.alone([records.record(row) for row in some.tolist()])
-            vectors[start : start + len(some)] = computed(self, written, self.encode)
-        return different, vectors
+
+@torch.inference_mode()
+def record_vectors(matcher: DittoMatcher, reader: PairReader, told: ToldPairs) -> tuple[np.ndarray, np.ndarray]:
+    """What a matcher's language model makes of the records of both tables, each by itself. (n, H), (n', H) float32"""
+
+    def read(records: ToldRecords) -> np.ndarray:
+        width = matcher.encoder.model.config.get_text_config().hidden_size
+        vectors = np.zeros((len(records), width), np.float32)
+        for start in range(0, len(records), _RECORDS):
+            some = range(start, min(start + _RECORDS, len(records)))
+            written = reader.write.alone([records.record(row) for row in some])
+            vectors[start : some.stop] = computed(matcher, written, matcher.encode)
+        return vectors
+
+    left = read(told.left)
+    return left, left if told.right is told.left else read(told.right)
 
 
 def make_matcher(config: DittoConfig, encoder: TextEncoder) -> DittoMatcher:
@@ -75,4 +75,5 @@ def make_matcher(config: DittoConfig, encoder: TextEncoder) -> DittoMatcher:
 
 def _compared(one: Tensor, other: Tensor) -> Tensor:
     """(B, H), (B, H) -> (B, 4 H)"""
+    one, other = one.float(), other.float()  # what is nearly the same differs by less than bf16 tells
     return torch.cat([one, other, (one - other).abs(), one * other], dim=1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
+from recsys.matching.calibration import probabilities
 from serving.bounded_body import BoundedRoute
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
@@ -46,9 +48,9 @@ def _router() -> APIRouter:
         """What decided about one pair: attributes, and words."""
         matcher: Matcher = request.app.state.matcher
         found = await computed(request, partial(matcher.explain, body.left, body.right))
-        words = found.frame().to_dicts()
-        told = {"log_odds": found.log_odds, "attributes": found.attributes, "words": words}
-        return JSONResponse({"model": matcher.identity, **told})
+        chance = probabilities(matcher.calibration(np.array([found.log_odds])))[0]
+        told = {"probability": float(chance), "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes}
+        return JSONResponse({"model": matcher.identity, **told, "words": found.frame().to_dicts()})
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +78,7 @@ class MatcherManifest:
         check_fields(data, kinds, ("attributes", "threshold", "build_id", "files"))
         if not data["attributes"] or not all(isinstance(one, str) for one in data["attributes"]):
             raise BundleError(f"{MANIFEST}: attributes is {data['attributes']!r}, not a list of names")
-        if type(data["threshold"]) not in (int, float):
+        if type(data["threshold"]) not in (int, float) or not math.isfinite(data["threshold"]):
             raise BundleError(f"{MANIFEST}: threshold is {data['threshold']!r}, not a number")
         return cls(**data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from recsys.matching.thresholds import for_precision
 from recsys.text_encoders.loading import load_encoder
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
 from serving.resolve import Resolved, resolve
-from serving.sealed import TEXT_ENCODER, BundleError
+from serving.sealed import MANIFEST, TEXT_ENCODER, BundleError
 
 #: of the least certain pairs so many are compared with each other, when it is asked which to label
 _UNCERTAIN = 2_000
@@ -87,7 +87,6 @@ class Matcher:
     calibration: Calibration
     validation: tuple[np.ndarray, np.ndarray]
     resolved: Resolved
-    _thresholds: dict[float, float] = field(default_factory=dict, repr=False)
 
     @classmethod
     def load(cls, source: str | Path, tracking_uri: str | None = None, hashes: bool = True) -> Matcher:
@@ -121,6 +120,9 @@ class Matcher:
     @classmethod
     def _assembled(cls, folder: Path, manifest: MatcherManifest, resolved: Resolved) -> Matcher:
         said = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        for name in ("attributes", "threshold"):  # what the hashes do not cover is there to be read by people
+            if said[name] != getattr(manifest, name):
+                raise BundleError(f"{SETTINGS} and {MANIFEST} disagree about the {name}")
         config = DittoConfig.from_json(said["config"])
         encoder = load_encoder(dataclasses.replace(config.encoder, model=str(folder / TEXT_ENCODER), revision=""))
         weights = None
@@ -187,15 +189,13 @@ class Matcher:
         """
         if precision is None:
             return self.manifest.threshold
-        if precision not in self._thresholds:
-            found = for_precision(*self.validation, precision)
-            if found is None:
-                raise InputError(
-                    f"no threshold reached the precision {precision:g} on this matcher's validation pairs: its surest "
-                    "pairs are not the same"
-                )
-            self._thresholds[precision] = found.threshold
-        return self._thresholds[precision]
+        found = for_precision(*self.validation, precision)
+        if found is None:
+            raise InputError(
+                f"no threshold reached the precision {precision:g} on this matcher's validation pairs: its surest "
+                "pairs are not the same"
+            )
+        return found.threshold
 
     def score(
         self,

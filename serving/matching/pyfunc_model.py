@@ -10,7 +10,8 @@ import mlflow
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
 
 from features.errors import InputError
 from serving.matching.manifest import MatcherManifest
@@ -18,12 +19,29 @@ from serving.matching.matcher import Matcher
 from serving.packed import log_folder
 
 #: what scoring needs, by distribution name
-_REQUIREMENTS = ("mlflow", "torch", "transformers", "polars", "numpy", "scipy", "pandas", "safetensors", "matplotlib")
+_REQUIREMENTS = (
+    "mlflow",
+    "torch",
+    "transformers",
+    "polars",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pydantic",
+    "safetensors",
+    "matplotlib",
+    "xxhash",
+    "faiss-cpu",
+    "faiss-gpu",
+)
 _SIDES = ("left", "right")
 
 
 class PairMatcher(mlflow.pyfunc.PythonModel):
-    """Probabilities for a frame of pairs: columns left_title, right_title and so on, of each attribute of each side."""
+    """Probabilities for a frame of pairs: columns left_title, right_title and so on, of each attribute of each side.
+
+    Values are strings, numbers or lists of them; a null says nothing.
+    """
 
     def load_context(self, context: Any) -> None:
         """Loads the bundle."""
@@ -53,10 +71,10 @@ def columns(attributes: Sequence[str]) -> list[str]:
 
 
 def signature(attributes: Sequence[str]) -> ModelSignature:
-    """What goes in and what comes out."""
+    """What goes in and what comes out. A column that is not there would be a spelling mistake that scores pairs."""
     answer = {"probability": "double", "log_odds": "double", "same": "boolean"}
     return ModelSignature(
-        inputs=Schema([ColSpec(DataType.string, one, required=False) for one in columns(attributes)]),
+        inputs=Schema([ColSpec(AnyType(), one) for one in columns(attributes)]),
         outputs=Schema([ColSpec(kind, name) for name, kind in answer.items()]),
         params=ParamSchema([ParamSpec("precision", "double", 0.0)]),
     )

@@ -73,9 +73,10 @@ class WordShare(BaseModel):
 
 
 class ExplainAnswer(BaseModel):
-    """What decided about a pair, in log-odds before calibration, which can be added."""
+    """What decided about a pair."""
 
     model: ModelIdentity
-    log_odds: float
+    probability: float = Field(description="That both records are the same thing, calibrated.")
+    uncalibrated_log_odds: float = Field(description="What the differences are of.")
     attributes: dict[str, float] = Field(description="By how much the log-odds are more than without each attribute.")
     words: list[WordShare] = Field(description="What decided most first.")

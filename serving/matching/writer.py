@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from safetensors.torch import save_file
 
 from recsys.matching.calibration import Isotonic, Scaling, calibration_to_json
@@ -63,10 +64,18 @@ def write_matcher(folder: Path | str, fitted: Fitted, **facts: Any) -> Path:
         save_encoder(model.encoder, part / TEXT_ENCODER)
         save_file({name: one.detach().cpu().contiguous() for name, one in model.head.state_dict().items()}, part / HEAD)
         config = dataclasses.asdict(model.config)
-        # wherever it came from; and it is served in what suits the machine, not in what it was trained in
-        config["encoder"] |= {"model": TEXT_ENCODER, "revision": "", "pooling": model.encoder.pooling}
+        # wherever it came from; and it is served in what it was calibrated in
+        precision = "bf16" if model.encoder.model.dtype == torch.bfloat16 else "fp32"
+        config["encoder"] |= {
+            "model": TEXT_ENCODER,
+            "revision": "",
+            "pooling": model.encoder.pooling,
+            "precision": precision,
+        }
         said = {
             "config": config,
+            "attributes": fitted.attributes,
+            "threshold": float(fitted.threshold),
             "calibration": calibration_to_json(fitted.calibration),
             "unknown_word": None if weights is None else weights[1],
         }

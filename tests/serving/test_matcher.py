@@ -136,7 +136,9 @@ def test_over_http_as_in_process(matcher: Matcher, client: TestClient, coloured_
     asked = records(coloured_pairs.test, 1)[0]
     told, found = client.post("/explain", json=asked).json(), matcher.explain(**asked)
     assert told["attributes"] == pytest.approx(found.attributes, abs=1e-5)
-    assert told["log_odds"] == pytest.approx(found.log_odds, abs=1e-5) and len(told["words"]) == len(found.words)
+    assert told["uncalibrated_log_odds"] == pytest.approx(found.log_odds, abs=1e-5)
+    assert told["probability"] == pytest.approx(answer["pairs"][0]["probability"], abs=1e-5)
+    assert len(told["words"]) == len(found.words)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +177,10 @@ def test_damage_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
             Matcher.load(copy)
     copy = tmp_path / "encoder"
     shutil.copytree(folder, copy)
+    (copy / "text_encoder" / "more.json").write_text("{}")
+    with pytest.raises(BundleError, match=r"holds text_encoder/more\.json, which its manifest\.json does not list"):
+        Matcher.load(copy)
+    (copy / "text_encoder" / "more.json").unlink()
     (copy / "text_encoder" / "model.safetensors").unlink()
     with pytest.raises(BundleError, match=r"model\.safetensors"):
         Matcher.load(copy)
@@ -187,6 +193,9 @@ def test_damage_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
         ({"format": 99}, "is of format 99"),
         ({"attributes": []}, "not a list of names"),
         ({"threshold": "high"}, "not a number"),
+        ({"threshold": float("nan")}, "not a number"),
+        ({"threshold": 0.125}, "disagree about the threshold"),
+        ({"attributes": ["maker", "name"]}, "disagree about the attributes"),
         ({"colour": 1}, "unknown field 'colour'"),
         ({"files": {"../x": {}}}, "no name of a file in the bundle"),
     ],

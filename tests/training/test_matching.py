@@ -117,7 +117,7 @@ def test_what_cannot_be_is_told(settings: dict, message: str) -> None:
         MatchTrainConfig(**settings)
 
 
-@pytest.mark.parametrize(("part", "label"), [("train", True), ("validation", False)])
+@pytest.mark.parametrize(("part", "label"), [("train", True), ("validation", False), ("test", True)])
 def test_one_label_alone_is_told(
     config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path, part: str, label: bool
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -86,6 +87,11 @@ def test_what_is_measured_is_the_bundle(
     )
     np.testing.assert_allclose(answer["log_odds"], scores.log_odds, atol=1e-4)
     assert answer["same"].tolist() == (scores.log_odds >= wanted).tolist()
+    odd = pd.DataFrame({"left_name": ["red tea"], "left_maker": [7.5], "right_name": [None], "right_maker": ["bo"]})
+    served = mlflow.pyfunc.load_model("models:/colours/1")
+    assert 0 < served.predict(odd)["probability"][0] < 1
+    with pytest.raises(mlflow.exceptions.MlflowException, match="left_name"):
+        served.predict(odd.rename(columns={"left_name": "left_nmae"}))
 
 
 def test_a_run_that_was_killed_goes_on(
@@ -124,7 +130,14 @@ def test_pairs_are_seen_where_training_knows_both_records(coloured_pairs: Labell
         return RecordPairs(left, right, *np.array(rows).T, np.ones(len(rows), bool))
 
     some = LabelledPairs("some", pairs((1, 2), (3, 4)), pairs((1, 4)), pairs((1, 4), (1, 5), (5, 2), (3, 2)))
-    assert seen(some).tolist() == [True, False, False, True]
+    words = [[table.values.row(row) for row in rows] for table, rows in ((left, (1, 3)), (right, (2, 4)))]
+    known = {*words[0], *words[1]}
+    asked = ((1, 4), (1, 5), (5, 2), (3, 2))
+    expected = [left.values.row(one) in known and right.values.row(other) in known for one, other in asked]
+    assert seen(some).tolist() == expected and expected[0] and expected[3]
+    assert describe(some)["test_pairs_in_train"] == sum(
+        (left.values.row(one), right.values.row(other)) in zip(*words, strict=True) for one, other in asked
+    )
 
 
 def test_the_way_from_tables_to_judgements(
@@ -134,7 +147,7 @@ def test_the_way_from_tables_to_judgements(
     settings = [one for setting in (*SETTINGS, f"model.encoder.model={colour_model}") for one in ("--set", setting)]
     assert main(["match", "train", *arguments(tables), *settings, "--no-mlflow", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert figures["f1"] > 0.9 and Path(figures["bundle"]) == Path("runs/matcher-pairs/s0/bundle")
+    assert figures["f1"] > 0.9 and Path(figures["bundle"]) == Path("runs/matcher-left-pairs/s0/bundle")
     judged = ["--model", figures["bundle"], *arguments(tables)]
     assert main(["match", "predict", *judged, "--out", "judged.parquet", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -176,7 +189,7 @@ def test_the_way_from_tables_to_judgements(
         (["predict", "--model", "nowhere", "--left", "l.csv", "--out", "x.csv"], "there is no bundle at nowhere"),
         (["predict", "--model", "nowhere", "--out", "x.txt"], "--out ends in .csv or .parquet"),
         (["label", "--model", "nowhere", "--out", "x.csv", "-n", "0"], "-n is at least 1"),
-        (["label", "--model", "nowhere", "--out", "x.parquet"], "--out is a .csv"),
+        (["label", "--model", "nowhere", "--out", "x.parquet"], "--out ends in .csv, got"),
         (["suspects", "--model", "nowhere", "--out", "nowhere/x.csv"], "there is no folder nowhere"),
         (["explain", "--model", "nowhere", "--ids", "1", "2", "--picture", "x.bmp"], "--picture is a .png"),
     ],

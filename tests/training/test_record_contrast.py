@@ -58,6 +58,14 @@ def test_links_make_groups_and_each_table_a_pool() -> None:
     assert told == [{(0, 0), (0, 1), (0, 2), (0, 3), (1, 5), (1, 7)}, {(1, 5), (1, 6), (1, 7), (0, 0), (0, 1), (0, 3)}]
 
 
+def test_labels_that_contradict_each_other_are_counted() -> None:
+    left, right = table("left"), table("right")
+    pairs = pairs_of(left, right, (0, 5, True), (1, 5, True), (1, 6, True), (0, 6, False), (2, 6, False))
+    assert LinkedRecords.of(pairs).contradictions(pairs) == 1
+    own = pairs_of(left, left, (0, 1, True), (1, 2, True), (2, 0, False))
+    assert LinkedRecords.of(own).contradictions(own) == 1
+
+
 def test_one_table_with_itself_is_one_pool() -> None:
     one = table("one")
     linked = LinkedRecords.of(pairs_of(one, one, (0, 1, True), (1, 2, True), (3, 4, False)))

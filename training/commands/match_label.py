@@ -12,7 +12,7 @@ import polars as pl
 
 from features.errors import InputError
 from training.commands.options import json_argument, model_argument, say
-from training.commands.record_options import judging, read_given_pairs, record_arguments, written_in_one_step
+from training.commands.record_options import check_out, judging, read_given_pairs, record_arguments, written_in_one_step
 
 if TYPE_CHECKING:
     from features.record_pairs import RecordPairs
@@ -44,8 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Chooses pairs, and writes them or asks for their labels."""
     if arguments.n < 1:
         raise InputError(f"-n is at least 1, got {arguments.n}")
-    if arguments.out.suffix != ".csv" or not arguments.out.parent.is_dir():
-        raise InputError(f"--out is a .csv in a folder that is there, got {arguments.out}")
+    check_out(arguments.out, (".csv",))
     from serving.matching.matcher import Matcher
 
     matcher = Matcher.load(arguments.model, tracking_uri=arguments.tracking_uri)
@@ -113,7 +112,10 @@ def _asked(table: pl.DataFrame) -> pl.DataFrame:
         answer = ""
         while answer not in (*_ANSWERS, "s", "q"):
             print("the same? y, n, s to skip, q to end: ", end="", file=sys.stderr, flush=True)
-            answer = (sys.stdin.readline() or "q").strip().lower()
+            try:
+                answer = (sys.stdin.readline() or "q").strip().lower()
+            except KeyboardInterrupt:  # what was said is kept
+                answer = "q"
         if answer == "q":
             break
         if answer != "s":

@@ -33,9 +33,9 @@ def run(arguments: argparse.Namespace) -> int:
     from serving.matching.matcher import Matcher
 
     matcher = Matcher.load(arguments.model, tracking_uri=arguments.tracking_uri)
-    pairs = read_given_pairs(arguments, matcher.manifest.attributes)
+    pairs = read_given_pairs(arguments, matcher.manifest.attributes, labelled=True)
     if pairs.labels is None:
-        raise InputError(f"{arguments.pairs} has no column 'label', and it is labels that are suspected")
+        raise InputError("no pair of --pairs has a label, and it is labels that are suspected")
     with judging(len(pairs)) as progress:
         scores = matcher.score(pairs, progress=progress)
     places = suspected_noise(scores.log_odds, pairs.labels)

@@ -65,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     from training.matching_run import run as train
     from training.runs import RunOptions
 
-    name = Path(config.data.settings.get("pairs", "") or config.data.root or config.data.name).stem
+    data = config.data
+    files = [str(data.settings.get("left", "")), *_listed(data.settings.get("pairs", []))]
+    name = "-".join(Path(one).stem for one in filter(None, [*files, data.root])) or data.name
     options = RunOptions(
         folder=arguments.run_dir or Path("runs") / f"matcher-{name}" / f"s{config.seed}",
         resume=arguments.resume,
@@ -104,6 +106,10 @@ def _configuration(arguments: argparse.Namespace) -> MatchTrainConfig:
             if needed not in config.data.settings:
                 raise InputError(f"--{needed} names {what}, and is missing; --data names published data")
     return config
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _told(figures: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,12 @@ def record_arguments(parser: argparse.ArgumentParser, pairs: str | None) -> None
     group.add_argument("--left", metavar="FILE", help="one table of records, CSV or parquet")
     group.add_argument("--right", metavar="FILE", help="the other one (default: the same)")
     if pairs is not None:
-        group.add_argument("--pairs", metavar="FILE", help=f"a table with columns left_id and right_id: {pairs}")
+        group.add_argument(
+            "--pairs",
+            metavar="FILE",
+            action="append",
+            help=f"a table with columns left_id and right_id: {pairs}; can be repeated",
+        )
     for side in ("left", "right"):
         group.add_argument(f"--{side}-id", metavar="COLUMN", help=f"the {side} table's column of ids (default: id)")
         group.add_argument(
@@ -95,12 +100,20 @@ def read_tables(arguments: argparse.Namespace, attributes: list[str]) -> tuple[R
 
     left = read("left", arguments.left, arguments.left_columns)
     if arguments.right is None or arguments.right == arguments.left:
+        for option in ("right_id", "right_columns"):
+            if getattr(arguments, option) is not None:
+                raise InputError(f"--{option.replace('_', '-')} is of a right table, and --right names none")
         return left, left
     return left, read("right", arguments.right, arguments.right_columns)
 
 
-def read_given_pairs(arguments: argparse.Namespace, attributes: list[str]) -> RecordPairs:
+def read_given_pairs(arguments: argparse.Namespace, attributes: list[str], labelled: bool = False) -> RecordPairs:
     """The pairs that the arguments name.
+
+    Args:
+        arguments: Those of `record_arguments`.
+        attributes: What the matcher is told of a record, in order.
+        labelled: Only those that have a label.
 
     Raises:
         InputError: A table that is missing, or cannot be read.
@@ -109,7 +122,7 @@ def read_given_pairs(arguments: argparse.Namespace, attributes: list[str]) -> Re
 
     if arguments.pairs is None:
         raise InputError("--pairs names a table of pairs, and is missing")
-    return read_pairs(Path(arguments.pairs), *read_tables(arguments, attributes))
+    return read_pairs([Path(one) for one in arguments.pairs], *read_tables(arguments, attributes), labelled)
 
 
 @contextlib.contextmanager
@@ -121,14 +134,18 @@ def judging(total: int) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, _: bar.update(done - bar.n)
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, ends: Sequence[str] = tuple(_WRITERS)) -> None:
     """Refuses what cannot be written, before anything is read.
+
+    Args:
+        path: Where to.
+        ends: What its name may end in.
 
     Raises:
         InputError: A name that ends otherwise, or a folder that is not there.
     """
-    if path.suffix not in _WRITERS:
-        raise InputError(f"--out ends in {' or '.join(_WRITERS)}, got {path}")
+    if path.suffix not in ends:
+        raise InputError(f"--out ends in {' or '.join(ends)}, got {path}")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
 

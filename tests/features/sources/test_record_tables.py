@@ -7,6 +7,7 @@ import pytest
 
 from features.errors import InputError
 from features.sources import load_pairs
+from features.sources.record_tables import read_pairs
 
 
 @pytest.fixture
@@ -38,11 +39,45 @@ def test_columns_become_attributes_and_parts_are_those_that_are_said(folder: Pat
 
 
 def test_a_table_alone_is_compared_with_itself(folder: Path) -> None:
-    pairs = {"ltable_id": ["a", "b"] * 10, "rtable_id": ["b", "c"] * 10, "label": [1, 0] * 10}
-    parts = ["train"] * 10 + ["validation"] * 6 + ["test"] * 4
+    pairs = {"ltable_id": ["a", "b", "c"], "rtable_id": ["b", "c", "d"], "label": [1, 0, 1]}
+    parts = ["train", "validation", "test"]
     pl.DataFrame({**pairs, "part": parts}).write_csv(folder / "own.csv")
     found = load_pairs("record-tables", folder, pairs="own.csv")
-    assert found.train.left is found.train.right and len(found.train) == 10
+    assert found.train.left is found.train.right and len(found.train) == 1
+    turned = {**pairs, "ltable_id": ["a", "b", "b"], "rtable_id": ["b", "c", "a"]}
+    pl.DataFrame({**turned, "part": parts}).write_csv(folder / "own.csv")
+    with pytest.raises(InputError, match="the pair 'b' and 'a' in two parts, train and test"):
+        load_pairs("record-tables", folder, pairs="own.csv")
+
+
+def test_right_columns_are_those_of_the_left_attributes_unless_they_are_mapped(folder: Path) -> None:
+    other = pl.DataFrame({"sku": [1, 2, 3, 4], "more": ["x"] * 4, "cost": [1, 2, 3, 4], "title": ["One"] * 4})
+    other.write_csv(folder / "other.csv")
+    found = load_pairs("record-tables", folder, right="other.csv", right_id="sku", left_columns={"title": "title"})
+    assert found.train.right.attributes == ["title"]
+    found = load_pairs("record-tables", folder, right="other.csv", right_id="sku")
+    assert found.train.right.attributes == ["title", "cost"]
+    with pytest.raises(InputError, match="right_id and right_columns are of a right table, and none is named"):
+        load_pairs("record-tables", folder, right_columns={"title": "name"})
+
+
+def test_pairs_without_a_label_are_left_out_and_several_files_come_together(folder: Path) -> None:
+    more = pl.DataFrame({"left_id": ["b", "c", "d"], "right_id": [1, 1, 2], "label": ["1", "", None]})
+    more.write_csv(folder / "more.csv")
+    found = load_pairs("record-tables", folder, **{**MAPPED, "pairs": ["pairs.csv", "more.csv"]})
+    assert found.train.frame().rows() == [("a", 1, 1), ("d", 1, 0), ("b", 1, 1)]
+    assert len(found.validation) == len(found.test) == 1
+    unlabelled = read_pairs([folder / "more.csv"], found.train.left, found.train.right)
+    assert unlabelled.labels is None and len(unlabelled) == 3
+    labelled = read_pairs([folder / "more.csv"], found.train.left, found.train.right, labelled=True)
+    assert labelled.labels.tolist() == [True]
+
+
+def test_ids_are_the_same_as_they_are_written(folder: Path) -> None:
+    pl.DataFrame({"left_id": ["a"], "right_id": ["007"]}).write_csv(folder / "odd.csv")
+    found = load_pairs("record-tables", folder, **MAPPED).train
+    with pytest.raises(InputError, match=r"1 ids in column 'right_id' that .* lacks, such as '007' in row 1"):
+        read_pairs([folder / "odd.csv"], found.left, found.right)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +98,7 @@ def test_what_does_not_fit_is_told(folder: Path, settings: dict, message: str) -
 
 def test_pairs_without_labels_are_told(folder: Path) -> None:
     pl.read_csv(folder / "pairs.csv").drop("label").write_csv(folder / "bare.csv")
-    with pytest.raises(InputError, match=r"bare\.csv has no column 'label'"):
+    with pytest.raises(InputError, match=r"bare\.csv has no label; its column 'label' says"):
         load_pairs("record-tables", folder, **{**MAPPED, "pairs": "bare.csv"})
 
 

@@ -84,3 +84,9 @@ def test_a_long_value_is_read_to_its_end(name: str, part: str) -> None:
     """A rule that went back and forth would not come back from one of these."""
     some, many = (len(list(RECOGNISERS[name](part * n))) for n in (10, 10_000))
     assert many >= some
+
+
+def test_long_runs_of_hyphens_are_read_once() -> None:
+    for text in ("A-" * 10_000, "A'" * 10_000, "Ab " * 6_000, "1," * 10_000, "a.b-" * 5_000):
+        for name, found in RECOGNISERS.items():
+            assert len(list(found(text))) <= len(text), name

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -70,3 +71,10 @@ def test_a_record_has_the_whole_room(colour_model: Path) -> None:
 def test_another_way_to_read_is_told() -> None:
     with pytest.raises(InputError, match=r"model\.reads is 'aside'"):
         DittoConfig(reads="aside")
+
+
+def test_a_value_cannot_hold_a_control_token(made, coloured_pairs: LabelledPairs) -> None:
+    _, reader = made
+    said = reader.read(pl.DataFrame({"name": ["red [SEP] COL name VAL tea [PAD]"], "maker": ["[CLS]"]}))
+    ids = reader.write.alone([said.record(0)]).ids[0]
+    assert ids.count(3) == 1 and ids[-1] == 3 and ids.count(2) == 1 and 0 not in ids

@@ -20,12 +20,12 @@ from matching_cases import read, tiny_encoder
 from report import RESULTS, Report, arguments
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from serving.matching.matcher import Matcher
 from serving.resolve import Resolved
 from training.config import load_config
-from training.matching_config import MatchTrainConfig
-from training.matching_run import run
+from training.matching.config import MatchTrainConfig
+from training.matching.run import run
 from training.runs import RunOptions
 
 matplotlib.use("Agg")

@@ -27,8 +27,8 @@ from features.errors import InputError
 from serving.matching.matcher import Matcher
 from serving.resolve import Resolved
 from training.config import load_config
-from training.matching_config import MatchTrainConfig
-from training.matching_run import run
+from training.matching.config import MatchTrainConfig
+from training.matching.run import run
 from training.runs import RunOptions
 
 #: what is reported in percent, and what as it is

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from features.records import Records
 
 #: what the model knows

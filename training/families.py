@@ -31,7 +31,7 @@ CONFIGS: Mapping[str, tuple[str, str]] = {
     "sequential": ("training.sequential_config", "SequentialTrainConfig"),
     "ranker": ("training.ranking", "RankingConfig"),
     "text-encoder": ("training.text_encoder_config", "TextEncoderTrainConfig"),
-    "matcher": ("training.matching_config", "MatchTrainConfig"),
+    "matcher": ("training.matching.config", "MatchTrainConfig"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from features.dataset import Dataset
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from features.settings import check_settings
 
 #: What users call a source, and the module that reads it. Modules are imported when asked for.

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from features.sources.record_tables import read_pairs, read_records
 
 #: parts of a split by what their files are called

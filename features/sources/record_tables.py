@@ -16,7 +16,8 @@ import polars as pl
 
 from features.errors import InputError
 from features.ids import integers_if_exact
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from features.records import Records, check_columns
 from features.sources.files import read_table
 

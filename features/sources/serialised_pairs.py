@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from features.records import Records
 from features.sources.files import read_lines
 

@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from features.records import Records
 
 LEFT = Records.of("left", pl.DataFrame({"id": ["a", "b", "c"], "name": ["one", "two", "three"]}))

@@ -11,7 +11,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from recsys.matching.calibration import Isotonic, Scaling, probabilities
 from recsys.matching.ditto import DittoMatcher, log_odds
 from recsys.matching.ditto_config import DittoConfig

@@ -19,7 +19,7 @@ from training.commands.options import (
 from training.commands.record_options import given, record_arguments
 
 if TYPE_CHECKING:
-    from training.matching_config import MatchTrainConfig
+    from training.matching.config import MatchTrainConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         return print_configuration(config)
 
-    from training.matching_run import run as train
+    from training.matching.run import run as train
     from training.runs import RunOptions
 
     data = config.data
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _configuration(arguments: argparse.Namespace) -> MatchTrainConfig:
     from training.config import load_config
-    from training.matching_config import MatchTrainConfig
+    from training.matching.config import MatchTrainConfig
 
     config = load_config(
         arguments.config,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from features.sources import deepmatcher, serialised_pairs
 
 TABLES = {

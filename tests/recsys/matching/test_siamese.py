@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from recsys.matching.ditto import DittoMatcher, log_odds, log_odds_of
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.explain import explain

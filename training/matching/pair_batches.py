@@ -17,7 +17,7 @@ from recsys.matching.augment import augment
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.serialise import Sequences
 from recsys.matching.words import ToldRecords
-from training.matching_config import MatchTrainConfig
+from training.matching.config import MatchTrainConfig
 
 #: batches whose pairs are sorted by length among themselves: more of them pad less, and are less at random
 _TOGETHER = 16

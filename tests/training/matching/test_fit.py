@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from recsys.matching.ditto import DittoMatcher
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
-from training.matching import MatcherTraining
-from training.matching_config import MatchTrainConfig
-from training.matching_fit import fit_matcher
+from training.matching.config import MatchTrainConfig
+from training.matching.fit import fit_matcher
+from training.matching.module import MatcherTraining
+from training.matching.pair_batches import PairBatches
 from training.optimisers import OptimiserConfig
-from training.pair_batches import PairBatches
 
 
 @pytest.fixture

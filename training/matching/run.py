@@ -13,15 +13,16 @@ import numpy as np
 import polars as pl
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from features.sources import load_pairs
 from recsys.matching.calibration import probabilities, reliability
 from serving.matching.manifest import with_metrics
 from serving.matching.matcher import Matcher
 from serving.matching.writer import write_matcher
 from serving.resolve import Resolved
-from training.matching_config import MatchTrainConfig
-from training.matching_fit import check_labels, figures_of, fit_matcher
+from training.matching.config import MatchTrainConfig
+from training.matching.fit import check_labels, figures_of, fit_matcher
 from training.plots import learning_curves
 from training.plots import reliability as draw_reliability
 from training.promotion import challenge, check_name
@@ -155,7 +156,7 @@ def _words(pairs: RecordPairs) -> pl.DataFrame:
 def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], dict[str, Any]]:
     """Figures of the test pairs, at the threshold that the matcher brings.
 
-    Besides those of `training.matching_fit.figures_of`: how well stated chances meant what they said before they were
+    Besides those of `training.matching.fit.figures_of`: how well stated chances meant what they said before they were
     calibrated; F1 of pairs both of whose records training has seen, and of the others; and for each precision of
     `WANTED` what became of it.
 

@@ -14,9 +14,9 @@ from recsys.auc import log_loss, roc_auc
 from recsys.matching.ditto import DittoMatcher, log_odds
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1
-from training.matching_config import MatchTrainConfig
+from training.matching.config import MatchTrainConfig
+from training.matching.pair_batches import PairBatch
 from training.optimisers import configure
-from training.pair_batches import PairBatch
 
 #: the epoch is chosen by this
 MONITOR = "validation/f1"

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from features.records import Records
 from recsys.auc import roc_auc
 from recsys.matching.ditto_config import DittoConfig
@@ -18,10 +19,11 @@ from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
-from training.matching_config import ContrastConfig, MatchTrainConfig
-from training.matching_fit import fit_matcher
+from training.matching.config import ContrastConfig, MatchTrainConfig
+from training.matching.contrast import cosines, pretrain
+from training.matching.contrast_batches import ContrastData, LinkedRecords
+from training.matching.fit import fit_matcher
 from training.optimisers import OptimiserConfig
-from training.record_contrast import ContrastData, LinkedRecords, cosines, pretrain
 
 
 @pytest.fixture

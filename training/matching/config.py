@@ -29,7 +29,7 @@ class PairDataConfig:
 
 @dataclass(frozen=True)
 class ContrastConfig:
-    """Supervised-contrastive pre-training of the language model on single records: see `training.record_contrast`.
+    """Supervised-contrastive pre-training of the language model on single records: see `training.matching.contrast`.
 
     Args:
         epochs: 0 for none.

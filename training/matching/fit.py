@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs
+from features.labelled_pairs import LabelledPairs
 from recsys.auc import roc_auc
 from recsys.matching.calibration import calibration_error, fit_calibration, probabilities
 from recsys.matching.ditto import log_odds
@@ -24,10 +24,10 @@ from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder, precision_of
 from serving.matching.writer import Fitted
 from training.fit import FitOptions, fit_module
-from training.matching import MONITOR, MatcherTraining
-from training.matching_config import MatchTrainConfig
-from training.pair_batches import PairData
-from training.record_contrast import pretrain
+from training.matching.config import MatchTrainConfig
+from training.matching.contrast import pretrain
+from training.matching.module import MONITOR, MatcherTraining
+from training.matching.pair_batches import PairData
 
 
 @dataclass(frozen=True, eq=False)

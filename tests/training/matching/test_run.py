@@ -12,15 +12,16 @@ import polars as pl
 import pytest
 
 from features.errors import InputError
-from features.record_pairs import LabelledPairs, RecordPairs
+from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.thresholds import decide
 from recsys.text_encoders import TextEncoderConfig
 from serving.matching.manifest import MatcherManifest
 from serving.matching.matcher import Matcher
 from training.cli import main
-from training.matching_config import MatchTrainConfig
-from training.matching_run import describe, run, seen
+from training.matching.config import MatchTrainConfig
+from training.matching.run import describe, run, seen
 from training.optimisers import OptimiserConfig
 from training.runs import RunOptions
 
@@ -107,7 +108,7 @@ def test_a_run_that_was_killed_goes_on(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.matching_run.save_state", killed)
+        patch.setattr("training.matching.run.save_state", killed)
         with pytest.raises(Killed):
             run(config, options, coloured_pairs)
     again = run(config, dataclasses.replace(options, resume=True), coloured_pairs)

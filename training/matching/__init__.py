@@ -1,0 +1,1 @@
+"""Training of entity matchers: from labelled pairs to a bundle."""

@@ -262,3 +262,8 @@ def test_serve_answers_for_whatever_the_bundle_is(
     np.testing.assert_allclose([one["log_odds"] for one in answer["pairs"]], expected, atol=1e-5)
     with pytest.raises(InputError, match="is a matcher of records, and takes no new items"):
         serve(folder, port=0, new_items=tmp_path / "new.jsonl")
+
+
+def test_no_pairs_are_no_error(matcher: Matcher, coloured_pairs: LabelledPairs) -> None:
+    none = coloured_pairs.test.take(np.zeros(0, np.int64))
+    assert matcher.score(none).frame().height == 0 and len(matcher.informative(none, 5)) == 0

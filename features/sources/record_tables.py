@@ -61,25 +61,30 @@ def load(
     one = read_records(here / left, left_columns, left_id)
     other = one
     if right and right != left:
-        other = read_records(here / right, right_columns or _like(one, here / right), right_id)
+        other = read_records(here / right, right_columns, right_id, like=one)
     elif right_columns or right_id not in ("id", left_id):
         raise InputError("right_id and right_columns are of a right table, and none is named")
     files = [here / file for file in ([pairs] if isinstance(pairs, str) else pairs)]
     return read_labelled(files, one, other, validation, test, seed)
 
 
-def read_records(path: Path, attributes: Mapping[str, str] | None = None, id_column: str = "id") -> Records:
+def read_records(
+    path: Path, attributes: Mapping[str, str] | None = None, id_column: str = "id", like: Records | None = None
+) -> Records:
     """A table of records from a CSV or parquet file.
 
     Args:
         path: The file.
         attributes: See `features.records.Records.of`.
         id_column: Its ids.
+        like: Where nothing is said of attributes, those of these records, if the columns are called so.
 
     Raises:
         InputError: A file that is missing or damaged, or that is no table of records.
     """
     table = read_table(path, None)
+    if attributes is None and like is not None and set(like.attributes) <= set(table.columns):
+        attributes = {one: one for one in like.attributes}
     if id_column in table.columns:
         table = table.with_columns(*integers_if_exact(table[id_column]))
     return Records.of(str(path), table, id_column, attributes)
@@ -142,9 +147,3 @@ def _joined(several: Sequence[RecordPairs]) -> RecordPairs:
     labels = [one.labels for one in several if one.labels is not None]
     known = np.concatenate(labels) if len(labels) == len(several) else None
     return RecordPairs(first.left, first.right, left, right, known)
-
-
-def _like(records: Records, path: Path) -> list[str] | None:
-    """The attributes of one table, if the columns of another one are called so; else all that it has."""
-    there = read_table(path, None).columns
-    return records.attributes if set(records.attributes) <= set(there) else None

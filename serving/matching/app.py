@@ -5,11 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from recsys.matching.calibration import probabilities
 from serving.bounded_body import BoundedRoute
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
@@ -48,8 +46,8 @@ def _router() -> APIRouter:
         """What decided about one pair: attributes, and words."""
         matcher: Matcher = request.app.state.matcher
         found = await computed(request, partial(matcher.explain, body.left, body.right))
-        chance = probabilities(matcher.calibration(np.array([found.log_odds])))[0]
-        told = {"probability": float(chance), "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes}
+        chance = float(matcher.scored(found).probabilities[0])
+        told = {"probability": chance, "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes}
         return JSONResponse({"model": matcher.identity, **told, "words": found.frame().to_dicts()})
 
     @router.get("/version")

@@ -141,11 +141,7 @@ class Matcher:
     @property
     def identity(self) -> dict[str, str | None]:
         """Name and version in the registry, and build id."""
-        return {
-            "name": self.resolved.name,
-            "version": self.resolved.version,
-            "build_id": self.manifest.build_id,
-        }
+        return {"name": self.resolved.name, "version": self.resolved.version, "build_id": self.manifest.build_id}
 
     def __repr__(self) -> str:
         return f"Matcher({self.resolved.name!r}, build {self.manifest.build_id}: {', '.join(self.manifest.attributes)})"
@@ -214,9 +210,14 @@ class Matcher:
             InputError: Records with other attributes.
         """
         threshold = self.threshold(precision)
-        return Scores(
-            self.calibration(log_odds(self.model, self.reader, pairs, progress).astype(np.float64)), threshold
-        )
+        return self._scores(log_odds(self.model, self.reader, pairs, progress), threshold)
+
+    def scored(self, explanation: Explanation) -> Scores:
+        """What is said of the pair that was explained."""
+        return self._scores(np.array([explanation.log_odds]), self.threshold())
+
+    def _scores(self, stated: np.ndarray, threshold: float) -> Scores:
+        return Scores(self.calibration(stated.astype(np.float64)), threshold)
 
     def informative(
         self,

@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     matcher = Matcher.load(arguments.model, tracking_uri=arguments.tracking_uri)
     tables = read_tables(arguments, matcher.manifest.attributes)
     left, right = (_record(table, one) for table, one in zip(tables, arguments.ids, strict=True))
-    score = matcher.score(matcher.pairs([left], [right])).frame().row(0, named=True)
     found = matcher.explain(left, right)
+    score = matcher.scored(found).frame().row(0, named=True)
     if picture is not None:
         found.draw(picture)
     if arguments.json:

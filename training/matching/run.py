@@ -16,7 +16,9 @@ from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from features.record_pairs import RecordPairs
 from features.sources import load_pairs
-from recsys.matching.calibration import probabilities, reliability
+from recsys.matching.calibration import calibration_error, probabilities, reliability
+from recsys.matching.ditto import log_odds
+from recsys.matching.thresholds import decide
 from serving.matching.manifest import with_metrics
 from serving.matching.matcher import Matcher
 from serving.matching.writer import write_matcher
@@ -167,23 +169,20 @@ def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], di
     Returns:
         The figures, and the points of the reliability curves before and after calibration.
     """
-    from recsys.matching.ditto import log_odds
-
     labels = data.test.labels
     stated = log_odds(matcher.model, matcher.reader, data.test).astype(np.float64)
     worth = matcher.calibration(stated)
     found = figures_of(worth, labels, matcher.threshold())
-    before = figures_of(stated, labels, matcher.threshold())
-    found["calibration_error_before"] = before["calibration_error"]
+    found["calibration_error_before"] = calibration_error(probabilities(stated), labels)
     known = seen(data)
     for name, places in (("seen", known), ("unseen", ~known)):
         if labels[places].any():
-            found[f"f1_{name}"] = figures_of(worth[places], labels[places], matcher.threshold())["f1"]
+            found[f"f1_{name}"] = decide(worth[places], labels[places], matcher.threshold()).f1
             found[f"pairs_{name}"] = int(places.sum())
     for wanted in WANTED:
         with contextlib.suppress(InputError):  # no threshold had it on validation
-            decided = figures_of(worth, labels, matcher.threshold(wanted))
-            found |= {f"{name}_at_{wanted:g}": decided[name] for name in ("precision", "recall")}
+            decision = decide(worth, labels, matcher.threshold(wanted))
+            found |= {f"{name}_at_{wanted:g}": getattr(decision, name) for name in ("precision", "recall")}
     curves = {"before": stated, "calibrated": worth}
     return found, {name: reliability(probabilities(one), labels) for name, one in curves.items()}
 

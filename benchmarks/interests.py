@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from interests_cases import CASES, COMIREC, ITEM_KNN, MIXTURE, SMOOTHED, VECTORS
-from interests_plot import draw
+from interests_plot import VALIDATION, draw
 from interests_runs import K, comirec, item_knn, measured, vectors_of
 from intervals import paired_interval
 from kept_runs import run_all
@@ -43,27 +43,26 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
     parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
-    parser.add_argument("--only", default="", help="the cases whose name contains this")
+    parser.add_argument("--only", default="", help="the cases whose name contains this; rows of others stay")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of what is chosen")
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit(
             "interests.py: --data-root FOLDER is needed (a folder that holds cit-hepth, ml-1m and gowalla)"
         )
-    report = Report("interests", quick=options.quick)
-    trials: dict[str, list[Trial]] = {}
+    report = Report("interests", options.quick, keep=bool(options.only))
     with tempfile.TemporaryDirectory() as folder:
         runs = options.runs or Path(folder)
         for case in ("generated",) if options.quick else (one for one in CASES if one != "generated"):
             if options.only in case:
-                trials[case] = compare(report, case, str(options.data_root), runs, options)
-                report.finish(options.out)
+                compare(report, case, str(options.data_root), runs, options)
+                rows = report.finish(options.out)["rows"]
     if not options.quick:
-        draw(trials, RESULTS / "interests.png")
+        draw(rows, (CHOSEN_BY, "distance"), (options.out or RESULTS / "interests.json").with_suffix(".png"))
 
 
-def compare(report: Report, case: str, data_root: str, runs: Path, options: Any) -> list[Trial]:
-    """All ways on one data set; the trials of the mixtures."""
+def compare(report: Report, case: str, data_root: str, runs: Path, options: Any) -> None:
+    """All ways on one data set."""
     quick, processes = options.quick, 1 if options.quick else options.processes
     where = (data_root, runs, case)
     vectors = ("",) if quick else VECTORS[CASES[case][1]]
@@ -77,10 +76,11 @@ def compare(report: Report, case: str, data_root: str, runs: Path, options: Any)
     for name, found in (("mixture", mixture), ("smoothed", smoothed)):
         for n, trial in enumerate(found):
             facts = {**_flat(trial.config), "varied": trial.setting}
-            report.add(f"{case}/{name}-trial-{n}", f"validation {CHOSEN_BY}", trial.figures[CHOSEN_BY], settings=facts)
+            for metric in (CHOSEN_BY, "distance"):
+                report.add(f"{case}/{name}-trial-{n}", VALIDATION + metric, trial.figures[metric], settings=facts)
     for trial in vectors:
         value = tried[*where, trial, 0]["validation"]
-        report.add(f"{case}/unimodal {trial or 'as it begins'}", f"validation {CHOSEN_BY}", value)
+        report.add(f"{case}/unimodal {trial or 'as it begins'}", VALIDATION + CHOSEN_BY, value)
     seeds = 1 if quick else options.seeds
     dict(run_all(vectors_of, [(*where, best, seed) for seed in range(seeds)], processes))
     rows: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
@@ -108,7 +108,6 @@ def compare(report: Report, case: str, data_root: str, runs: Path, options: Any)
         facts = {"low": round(low, 5), "high": round(high, 5), "users": len(mean)}
         report.add(f"{case}/knn-embed-above-{kind}", f"recall@{K}", float(mean.mean()), n=seeds, settings=facts)
     others(report, where, best, seeds, processes, quick)
-    return [*mixture, *smoothed]
 
 
 def others(report: Report, where: tuple, vectors: str, seeds: int, processes: int, quick: bool) -> None:

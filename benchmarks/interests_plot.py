@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-
-from recsys.interests import InterestsConfig
-from training.interests import CHOSEN_BY, Trial
 
 #: what is varied, and what people call it
 SETTINGS = {
@@ -19,43 +17,51 @@ SETTINGS = {
     "neighbours": "similar users",
 }
 
-
-def value_of(config: InterestsConfig, setting: str) -> float:
-    """What a configuration has for a setting."""
-    return config.clusters.clusters if setting == "clusters" else getattr(config, setting)
+#: how the metrics of trials begin
+VALIDATION = "validation "
 
 
-def rest(config: InterestsConfig, setting: str) -> list[float]:
-    """What it has for the others."""
-    return [value_of(config, one) for one in SETTINGS if one != setting]
-
-
-def draw(trials: Mapping[str, Sequence[Trial]], path: Path) -> None:
-    """Recall above, distance inside lists below, against each setting, a line a case.
+def draw(rows: Sequence[dict[str, Any]], metrics: Sequence[str], path: Path) -> None:
+    """Each metric, a row of panels, against each setting, a line a data set.
 
     Args:
-        trials: By case.
+        rows: Of the report; those of trials have the settings and which of them was "varied".
+        metrics: Of validation.
         path: Where the picture goes.
     """
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, len(SETTINGS), sharex="col")
+    panels = figure.subplots(len(metrics), len(SETTINGS), sharex="col")
+    for line, metric in enumerate(metrics):
+        trials: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            if row["metric"] == VALIDATION + metric and "varied" in row["settings"]:
+                trials.setdefault(row["case"].split("/")[0], []).append(row)
+        for column, setting in enumerate(SETTINGS):
+            for case, all_of_it in trials.items():
+                values, found = varied(all_of_it, setting)
+                panels[line, column].plot(values, found, "o-", lw=1, label=case)
+        panels[line, 0].set_ylabel(f"{metric} on validation")
     for column, (setting, label) in enumerate(SETTINGS.items()):
-        for case, all_of_it in trials.items():
-            varied = [one for one in all_of_it if one.setting == setting]
-            if not varied:
-                continue
-            # of a setting that is varied twice, the later time has the better others; none is tried twice, so that one
-            # of them may have been tried for another setting
-            alike = [one for one in all_of_it if rest(one.config, setting) == rest(varied[-1].config, setting)]
-            found = {value_of(one.config, setting): one.figures for one in alike}
-            values = sorted(found)
-            for row, metric in enumerate((CHOSEN_BY, "distance")):
-                panels[row, column].plot(values, [found[one][metric] for one in values], "o-", lw=1, label=case)
-        panels[1, column].set_xlabel(label)
+        panels[-1, column].set_xlabel(label)
         if setting != "mixing":
-            panels[1, column].set_xscale("log")
-    panels[0, 0].set_ylabel(f"{CHOSEN_BY} on validation")
-    panels[1, 0].set_ylabel("distance inside lists")
+            panels[-1, column].set_xscale("log")
     panels[0, -1].legend(fontsize=8)
     figure.savefig(path, dpi=130)
+
+
+def varied(trials: Sequence[dict[str, Any]], setting: str) -> tuple[list[float], list[float]]:
+    """The values of a setting in rising order, the others as they were when it was varied last, and what they came to.
+
+    No settings are tried twice, so that one of them may have been tried when another setting was varied.
+    """
+    last = next((row["settings"] for row in reversed(trials) if row["settings"]["varied"] == setting), None)
+    if last is None:
+        return [], []
+    alike = [row for row in trials if _rest(row["settings"], setting) == _rest(last, setting)]
+    found = {row["settings"][setting]: row["mean"] for row in alike}
+    return sorted(found), [found[value] for value in sorted(found)]
+
+
+def _rest(settings: dict[str, Any], setting: str) -> list[float]:
+    return [settings[one] for one in SETTINGS if one != setting]

@@ -61,12 +61,12 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
     parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
-    parser.add_argument("--only", default="", help="the data sets whose name contains this")
+    parser.add_argument("--only", default="", help="the data sets whose name contains this; rows of others stay")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of the chosen way, and of ids alone")
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("item_text.py: --data-root FOLDER is needed (a folder that holds amazon-beauty and ml-1m)")
-    report = Report("item_text", quick=options.quick)
+    report = Report("item_text", options.quick, keep=bool(options.only))
     for data in ("generated",) if options.quick else ("amazon-beauty", "ml-1m-plots"):
         if options.only in data:
             compare(report, data, options)

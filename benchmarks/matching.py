@@ -46,11 +46,11 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
     parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
-    parser.add_argument("--only", default="", help="the data sets whose name contains this")
+    parser.add_argument("--only", default="", help="the data sets whose name contains this; rows of others stay")
     parser.add_argument("--parts", default=",".join(PARTS), help="of the compared ones (default: %(default)s)")
     parser.add_argument("--full", choices=tuple(PARTS), help="the part that is taken where it would be chosen first")
     options = parser.parse_args()
-    report = Report("matching", quick=options.quick)
+    report = Report("matching", options.quick, keep=bool(options.only))
     names = ["generated"] if options.quick else [name for name in CASES if options.only in name]
     full = options.full or ("plain" if options.quick else chosen_part(options))
     for name in names:

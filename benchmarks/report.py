@@ -3,7 +3,8 @@
     python benchmarks/NAME.py --data-root FOLDER [--quick] [--out FILE]
 
 The JSON is `{"benchmark", "git", "machine", "threads", "date", "rows": [...]}`; a row has `case`, `metric`, `mean`,
-`sd`, `n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from).
+`sd`, `n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from). Rows that
+were kept from another run also have `of`, that run's "git", "machine" and "date".
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ class Report:
     Args:
         name: The benchmark's name; the JSON is called after it.
         quick: Whether these are the figures of a `--quick` run, which never replace the committed ones.
+        keep: Whether rows that are written already stay, of data sets (what cases begin with, up to a slash) that
+            this run does not measure.
     """
 
-    def __init__(self, name: str, quick: bool = False) -> None:
+    def __init__(self, name: str, quick: bool = False, keep: bool = False) -> None:
         self.name = name
         self.quick = quick
+        self.keep = keep
         self.rows: list[dict[str, Any]] = []
         self._began = time.perf_counter()
 
@@ -120,6 +124,15 @@ class Report:
              "  ".join("-" * width for width in widths), *lines]
         )  # fmt: skip
 
+    def kept(self, path: Path) -> list[dict[str, Any]]:
+        """The rows of a file that stay beside this run's, with what is known of the run that measured them."""
+        if not self.keep or not path.exists():
+            return []
+        before = json.loads(path.read_text(encoding="utf-8"))
+        run = {name: before[name] for name in ("git", "machine", "date")}
+        measured = {_data_set(row) for row in self.rows}
+        return [{**row, "of": row.get("of", run)} for row in before["rows"] if _data_set(row) not in measured]
+
     def finish(self, out: Path | None = None) -> dict[str, Any]:
         """Prints the table and writes the JSON (a full run to `results/NAME.json` where `out` is not given).
 
@@ -138,6 +151,7 @@ class Report:
         print(f"{self.name}: {time.perf_counter() - self._began:.1f} s")
         path = Path(out) if out else None if self.quick else RESULTS / f"{self.name}.json"
         if path:
+            content["rows"] = [*self.kept(path), *self.rows]
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.name}.{os.getpid()}")
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -145,6 +159,10 @@ class Report:
             print(f"written to {path}")
         sys.stdout.flush()
         return content
+
+
+def _data_set(row: dict[str, Any]) -> str:
+    return row["case"].split("/")[0]
 
 
 def _cell(value: object) -> str:

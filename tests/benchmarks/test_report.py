@@ -51,6 +51,23 @@ def test_a_quick_run_leaves_the_committed_results_alone(report, tmp_path, monkey
     assert [one.name for one in tmp_path.iterdir()] == ["speed.json"]
 
 
+def test_rows_of_data_sets_that_are_not_measured_again_stay_if_asked(report, tmp_path) -> None:
+    path = tmp_path / "speed.json"
+    for cases, keep in ((["a/x", "b/x"], False), (["a/y"], True), (["c/x"], True)):
+        made = report.Report("speed", keep=keep)
+        for case in cases:
+            made.add(case, "hr@10", 1)
+        made.finish(path)
+    content = json.loads(path.read_text())
+    assert [row["case"] for row in content["rows"]] == ["b/x", "a/y", "c/x"]
+    first, second, third = ("of" in row and row["of"].keys() == {"git", "machine", "date"} for row in content["rows"])
+    assert first and second and not third
+    again = report.Report("speed")
+    again.add("a/x", "hr@10", 1)
+    again.finish(path)
+    assert [row["case"] for row in json.loads(path.read_text())["rows"]] == ["a/x"]
+
+
 def test_the_options_are_the_same_everywhere(report) -> None:
     options = report.arguments("what it measures").parse_args(["--quick", "--out", "x.json", "--data-root", "data"])
     assert (options.quick, options.out, options.data_root) == (True, Path("x.json"), Path("data"))

@@ -1,4 +1,4 @@
-"""In how many bits a trained model is stored and served."""
+"""In how many bits a trained model is stored and served, and what the machine multiplies."""
 
 from __future__ import annotations
 
@@ -27,3 +27,13 @@ def check_precision(setting: str, precision: str) -> None:
     """
     if precision not in PRECISIONS:
         raise InputError(f"{setting} is {precision!r}, not 'fp32', 'fp16' or 'int8'")
+
+
+def multiplies_bf16() -> bool:
+    """Whether the GPU, or else the processor, multiplies bf16 in hardware, which is where it pays."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))

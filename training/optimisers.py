@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from features.errors import InputError
+from recsys.precision import multiplies_bf16
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -34,8 +35,8 @@ class OptimiserConfig:
         patience: Epochs without a better validation figure after which training stops.
         validate_every: Validation happens every so many epochs.
         gradient_clip: Largest norm of the gradient; 0 for no limit. Fused optimisers step before it is known.
-        precision: Lightning's. "bf16-mixed" pays on GPUs and on CPUs with AMX, and "auto" takes it there; then figures
-            depend on the machine a little more than they do anyway.
+        precision: Lightning's. "bf16-mixed" pays where bf16 is multiplied in hardware, and "auto" takes it there; then
+            figures depend on the machine a little more than they do anyway.
         backend: Who looks up embeddings when AdamW trains them: "torchrec" or "torch".
         tables: What trains embedding tables. "adamw" has a gradient and two moments of the whole table in every step,
             which is best for small ones and 70 times slower for a million rows. "rowwise-adagrad" (one number a row),
@@ -75,9 +76,7 @@ class OptimiserConfig:
         """The precision on this machine: what "auto" comes to, else what is set."""
         if self.precision != "auto":
             return self.precision
-        if torch.cuda.is_available():
-            return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
-        return "bf16-mixed" if torch.cpu.get_capabilities().get("amx_bf16") else "32-true"
+        return "bf16-mixed" if multiplies_bf16() else "32-true"
 
     def for_tables(self, parameters: int) -> TableOptimiser:
         """What trains tables of so many weights; of none, as of models of texts alone, there is nothing to shard.

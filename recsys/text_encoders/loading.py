@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from features.errors import InputError
+from recsys.precision import multiplies_bf16
 from recsys.text_encoders import nv_embed
 from recsys.text_encoders.config import TextEncoderConfig
 from recsys.text_encoders.encoder import TextEncoder
@@ -81,10 +82,7 @@ def precision_of(config: TextEncoderConfig) -> torch.dtype:
     """What the weights are held and multiplied in, on this machine."""
     if config.precision != "auto":
         return torch.float32 if config.precision == "fp32" else torch.bfloat16
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    able = torch.cpu.get_capabilities()
-    return torch.bfloat16 if able.get("amx_bf16") or able.get("avx512_bf16") else torch.float32
+    return torch.bfloat16 if multiplies_bf16() else torch.float32
 
 
 @contextlib.contextmanager

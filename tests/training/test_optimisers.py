@@ -11,19 +11,20 @@ from training.optimisers import OptimiserConfig, configure
 
 
 @pytest.mark.parametrize(
-    ("asked", "amx", "found"),
+    ("asked", "able", "found"),
     [
-        ("auto", True, "bf16-mixed"),
-        ("auto", False, "32-true"),
-        ("32-true", True, "32-true"),
-        ("bf16-mixed", False, "bf16-mixed"),
+        ("auto", {"amx_bf16": True}, "bf16-mixed"),
+        ("auto", {"avx512_bf16": True}, "bf16-mixed"),
+        ("auto", {"avx512_f": True}, "32-true"),
+        ("32-true", {"amx_bf16": True}, "32-true"),
+        ("bf16-mixed", {}, "bf16-mixed"),
     ],
 )
 def test_auto_precision_is_bf16_where_the_processor_multiplies_it(
-    asked: str, amx: bool, found: str, monkeypatch: pytest.MonkeyPatch
+    asked: str, able: dict[str, bool], found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx}, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert OptimiserConfig(precision=asked).precision_here == found
 
 

@@ -21,12 +21,14 @@ class Decision:
         precision: Share of those that are, of what is called the same; 1 where nothing is.
         recall: Share that is found, of what is the same.
         f1: The harmonic mean of both.
+        called: How many pairs are called the same: what the precision rests on.
     """
 
     threshold: float
     precision: float
     recall: float
     f1: float
+    called: int
 
 
 def decide(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Decision:
@@ -34,14 +36,14 @@ def decide(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Decision
 
     Example:
         >>> decide(np.array([3.0, 1, -1]), np.array([True, False, True]), 0.0)
-        Decision(threshold=0.0, precision=0.5, recall=0.5, f1=0.5)
+        Decision(threshold=0.0, precision=0.5, recall=0.5, f1=0.5, called=2)
     """
     called, labels = np.asarray(scores) >= threshold, np.asarray(labels, bool)
     right, same = int((called & labels).sum()), int(labels.sum())
     precision = right / int(called.sum()) if called.any() else 1.0
     recall = right / same if same else 0.0
     f1 = 2 * right / (int(called.sum()) + same) if same else 0.0
-    return Decision(float(threshold), precision, recall, f1)
+    return Decision(float(threshold), precision, recall, f1, int(called.sum()))
 
 
 def best_f1(scores: np.ndarray, labels: np.ndarray) -> Decision:

@@ -23,7 +23,7 @@ from recsys.matching.explain import Explanation, explain
 from recsys.matching.informative import most_informative
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
-from recsys.matching.thresholds import for_precision
+from recsys.matching.thresholds import Decision, decide, for_precision
 from recsys.text_encoders.loading import load_encoder
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
 from serving.resolve import Resolved, resolve
@@ -173,8 +173,8 @@ class Matcher:
         rows = np.arange(len(left))
         return RecordPairs(self.records(left, "left"), self.records(right, "right"), rows, rows)
 
-    def threshold(self, precision: float | None = None) -> float:
-        """From which calibrated log-odds on a pair counts as the same.
+    def decision(self, precision: float | None = None) -> Decision:
+        """From which calibrated log-odds on a pair counts as the same, and what that did to the validation pairs.
 
         Args:
             precision: Wanted among what is called the same: the threshold that had it on the validation pairs and
@@ -184,14 +184,18 @@ class Matcher:
             InputError: No threshold had it.
         """
         if precision is None:
-            return self.manifest.threshold
+            return decide(*self.validation, self.manifest.threshold)
         found = for_precision(*self.validation, precision)
         if found is None:
             raise InputError(
                 f"no threshold reached the precision {precision:g} on this matcher's validation pairs: its surest "
                 "pairs are not the same"
             )
-        return found.threshold
+        return found
+
+    def threshold(self, precision: float | None = None) -> float:
+        """The threshold of `decision`, which is the bundle's own where no precision is wanted."""
+        return self.manifest.threshold if precision is None else self.decision(precision).threshold
 
     def score(
         self,
@@ -203,7 +207,7 @@ class Matcher:
 
         Args:
             pairs: Of records with its attributes. (m pairs)
-            precision: Wanted: see `threshold`.
+            precision: Wanted: see `decision`.
             progress: Called with how many are done, and how many there are.
 
         Raises:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training.commands.options import json_argument, model_argument
+from training.commands.options import json_argument, model_argument, say
 from training.commands.record_options import check_out, judging, read_given_pairs, record_arguments, written_in_one_step
 
 
@@ -39,7 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
     from serving.matching.matcher import Matcher
 
     matcher = Matcher.load(arguments.model, tracking_uri=arguments.tracking_uri)
-    matcher.threshold(arguments.precision)  # what cannot be had is told before anything is read
+    if arguments.precision is not None:  # what cannot be had is told before anything is read
+        chosen = matcher.decision(arguments.precision)
+        say(
+            f"from log-odds {chosen.threshold:.3f} on: of the validation pairs {chosen.called:,} are called the same so, "
+            f"{chosen.precision:.1%} of them rightly, which finds {chosen.recall:.1%} of those that are"
+        )
     pairs = read_given_pairs(arguments, matcher.manifest.attributes)
     began = time.perf_counter()
     with judging(len(pairs)) as progress:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 
 import mlflow
@@ -156,7 +157,9 @@ def test_the_way_from_tables_to_judgements(
     assert found.columns == ["left_id", "right_id", "label", "probability", "log_odds", "same"]
     assert said["same"] == found["same"].sum() and said["f1"] > 0.9
     assert main(["match", "predict", *judged, "--out", "judged.csv", "--precision", "0.9"]) == 0
-    assert "pairs are the same  precision" in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "pairs are the same  precision" in told.out and "validation pairs are called the same so" not in told.out
+    assert re.search(r"of the validation pairs \d+ are called the same so, (9\d|100)\.\d% of them rightly", told.err)
     asked = ["match", "explain", *judged[:-2], "--ids", "3", "5", "--picture", "why.png"]
     assert main(asked) == 0
     told = capsys.readouterr().out

@@ -42,8 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.precision is not None:  # what cannot be had is told before anything is read
         chosen = matcher.decision(arguments.precision)
         say(
-            f"from log-odds {chosen.threshold:.3f} on: of the validation pairs {chosen.called:,} are called the same so, "
-            f"{chosen.precision:.1%} of them rightly, which finds {chosen.recall:.1%} of those that are"
+            f"from log-odds {chosen.threshold:.3f} on: of the validation pairs {chosen.called:,} are called the same "
+            f"so, {chosen.precision:.1%} of them rightly, which finds {chosen.recall:.1%} of those that are"
         )
     pairs = read_given_pairs(arguments, matcher.manifest.attributes)
     began = time.perf_counter()

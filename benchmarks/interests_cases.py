@@ -48,12 +48,12 @@ VECTORS: dict[str, tuple[str, ...]] = {
     "histories": (
         "",
         "model.dim=128 model.embeddings.width=128",
-        "model.dropout=0.2",
-        "examples.history_dropout=0.3",
-        "examples.target_share=0.4",
-        "model.tie_history=true",
-        "optimiser.lr=1e-3",
         "model.temperature=0.05",
+        "model.dropout=0.3",
+        "optimiser.weight_decay=0.1",
+        "optimiser.weight_decay=0.3",
+        "model.tie_history=true",
+        "model.tie_history=true optimiser.weight_decay=0.1",
     ),
 }
 

@@ -55,40 +55,53 @@ def measured(data_root: str, runs: Path, case: str, trial: str, seed: int, part:
 
 def comirec(data_root: str, runs: Path, case: str, trial: str, seed: int, vectors: str) -> dict[str, Any]:
     """ComiRec's figures, its lists merged in the way that validation likes better; diversity by the others' vectors."""
+    found = comirec_lists(data_root, runs, case, trial, seed)
+    figures: dict[str, dict[str, dict[str, float]]] = {}
+    for name, ranked_items in found.items():
+        part, way = name.split(": ")
+        of = measured(data_root, runs, case, vectors, 0, part)
+        figures.setdefault(part, {})[way] = of.figures(ranked_items)
+    merged = max(figures["validation"], key=lambda way: figures["validation"][way][CHOSEN_BY])
+    return {
+        "validation": figures["validation"][merged][CHOSEN_BY],
+        "test": figures["test"][merged],
+        "merged": merged,
+    }
 
-    def made() -> dict[str, Any]:
+
+def comirec_lists(data_root: str, runs: Path, case: str, trial: str, seed: int) -> dict[str, np.ndarray]:
+    """Trains it, once for all cases of a data set, and keeps its lists, by "part: way of merging"."""
+    data = CASES[case][0]
+    path = _path(runs, data, f"comirec {trial}", seed)
+    if not path.exists():
         prepared = prepared_of(data_root, case, "histories")
         config = load_config(settings=trial.split(), kind=ComiRecTrainConfig, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             model = fit_comirec(config, prepared, Path(folder), progress=False).model
-        figures = {}
-        for part in ("validation", "test"):
-            of = measured(data_root, runs, case, vectors, 0, part)
-            figures[part] = {way: of.figures(lists(model, of, way)) for way in ("highest score", "equal shares")}
-        merged = max(figures["validation"], key=lambda way: figures["validation"][way][CHOSEN_BY])
-        return {
-            "validation": figures["validation"][merged][CHOSEN_BY],
-            "test": figures["test"][merged],
-            "merged": merged,
+        found = {
+            f"{part}: {way}": lists(model, Evaluation(prepared, part), way)
+            for part in ("validation", "test")
+            for way in ("highest score", "equal shares")
         }
+        np.savez(path, **found)
+    with np.load(path) as kept:
+        return dict(kept)
 
-    return remembered(runs, [case, "comirec", trial, seed, vectors], made)
 
-
-def lists(model: Any, of: InterestsMeasure, way: str) -> np.ndarray:
+def lists(model: Any, of: Evaluation, way: str) -> np.ndarray:
     """What ComiRec finds for the users who are asked for. (B, K)"""
     if way == "highest score":
         return ranked(of, InterestScores(model, of.histories).scorer)
     found, index = [], ItemIndex.build(model.items.weight.detach().numpy())
-    for users in of.evaluation.chunks():
+    for users in of.chunks():
         mixtures = Mixtures.equal(model.interests(of.histories.take(users)).detach().numpy())
-        found.append(retrieve(mixtures, index.search, K, of.evaluation.seen.rows(users)).rows)
+        found.append(retrieve(mixtures, index.search, K, of.seen.rows(users)).rows)
     return np.concatenate(found)
 
 
-def ranked(of: InterestsMeasure, scorer_of: Callable[[np.ndarray], Scorer]) -> np.ndarray:
+def ranked(of: Evaluation, scorer_of: Callable[[np.ndarray], Scorer]) -> np.ndarray:
     """What a full ranking finds for the users who are asked for. (B, K)"""
-    found = [of.evaluation.rank(users, scorer_of(users))[0].rows.numpy() for users in of.evaluation.chunks()]
+    found = [of.rank(users, scorer_of(users))[0].rows.numpy() for users in of.chunks()]
     return np.concatenate(found)[:, :K]
 
 
@@ -101,11 +114,12 @@ def item_knn(
         of = measured(data_root, runs, case, vectors, 0, part)
         prepared = of.evaluation.prepared
         fitted = ItemKNN(ItemKNNConfig(neighbours, shrinkage)).fit(prepared.train, len(prepared.items))
-        return of.figures(ranked(of, lambda users: fitted.scorer(of.histories.rows(users))))
+        return of.figures(ranked(of.evaluation, lambda users: fitted.scorer(of.histories.rows(users))))
 
     return remembered(runs, [case, "item-knn", neighbours, shrinkage, part, vectors], made)
 
 
 def _path(runs: Path, case: str, trial: str, seed: int) -> Path:
-    key = hashlib.sha256(json.dumps([case, CASES[case][2], trial, seed]).encode()).hexdigest()[:16]
+    given = CASES[case][2] if case in CASES else ()
+    key = hashlib.sha256(json.dumps([case, given, trial, seed]).encode()).hexdigest()[:16]
     return runs / f"{key}.npz"

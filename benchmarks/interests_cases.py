@@ -38,12 +38,12 @@ VECTORS: dict[str, tuple[str, ...]] = {
     "ids": (
         "",
         "optimiser.weight_decay=0.1",
-        "optimiser.weight_decay=0.3",
-        "optimiser.weight_decay=1.0",
-        "optimiser.lr=3e-3",
-        "optimiser.lr=3e-3 optimiser.weight_decay=0.3",
-        "model.dim=128 model.embeddings.width=128 optimiser.weight_decay=0.3",
-        "loss.settings.n_negatives=8192 optimiser.weight_decay=0.3",
+        "model.similarity=cosine",
+        "model.similarity=cosine optimiser.weight_decay=0.3",
+        "model.similarity=cosine optimiser.lr=3e-3",
+        "model.similarity=cosine model.temperature=0.05",
+        "model.similarity=cosine model.dim=128 model.embeddings.width=128",
+        "model.similarity=cosine loss.settings.n_negatives=8192",
     ),
     "histories": (
         "",
@@ -58,8 +58,8 @@ VECTORS: dict[str, tuple[str, ...]] = {
 }
 
 #: eight trials of a mixture, and eight of a smoothed one, which begins at the best of those
-MIXTURE = InterestsSpace(clusters=(50, 200, 800, 2000), components=(1, 3, 10, 30))
-SMOOTHED = InterestsSpace(clusters=(), mixing=(0.2, 0.5, 0.8), neighbours=(5, 20, 50), components=(5, 20))
+MIXTURE = InterestsSpace(clusters=(50, 200, 1000, 5000), components=(1, 3, 15, 50))
+SMOOTHED = InterestsSpace(clusters=(), mixing=(0.2, 0.5, 0.8), neighbours=(5, 20, 50), components=(15, 50))
 
 #: of ComiRec, and of item-kNN
 COMIREC = (

@@ -10,7 +10,8 @@ many of 100 clusters they are in, both of the same vectors for all; "coverage@50
 
 - *cit-hepth*: papers that cite ten others and more are users, and the papers they cite items (kNN-Embed, arXiv
   2205.06205, table 1; how it splits is not known here). Vectors are those of a graph, as the paper's: one of each user
-  and each item, by inner product, of any length or of length 1. "-histories" are this project's two-tower vectors, which read what a user has cited.
+  and each item, by inner product, of any length or of length 1. "-histories" are this project's two-tower
+  vectors, which read what a user has cited.
 - *ml-1m*, *gowalla*: two-tower vectors of histories.
 """
 

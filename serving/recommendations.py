@@ -95,9 +95,9 @@ class Recommendations(_Lists):
     Args:
         user_ids: Whom they are for, as asked; None for users without an id. (B,)
         item_ids: In the catalogue's own id type; fewer than asked for only where the catalogue has no more. (B lists)
-        scores: Inner products; of several interests an interest's weight, divided by the item's place among those that
-            it brought, counted from a half; probabilities where re-ranked; for popularity, how often training saw the
-            item. (B lists)
+        scores: Inner products; where interests are merged by weight, the weight of the one that brought the item,
+            divided by the item's place among those that it brought, counted from a half; probabilities where re-ranked;
+            for popularity, how often training saw the item. (B lists)
         sources: What each list follows from: "user", "history" or "popularity"; see
             `serving.candidates.CandidateGenerator`. (B,)
         unknown_history_items: How many given history items the catalogue lacks; they were left out. (B,)

@@ -146,10 +146,18 @@ class Shelf:
             exclude = exclude.only(exclude.values < len(self.index))
         return self.index.search(queries, k, exclude, effort)
 
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of item rows. (n,) -> (n, D)"""
+        return self._vectors.vectors_of(rows)
+
+    @cached_property
+    def _vectors(self) -> ItemIndex | _Both:
+        return self.index if self.new_index is None else _Both(self.index, self.new_index)
+
     @cached_property
     def neighbours(self) -> Neighbours:
         """What finds similar items, among the new ones too."""
-        return Neighbours(self.index if self.new_index is None else _Both(self.index, self.new_index), self.width)
+        return Neighbours(self._vectors, self.width)
 
 
 class _Both:

@@ -147,7 +147,9 @@ class UserLists:
             own, themselves = asked.histories.rows(users), asked.rows[users]
             mixtures = self._knn_embed.mixtures(retriever, own, vectors[usable], themselves)
             sources[users[np.diff(mixtures.offsets) == 0]] = "popularity"  # whose items' vectors are zeros
-            retrieved = retrieve(mixtures, search, width, skip)
+            retrieved = self._knn_embed.ordered(
+                retrieve(mixtures, search, width, skip), vectors[usable], shelf.vectors_of
+            )
             found_scores, found = retrieved.scores, retrieved.rows
         if reranks:
             candidates = np.full((len(personal), depth), -1)

@@ -25,12 +25,16 @@ class InterestsConfig:
         components: How many of a user's interests ask, the heaviest first.
         neighbours: How many similar users a mixture is smoothed by.
         mixing: Share of the neighbours in it, the paper's lambda; of a user who has had nothing, all of it.
+        order: Of the candidates: by the "user", that is by the inner product with the user's own vector, as a single
+            query has them, or by "weight", so that the first ones are shared out in proportion, too. Who has no vector
+            gets them by weight.
         clusters: What interests can be in.
     """
 
     components: int = 5
     neighbours: int = 10
     mixing: float = 0.5
+    order: Literal["user", "weight"] = "user"
     clusters: ClustersConfig = field(default_factory=ClustersConfig)
 
     def __post_init__(self) -> None:
@@ -43,6 +47,8 @@ class InterestsConfig:
             raise InputError(f"interests.neighbours is 0 or more, got {self.neighbours}")
         if not 0 <= self.mixing <= 1:
             raise InputError(f"interests.mixing is from 0 to 1, got {self.mixing}")
+        if self.order not in ("user", "weight"):
+            raise InputError(f"interests.order is 'user' or 'weight', got {self.order!r}")
 
     def to_json(self) -> dict[str, Any]:
         """As plain dictionaries; see `from_json`."""

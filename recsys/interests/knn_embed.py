@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -182,7 +183,20 @@ class KNNEmbed:
             InputError: There is no such retriever, or not everything is of as many users.
         """
         _check_as_many(vectors, histories=own, seen=seen, themselves=themselves)
-        return retrieve(self.mixtures(kind, own, vectors, themselves), self.index.search, k, seen)
+        found = retrieve(self.mixtures(kind, own, vectors, themselves), self.index.search, k, seen)
+        return self.ordered(found, vectors)
+
+    def ordered(
+        self, found: Retrieved, vectors: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> Retrieved:
+        """Candidates in the order that the settings ask for.
+
+        Args:
+            found: As `recsys.interests.retrieve` gives them.
+            vectors: What the model makes of the users. (B, D) float32
+            vectors_of: Gives the vectors of item rows, where there are others beside the index.
+        """
+        return found if self.config.order == "weight" else found.by_user(vectors, vectors_of or self.index.vectors_of)
 
 
 def _check_as_many(vectors: np.ndarray, **others: JaggedArray | np.ndarray | None) -> None:

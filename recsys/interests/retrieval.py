@@ -10,7 +10,7 @@ import numpy as np
 from features.batches import JaggedArray
 from recsys.interests.allocation import largest_remainder
 from recsys.interests.mixtures import Mixtures
-from recsys.rescoring import without
+from recsys.rescoring import inner_products, without
 
 #: of queries (B, D), how many, what each is not to find (B rows), and with what effort: scores and item rows, best
 #: first; (B, k) twice
@@ -30,14 +30,32 @@ class Retrieved:
 
     Args:
         rows: Item rows; -1 where no more are left. (B, K) int64
-        scores: Weight of the interest that brought an item, divided by the item's place among those it brought, from a
-            half; falling within each list, and 0 where there is none. (B, K) float32
+        scores: What the order is by, falling within each list; 0 where there is none. As they are found, the weight of
+            the interest that brought an item, divided by the item's place among those it brought, from a half; see
+            `by_user`. (B, K) float32
         components: Which of the user's components brought it, as a position in `Mixtures`; -1 for none. (B, K) int64
     """
 
     rows: np.ndarray
     scores: np.ndarray
     components: np.ndarray
+
+    def by_user(self, vectors: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray]) -> Retrieved:
+        """The same items in the order of their inner products with each user's own vector, which become the scores.
+
+        Interests say what is found, and the model which of it comes first; of equals, the smaller row does. Users
+        whose vector is zero keep their order and their scores.
+
+        Args:
+            vectors: What the model makes of the users. (B, D) float32
+            vectors_of: Gives the vectors of item rows: (M,) -> (M, D).
+        """
+        known = vectors.any(axis=1)[:, None]
+        scores = np.where(known, inner_products(vectors_of, vectors, self.rows), self.scores)
+        order = np.lexsort((self.rows, -scores), axis=1)
+        order = np.where(known, order, np.arange(self.rows.shape[1]))
+        rows, scores, components = (np.take_along_axis(one, order, 1) for one in (self.rows, scores, self.components))
+        return Retrieved(rows, np.where(rows >= 0, scores, 0).astype(np.float32), components)
 
 
 def retrieve(mixtures: Mixtures, search: Search, k: int, seen: JaggedArray | None = None) -> Retrieved:

@@ -71,7 +71,7 @@ def test_lists_are_those_of_the_retrievers(generator, kind):
 def test_each_item_names_the_interest_that_brought_it(generator):
     ids = generator.bundle.users.ids.to_list()
     answer = generator.recommend(user_ids=ids, k=12, interests="smoothed")
-    some = 0
+    some, vectors = 0, known_vectors(generator.bundle)
     for user, items, scores, interests, of_item, source in zip(
         ids, answer.item_ids, answer.scores, answer.interests, answer.interest_of, answer.sources, strict=True
     ):
@@ -81,16 +81,28 @@ def test_each_item_names_the_interest_that_brought_it(generator):
         assert len(items) == len(set(items)) == len(of_item) == 12
         weights = [one.weight for one in interests]
         assert weights == sorted(weights, reverse=True) and 0 < sum(weights) <= 1 + 1e-9
-        place = [0] * len(weights)
-        for interest, score in zip(of_item, scores, strict=True):  # the scores are those of the declared order
-            assert score == pytest.approx(weights[interest] / (place[interest] + 0.5), rel=1e-6)
-            place[interest] += 1
         row = int(generator.bundle.users.rows(generator.bundle.users.ids.filter(generator.bundle.users.ids == user))[0])
+        listed = generator.bundle.index.vectors_of(generator.bundle.items.rows(items))
+        # the scores are those of the declared order
+        assert scores == pytest.approx((listed @ vectors[row]).tolist(), abs=1e-5) == sorted(scores, reverse=True)
         mine = generator.bundle.items.ids_of(generator.bundle.known.histories(np.array([row])).values).to_list()
         for one in interests:
             assert one.own == (one.because in mine)
             some += one.own
     assert some > 10
+
+
+def test_interests_can_be_merged_by_weight(plain, generator, tmp_path):
+    merged = CandidateGenerator.load(
+        with_interests(plain, dataclasses.replace(CONFIG, order="weight"), out=tmp_path / "b")
+    )
+    asked = {"user_ids": ["u003"], "k": 12, "interests": "smoothed"}
+    answer, by_user = merged.recommend(**asked), generator.recommend(**asked)
+    assert set(answer.item_ids[0]) == set(by_user.item_ids[0]) and answer.item_ids != by_user.item_ids
+    place = [0] * len(answer.interests[0])
+    for interest, score in zip(answer.interest_of[0], answer.scores[0], strict=True):
+        assert score == pytest.approx(answer.interests[0][interest].weight / (place[interest] + 0.5), rel=1e-6)
+        place[interest] += 1
 
 
 def test_a_history_alone_has_interests_and_no_history_has_none(generator):

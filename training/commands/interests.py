@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name, (kind, what) in _CHOSEN.items():
         parser.add_argument(f"--{name}", type=kind, metavar="N", help=f"{what} (default: chosen on validation)")
+    parser.add_argument(
+        "--order",
+        choices=("user", "weight"),
+        default="user",
+        help="what orders the candidates: the user's own vector, or the interests' weights, so that the first ones are "
+        "shared out in proportion, too (default: user)",
+    )
     parser.add_argument("--register", metavar="NAME", help="make the bundle a new version of this registered model")
     data_arguments(parser)
     json_argument(parser)
@@ -149,7 +156,7 @@ def _chosen(arguments: argparse.Namespace, measure: InterestsMeasure) -> tuple[I
     given = {name: getattr(arguments, name) for name in _CHOSEN if getattr(arguments, name) is not None}
     space = InterestsSpace(**{name: (value,) for name, value in given.items()})
     clusters = ClustersConfig(**{name: given.pop(name) for name in ("clusters",) if name in given})
-    start = InterestsConfig(**given, clusters=clusters)
+    start = InterestsConfig(**given, order=arguments.order, clusters=clusters)
     kind = "mixture" if arguments.retriever == "mixture" else "smoothed"
     best, n = None, 0
     for trial in search(measure, kind, space, start, say=say):

@@ -81,6 +81,21 @@ def test_unimodal_is_a_search_by_the_users_own_vector(items):
     assert np.array_equal(found, knn_embed.index.search(users, 7, HISTORIES)[1])
 
 
+def test_candidates_come_in_the_order_of_the_users_own_vector_or_of_the_weights(items):
+    users = vectors_of(items, HISTORIES)
+    users[1] = 0  # of whom the model makes nothing
+    asked = ("mixture", HISTORIES, users, 8, HISTORIES)
+    by_user, by_weight = (fitted(items, order=order).retrieve(*asked) for order in ("user", "weight"))
+    for n in (0, 2):
+        expected = dict(zip(by_weight.rows[n].tolist(), by_weight.components[n].tolist(), strict=True))
+        assert dict(zip(by_user.rows[n].tolist(), by_user.components[n].tolist(), strict=True)) == expected
+        np.testing.assert_allclose(by_user.scores[n], items[by_user.rows[n]] @ users[n], rtol=1e-5)
+        assert (np.diff(by_user.scores[n]) <= 0).all()
+    assert by_user.rows[0].tolist() != by_weight.rows[0].tolist()
+    assert by_user.rows[1].tolist() == by_weight.rows[1].tolist()
+    assert by_user.scores[1].tolist() == by_weight.scores[1].tolist()
+
+
 @pytest.mark.parametrize("settings", [{"neighbours": 0}, {"mixing": 0.0}])
 def test_without_neighbours_smoothing_changes_nothing(items, settings):
     users, knn_embed = vectors_of(items, HISTORIES), fitted(items, **settings)

@@ -32,9 +32,9 @@ class Candidates(BaseModel):
     )
     item_ids: list[str]
     scores: list[float] = Field(
-        description="Inner products; where interests are merged by weight, the weight of the one that brought the item, "
-        "divided by the item's place among its items, from a half; probabilities where re-ranked; for popularity, how "
-        "often training saw the item."
+        description="Inner products; where interests are merged by weight, the weight of the one that brought the "
+        "item, divided by the item's place among its items, from a half; probabilities where re-ranked; for "
+        "popularity, how often training saw the item."
     )
     unknown_history_items: int = Field(description="Given history items that the catalogue lacks; they were left out.")
     interests: list[Interest] | None = Field(

@@ -13,7 +13,7 @@ from recsys.interests.mixtures import Mixtures
 from recsys.rescoring import inner_products, without
 
 #: of queries (B, D), how many, what each is not to find (B rows), and with what effort: scores and item rows, best
-#: first; (B, k) twice
+#: first, (B, k) twice; -1 stands only where no item is left
 Search = Callable[[np.ndarray, int, JaggedArray | None, float], tuple[np.ndarray, np.ndarray]]
 
 #: how many more than its share an interest asks for at first, because heavier ones may have brought the same

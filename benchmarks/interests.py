@@ -36,6 +36,9 @@ from training.interests import CHOSEN_BY, InterestsMeasure, InterestsSpace, Tria
 SEEDS = 3
 METRICS = ("recall@10", "recall@20", "recall@50", "distance", "distinct", "coverage@50")
 
+#: the mixture before anything of it is chosen: with a few interests fine clusters would be tried in vain
+START = InterestsConfig(components=15)
+
 QUICK = InterestsSpace(clusters=(2, 5), mixing=(0.5,), neighbours=(3,), components=(2,))
 
 
@@ -70,7 +73,7 @@ def compare(report: Report, case: str, data_root: str, runs: Path, options: Any)
     tried = dict(run_all(vectors_of, [(*where, trial, 0) for trial in vectors], processes))
     best = max(vectors, key=lambda trial: tried[*where, trial, 0]["validation"])
     mine = measured(*where, best, 0, "validation")
-    mixture = list(search(mine, "mixture", QUICK if quick else MIXTURE, rounds=1, say=_say))
+    mixture = list(search(mine, "mixture", QUICK if quick else MIXTURE, START, say=_say))
     chosen = {"mixture": _best(mixture).config}
     smoothed = list(search(mine, "smoothed", QUICK if quick else SMOOTHED, chosen["mixture"], say=_say))
     chosen |= {"smoothed": _best(smoothed).config, "unimodal": InterestsConfig()}

@@ -174,7 +174,8 @@ class CandidateGenerator:
         if interests not in KINDS:
             raise FieldError(f"interests is one of {', '.join(KINDS)}, got {interests!r}", "interests")
         if interests != "unimodal" and self.bundle.interests is None:
-            raise FieldError("this model was stored without interests, so it cannot ask for several", "interests")
+            without = "this model was stored without interests, which `recsys interests` chooses and adds"
+            raise FieldError(without, "interests")
         return interests
 
     def similar(self, item_ids: Sequence[str | int] | pl.Series | np.ndarray, k: int = 10) -> SimilarItems:

@@ -79,6 +79,11 @@ class Interest:
     because: str | int | None
     own: bool
 
+    @property
+    def who(self) -> str:
+        """Who has had that item, as people are told."""
+        return "you" if self.own else "people like you"
+
     def to_json(self) -> dict[str, Any]:
         """As an object, the id as a string."""
         return {
@@ -126,23 +131,29 @@ class Recommendations(_Lists):
     def to_frame(self) -> pl.DataFrame:
         """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one.
 
-        Of several interests also the weight of the one that brought the item, and the item `because` of which.
+        Of several interests also the weight of the one that brought the item, the item `because` of which, and whether
+        that is the user's `own`.
         """
         frame = self._frame("user_id", self.user_ids)
         if not self.interests:
             return frame
-        weights, because = [], []
+        weights, because, own = [], [], []
         for mine, brought, items in zip(self.interests, self.interest_of, self.item_ids, strict=True):
             told = [mine[one] for one in brought] if mine else [None] * len(items)
             weights += [None if one is None else one.weight for one in told]
             because += [None if one is None else one.because for one in told]
-        return frame.with_columns(pl.Series("weight", weights, dtype=pl.Float64), _id_column(because).alias("because"))
+            own += [None if one is None else one.own for one in told]
+        return frame.with_columns(
+            pl.Series("weight", weights, dtype=pl.Float64),
+            _id_column(because).alias("because"),
+            pl.Series("own", own, dtype=pl.Boolean),
+        )
 
     def _why(self, n: int) -> list[str]:
         if not self.interests or not self.interests[n]:
             return super()._why(n)
         mine = [self.interests[n][one] for one in self.interest_of[n]]
-        return ["" if one.because is None else f"  (because of {one.because})" for one in mine]
+        return ["" if one.because is None else f"  (because {one.who} liked {one.because})" for one in mine]
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a user, ids as strings: the `candidates` of an HTTP answer."""

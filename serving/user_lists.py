@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from recsys.interests import Mixtures, RetrieverKind, retrieve
+from recsys.interests import Mixtures, RetrieverKind
 from serving.asked import Asked
 from serving.bundle import Bundle
 from serving.popular import Popular
@@ -147,9 +147,7 @@ class UserLists:
             own, themselves = asked.histories.rows(users), asked.rows[users]
             mixtures = self._knn_embed.mixtures(retriever, own, vectors[usable], themselves)
             sources[users[np.diff(mixtures.offsets) == 0]] = "popularity"  # whose items' vectors are zeros
-            retrieved = self._knn_embed.ordered(
-                retrieve(mixtures, search, width, skip), vectors[usable], shelf.vectors_of
-            )
+            retrieved = self._knn_embed.candidates(mixtures, vectors[usable], width, skip, search, shelf.vectors_of)
             found_scores, found = retrieved.scores, retrieved.rows
         if reranks:
             candidates = np.full((len(personal), depth), -1)

@@ -207,6 +207,8 @@ def search(
             if kind == "mixture" and setting in ("mixing", "neighbours"):
                 continue
             for value in getattr(space, setting):
+                if setting == "clusters":
+                    value = min(value, len(measure.items))  # there cannot be more
                 config = _varied(best, setting, value)
                 if config in tried:
                     continue

@@ -28,6 +28,8 @@ class InterestsConfig:
         order: Of the candidates: by the "user", that is by the inner product with the user's own vector, as a single
             query has them, or by "weight", so that the first ones are shared out in proportion, too. Who has no vector
             gets them by weight.
+        depth: So many candidates are found at the least, of which the k best are given: a list of fewer begins a longer
+            one, and the order has something to choose from.
         clusters: What interests can be in.
     """
 
@@ -35,14 +37,20 @@ class InterestsConfig:
     neighbours: int = 10
     mixing: float = 0.5
     order: Literal["user", "weight"] = "user"
+    depth: int = 50
     clusters: ClustersConfig = field(default_factory=ClustersConfig)
 
     def __post_init__(self) -> None:
-        for name in ("components", "neighbours"):
+        if not isinstance(self.clusters, ClustersConfig):
+            raise InputError(f"interests.clusters is a ClustersConfig, got {self.clusters!r}")
+        if not isinstance(self.mixing, int | float):
+            raise InputError(f"interests.mixing is a number, got {self.mixing!r}")
+        for name in ("components", "neighbours", "depth"):
             if not isinstance(getattr(self, name), int):
                 raise InputError(f"interests.{name} is a whole number, got {getattr(self, name)!r}")
-        if self.components < 1:
-            raise InputError(f"interests.components is at least 1, got {self.components}")
+        for name in ("components", "depth"):
+            if getattr(self, name) < 1:
+                raise InputError(f"interests.{name} is at least 1, got {getattr(self, name)}")
         if self.neighbours < 0:
             raise InputError(f"interests.neighbours is 0 or more, got {self.neighbours}")
         if not 0 <= self.mixing <= 1:

@@ -17,7 +17,7 @@ from recsys.interests.clusters import Clusters
 from recsys.interests.config import KINDS, InterestsConfig, RetrieverKind
 from recsys.interests.mixtures import Histories, Mixtures, mixtures_of
 from recsys.interests.neighbours import SimilarUsers
-from recsys.interests.retrieval import Retrieved, retrieve
+from recsys.interests.retrieval import Retrieved, Search, retrieve
 
 #: items of histories that are mixed at a time
 _ENTRIES = 1 << 22
@@ -183,20 +183,32 @@ class KNNEmbed:
             InputError: There is no such retriever, or not everything is of as many users.
         """
         _check_as_many(vectors, histories=own, seen=seen, themselves=themselves)
-        found = retrieve(self.mixtures(kind, own, vectors, themselves), self.index.search, k, seen)
-        return self.ordered(found, vectors)
+        if k < 0:
+            raise InputError(f"k is 0 or more, got {k}")
+        mixtures = self.mixtures(kind, own, vectors, themselves)
+        return self.candidates(mixtures, vectors, k, seen, self.index.search, self.index.vectors_of)
 
-    def ordered(
-        self, found: Retrieved, vectors: np.ndarray, vectors_of: Callable[[np.ndarray], np.ndarray] | None = None
+    def candidates(
+        self,
+        mixtures: Mixtures,
+        vectors: np.ndarray,
+        k: int,
+        seen: JaggedArray | None,
+        search: Search,
+        vectors_of: Callable[[np.ndarray], np.ndarray],
     ) -> Retrieved:
-        """Candidates in the order that the settings ask for.
+        """The k candidates of mixtures, in the order that the settings ask for, from wherever items are.
 
         Args:
-            found: As `recsys.interests.retrieve` gives them.
-            vectors: What the model makes of the users. (B, D) float32
-            vectors_of: Gives the vectors of item rows, where there are others beside the index.
+            mixtures: Of B users.
+            vectors: What the model makes of them. (B, D) float32
+            k: How many.
+            seen: Item rows that each user's answer leaves out. (B rows)
+            search: What finds items.
+            vectors_of: Gives the vectors of item rows: (M,) -> (M, D).
         """
-        return found if self.config.order == "weight" else found.by_user(vectors, vectors_of or self.index.vectors_of)
+        found = retrieve(mixtures, search, max(k, self.config.depth) if k else 0, seen)
+        return (found if self.config.order == "weight" else found.by_user(vectors, vectors_of)).best(k)
 
 
 def _check_as_many(vectors: np.ndarray, **others: JaggedArray | np.ndarray | None) -> None:

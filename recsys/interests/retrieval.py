@@ -58,6 +58,11 @@ class Retrieved:
         return Retrieved(rows, np.where(rows >= 0, scores, 0).astype(np.float32), components)
 
 
+    def best(self, k: int) -> Retrieved:
+        """The first k of each user."""
+        return Retrieved(self.rows[:, :k], self.scores[:, :k], self.components[:, :k])
+
+
 def retrieve(mixtures: Mixtures, search: Search, k: int, seen: JaggedArray | None = None) -> Retrieved:
     """Each component's share of k candidates, without what the user has seen and without any item twice.
 

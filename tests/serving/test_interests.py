@@ -92,11 +92,18 @@ def test_each_item_names_the_interest_that_brought_it(generator):
     assert some > 10
 
 
+def test_a_short_list_begins_a_longer_one(generator):
+    asked = {"user_ids": ["u003", "u005"], "interests": "smoothed"}
+    short, long = generator.recommend(**asked, k=4), generator.recommend(**asked, k=20)
+    assert short.item_ids == [items[:4] for items in long.item_ids]
+    assert short.interest_of == [of_item[:4] for of_item in long.interest_of]
+
+
 def test_interests_can_be_merged_by_weight(plain, generator, tmp_path):
     merged = CandidateGenerator.load(
         with_interests(plain, dataclasses.replace(CONFIG, order="weight"), out=tmp_path / "b")
     )
-    asked = {"user_ids": ["u003"], "k": 12, "interests": "smoothed"}
+    asked = {"user_ids": ["u003"], "k": CONFIG.depth, "interests": "smoothed"}
     answer, by_user = merged.recommend(**asked), generator.recommend(**asked)
     assert set(answer.item_ids[0]) == set(by_user.item_ids[0]) and answer.item_ids != by_user.item_ids
     place = [0] * len(answer.interests[0])
@@ -117,10 +124,11 @@ def test_a_history_alone_has_interests_and_no_history_has_none(generator):
 
 def test_people_and_frames_are_told_why(generator):
     answer = generator.recommend(histories=[["sku-001"], []], k=3, interests="mixture")
-    assert repr(answer).count("(because of sku-001)") == 3
+    assert repr(answer).count("(because you liked sku-001)") == 3
     frame = answer.to_frame()
     assert frame["because"].to_list() == ["sku-001"] * 3 + [None] * 3
     assert frame["weight"].to_list() == [1.0] * 3 + [None] * 3
+    assert frame["own"].to_list() == [True] * 3 + [None] * 3
     assert "because" not in generator.recommend(histories=[["sku-001"]], k=3, interests="unimodal").to_frame().columns
 
 
@@ -159,8 +167,9 @@ def test_the_bundle_says_which_retriever_answers(folder, plain, generator):
         generator.recommend(**asked, interests="both")
 
 
-def test_items_that_came_since_are_brought_too(folder):
-    generator = CandidateGenerator.load(folder)
+def test_items_that_came_since_are_brought_too(plain, tmp_path):
+    config = dataclasses.replace(CONFIG, order="weight")
+    generator = CandidateGenerator.load(with_interests(plain, config, out=tmp_path / "bundle"))
     bundle = generator.bundle
     near = bundle.index.vectors_of(np.array([7]))[0]
     generator.new_items.shelf = generator.new_items.shelf.with_new({"new": Placed(near, "A new thing")})

@@ -91,6 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps({**facts, "figures": told}))
     else:
         print(_table(figures))
+        print(
+            "   of lists of 50: distance is the mean of 1 - cosine over pairs of items, distinct how many of a hundred "
+            "clusters they are in"
+        )
         print(f"written to {out}, which answers with {retriever!r} where a request names no other retriever")
         if version is not None:
             print(f"registered as version {version} of {arguments.register}, its challenger")

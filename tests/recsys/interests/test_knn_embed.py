@@ -33,7 +33,7 @@ def vectors_of(items: np.ndarray, histories: JaggedArray) -> np.ndarray:
 
 
 def fitted(items: np.ndarray, **settings) -> KNNEmbed:
-    config = InterestsConfig(clusters=ClustersConfig(clusters=GROUPS), **settings)
+    config = InterestsConfig(clusters=ClustersConfig(clusters=GROUPS), **{"depth": 1, **settings})
     return KNNEmbed.fit(items, HISTORIES, vectors_of(items, HISTORIES), config)
 
 
@@ -94,6 +94,16 @@ def test_candidates_come_in_the_order_of_the_users_own_vector_or_of_the_weights(
     assert by_user.rows[0].tolist() != by_weight.rows[0].tolist()
     assert by_user.rows[1].tolist() == by_weight.rows[1].tolist()
     assert by_user.scores[1].tolist() == by_weight.scores[1].tolist()
+
+
+@pytest.mark.parametrize("order", ["user", "weight"])
+def test_a_short_list_begins_a_longer_one(items, order):
+    knn_embed, users = fitted(items, order=order, depth=12), vectors_of(items, HISTORIES)
+    long = knn_embed.retrieve("mixture", HISTORIES, users, 12, HISTORIES)
+    for k in (0, 1, 5):
+        short = knn_embed.retrieve("mixture", HISTORIES, users, k, HISTORIES)
+        for name in ("rows", "scores", "components"):
+            assert np.array_equal(getattr(short, name), getattr(long, name)[:, :k])
 
 
 @pytest.mark.parametrize("settings", [{"neighbours": 0}, {"mixing": 0.0}])
@@ -157,6 +167,8 @@ def test_questions_that_do_not_fit(items):
         knn_embed.mixtures("both", HISTORIES, users)
     with pytest.raises(InputError, match="there are 3 vectors of users, and histories of 4"):
         knn_embed.retrieve("mixture", HISTORIES, users[:3], 5)
+    with pytest.raises(InputError, match="k is 0 or more, got -1"):
+        knn_embed.retrieve("mixture", HISTORIES, users, -1)
     with pytest.raises(InputError, match="there are 4 vectors of users, and seen of 1"):
         knn_embed.retrieve("mixture", HISTORIES, users, 5, seen=jagged([[1]]))
     with pytest.raises(InputError, match="user vectors hold a number that is not finite, first in row 1"):

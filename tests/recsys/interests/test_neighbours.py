@@ -33,6 +33,9 @@ def test_there_may_be_fewer_users_than_neighbours(rng):
         ({"components": 0}, "interests.components is at least 1, got 0"),
         ({"neighbours": -1}, "interests.neighbours is 0 or more, got -1"),
         ({"mixing": 1.5}, "interests.mixing is from 0 to 1, got 1.5"),
+        ({"depth": 0}, "interests.depth is at least 1, got 0"),
+        ({"clusters": 20}, "interests.clusters is a ClustersConfig, got 20"),
+        ({"mixing": "all"}, "interests.mixing is a number, got 'all'"),
         ({"order": "score"}, "interests.order is .user. or .weight., got .score."),
     ],
 )

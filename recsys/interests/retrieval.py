@@ -57,7 +57,6 @@ class Retrieved:
         rows, scores, components = (np.take_along_axis(one, order, 1) for one in (self.rows, scores, self.components))
         return Retrieved(rows, np.where(rows >= 0, scores, 0).astype(np.float32), components)
 
-
     def best(self, k: int) -> Retrieved:
         """The first k of each user."""
         return Retrieved(self.rows[:, :k], self.scores[:, :k], self.components[:, :k])

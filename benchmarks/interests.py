@@ -111,6 +111,7 @@ def compare(report: Report, case: str, data_root: str, runs: Path, options: Any)
         low, high = paired_interval(mean)
         facts = {"low": round(low, 5), "high": round(high, 5), "users": len(mean)}
         report.add(f"{case}/knn-embed-above-{kind}", f"recall@{K}", float(mean.mean()), n=seeds, settings=facts)
+    report.finish(options.out)  # the others take longest
     others(report, where, best, seeds, processes, quick)
 
 

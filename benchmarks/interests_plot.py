@@ -32,35 +32,44 @@ def draw(rows: Sequence[dict[str, Any]], metrics: Sequence[str], path: Path) -> 
     figure = Figure(figsize=(11, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(metrics), len(SETTINGS), sharex="col")
-    for line, metric in enumerate(metrics):
-        trials: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            if row["metric"] == VALIDATION + metric and "varied" in row["settings"]:
-                trials.setdefault(row["case"].split("/")[0], []).append(row)
-        for column, setting in enumerate(SETTINGS):
+    for column, (setting, label) in enumerate(SETTINGS.items()):
+        ticks: set[float] = set()
+        for line, metric in enumerate(metrics):
+            trials: dict[str, list[dict[str, Any]]] = {}
+            for row in rows:
+                if row["metric"] == VALIDATION + metric and "varied" in row["settings"]:
+                    trials.setdefault(row["case"].split("/")[0], []).append(row)
             for case, all_of_it in trials.items():
                 values, found = varied(all_of_it, setting)
+                ticks |= set(values)
                 panels[line, column].plot(values, found, "o-", lw=1, label=case)
-        panels[line, 0].set_ylabel(f"{metric} on validation")
-    for column, (setting, label) in enumerate(SETTINGS.items()):
-        panels[-1, column].set_xlabel(label)
+        bottom = panels[-1, column]
+        bottom.set_xlabel(label)
         if setting != "mixing":
-            panels[-1, column].set_xscale("log")
+            bottom.set_xscale("log")
+        bottom.set_xticks(sorted(ticks), [f"{value:g}" for value in sorted(ticks)], rotation=45)
+        bottom.set_xticks([], minor=True)
+    for line, metric in enumerate(metrics):
+        panels[line, 0].set_ylabel(f"{metric} on validation")
     panels[0, -1].legend(fontsize=8)
     figure.savefig(path, dpi=130)
 
 
 def varied(trials: Sequence[dict[str, Any]], setting: str) -> tuple[list[float], list[float]]:
-    """The values of a setting in rising order, the others as they were when it was varied last, and what they came to.
+    """The values of a setting in rising order, the others as they were when it was varied, and what they came to.
 
-    No settings are tried twice, so that one of them may have been tried when another setting was varied.
+    Of the retriever that has more of them, a plain mixture or a smoothed one. No settings are tried twice, so that one
+    of them may have been tried when another setting was varied.
     """
-    last = next((row["settings"] for row in reversed(trials) if row["settings"]["varied"] == setting), None)
-    if last is None:
-        return [], []
-    alike = [row for row in trials if _rest(row["settings"], setting) == _rest(last, setting)]
-    found = {row["settings"][setting]: row["mean"] for row in alike}
-    return sorted(found), [found[value] for value in sorted(found)]
+    best: dict[float, float] = {}
+    for kind in ("smoothed", "mixture"):
+        mine = [row for row in trials if row["case"].split("/")[1].startswith(kind)]
+        last = next((row["settings"] for row in reversed(mine) if row["settings"]["varied"] == setting), None)
+        if last is not None:
+            alike = [row for row in mine if _rest(row["settings"], setting) == _rest(last, setting)]
+            found = {row["settings"][setting]: row["mean"] for row in alike}
+            best = max(best, found, key=len)
+    return sorted(best), [best[value] for value in sorted(best)]
 
 
 def _rest(settings: dict[str, Any], setting: str) -> list[float]:

@@ -1,13 +1,15 @@
 """How fast pairs are judged, beside a plain loop over transformers in batches of 32.
 
-All read the same words with the same weights. "fixed padding" pads every batch to the most that is read (256 tokens),
-"padded to the batch" to its own longest. "apart" is a matcher that reads each record by itself. The last rows judge few
-pairs of the same tables and a million, each in a process of its own with a language model of random weights that is
-small, for the memory: what the process holds at its peak.
+All read the same words with the same weights, in fp32 but for "together, auto", which has the precision that a matcher
+is served with on this machine. "fixed padding" pads every batch to the most that is read (256 tokens), "padded to the
+batch" to its own longest. "apart" is a matcher that reads each record by itself. Log-odds are compared for pairs that
+neither has to cut. The last rows judge few pairs of the same tables and a million, each in a process of its own with a
+language model of random weights that is small, for the memory: what the process holds at its peak.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import multiprocessing
 import resource
@@ -29,7 +31,7 @@ from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.text_encoders import TextEncoderConfig
-from recsys.text_encoders.loading import load_encoder
+from recsys.text_encoders.loading import load_encoder, precision_of
 
 #: turns of each, one after the other
 TURNS = 3
@@ -53,10 +55,13 @@ def main() -> None:
     reader = PairReader(config, pairs.left.attributes, encoder)
     apart = dataclasses.replace(config, reads="apart")
     siamese = make_matcher(apart, encoder).eval()
+    served = copy.deepcopy(matcher)
+    served.encoder.model.to(precision_of(config.encoder))
     ways = {
         "fixed padding": lambda: plain_loop(matcher, reader, pairs, "max_length"),
         "padded to the batch": lambda: plain_loop(matcher, reader, pairs, "longest"),
         "together": lambda: log_odds(matcher, reader, pairs),
+        "together, auto": lambda: log_odds(served, reader, pairs),
         "apart": lambda: log_odds(siamese, PairReader(apart, pairs.left.attributes, encoder), pairs),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -70,13 +75,16 @@ def main() -> None:
     for name, times in seconds.items():
         rates = [len(pairs) / one for one in times]
         report.add_runs(f"{case}/{name}", "pairs_per_second", rates, times)
-    for name in ("together", "apart"):
+    for name in ("together", "together, auto", "apart"):
         for other in ("fixed padding", "padded to the batch"):
             ratio = statistics.median(a / b for a, b in zip(seconds[other], seconds[name], strict=True))
             report.add(f"{case}/{name}", f"times {other}", ratio, n=len(seconds[name]))
-    report.add(
-        f"{case}/together", "largest difference in log-odds", np.abs(found["together"] - found["fixed padding"]).max()
-    )
+    whole = lengths(matcher, pairs) <= reader.max_tokens
+    precisions = {"together": "fp32", "together, auto": str(precision_of(config.encoder)).removeprefix("torch.")}
+    for name, precision in precisions.items():
+        apart_by = np.abs(found[name] - found["fixed padding"])[whole].max()
+        facts = {"pairs": int(whole.sum()), "cut": int((~whole).sum()), "precision": precision}
+        report.add(f"{case}/{name}", "largest difference in log-odds", apart_by, settings=facts)
     report.finish(options.out)  # the million takes longest
     many(report, case, options.data_root, 2_000 if options.quick else options.pairs)
     report.finish(options.out)
@@ -89,17 +97,23 @@ def plain_loop(matcher: DittoMatcher, reader: PairReader, pairs: RecordPairs, pa
     found = []
     for start in range(0, len(pairs), BATCH):
         rows = slice(start, start + BATCH)
-        sides = [
-            [_text(side.values.row(row, named=True)) for row in some[rows].tolist()]
-            for side, some in ((pairs.left, pairs.left_rows), (pairs.right, pairs.right_rows))
-        ]
         told = tokenizer(
-            *sides, padding=padding, truncation="longest_first", max_length=reader.max_tokens, return_tensors="pt"
+            *_sides(pairs, rows),
+            padding=padding,
+            truncation="longest_first",
+            max_length=reader.max_tokens,
+            return_tensors="pt",
         )
         states = encoder.model(**told.to(encoder.model.device)).last_hidden_state
         vectors = states[:, 0] if encoder.pooling == "cls" else _mean(states, told["attention_mask"])
         found.append(matcher.judge(vectors).cpu().numpy())
     return np.concatenate(found)
+
+
+def lengths(matcher: DittoMatcher, pairs: RecordPairs) -> np.ndarray:
+    """How many tokens pairs have before any is cut. (m,)"""
+    told = matcher.encoder.tokenizer(*_sides(pairs, slice(None)), verbose=False)["input_ids"]
+    return np.array([len(one) for one in told])
 
 
 def many(report: Report, case: str, data_root: Path | None, n: int) -> None:
@@ -123,6 +137,14 @@ def peak_of(case: str, data_root: Path | None, size: int) -> tuple[float, float]
     began = time.perf_counter()
     log_odds(matcher, reader, RecordPairs(pairs.left, pairs.right, *rows))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, time.perf_counter() - began
+
+
+def _sides(pairs: RecordPairs, rows: slice) -> list[list[str]]:
+    """The texts of both records of some pairs."""
+    return [
+        [_text(side.values.row(row, named=True)) for row in some[rows].tolist()]
+        for side, some in ((pairs.left, pairs.left_rows), (pairs.right, pairs.right_rows))
+    ]
 
 
 def _text(record: dict[str, str]) -> str:

@@ -54,13 +54,16 @@ def main() -> None:
         raise SystemExit(
             "interests.py: --data-root FOLDER is needed (a folder that holds cit-hepth, ml-1m and gowalla)"
         )
+    full = [one for one in CASES if one != "generated"]
+    cases = ["generated"] if options.quick else [one for one in full if options.only in one]
+    if not cases:
+        raise InputError(f"--only {options.only} is in no case; the cases are {', '.join(full)}")
     report = Report("interests", options.quick, keep=bool(options.only))
     with tempfile.TemporaryDirectory() as folder:
         runs = options.runs or Path(folder)
-        for case in ("generated",) if options.quick else (one for one in CASES if one != "generated"):
-            if options.only in case:
-                compare(report, case, str(options.data_root), runs, options)
-                rows = report.finish(options.out)["rows"]
+        for case in cases:
+            compare(report, case, str(options.data_root), runs, options)
+            rows = report.finish(options.out)["rows"]
     if not options.quick:
         draw(rows, (CHOSEN_BY, "distance"), (options.out or RESULTS / "interests.json").with_suffix(".png"))
 

@@ -27,6 +27,10 @@ from training.two_tower_fit import fit
 #: length of all lists
 K = 50
 
+#: of a split, and of ComiRec's lists, how they are merged
+PARTS = ("validation", "test")
+MERGED = ("highest score", "equal shares")
+
 
 def vectors_of(data_root: str, runs: Path, case: str, trial: str, seed: int) -> dict[str, float]:
     """Trains, keeps the vectors, and says what a single query finds on validation."""
@@ -36,10 +40,10 @@ def vectors_of(data_root: str, runs: Path, case: str, trial: str, seed: int) -> 
         config = load_config(settings=[*CASES[case][2], *trial.split()], seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             model = fit(config, prepared, Path(folder), progress=False).model
-        parts = {part: Evaluation(prepared, part) for part in ("validation", "test")}
+        parts = {part: Evaluation(prepared, part) for part in PARTS}
         of = InterestsMeasure.of(model, parts["validation"])
         arrays = {"items": of.items, "validation": of.users, "test": user_vectors(model, parts["test"])}
-        np.savez(_path(runs, case, trial, seed), width=of.width, **arrays)
+        np.savez(_vectors_path(runs, case, trial, seed), width=of.width, **arrays)
         return {"validation": of.figures(of.lists("unimodal", InterestsConfig()))[CHOSEN_BY]}
 
     runs.mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,7 @@ def vectors_of(data_root: str, runs: Path, case: str, trial: str, seed: int) -> 
 
 def measured(data_root: str, runs: Path, case: str, trial: str, seed: int, part: str) -> InterestsMeasure:
     """What can be asked of vectors that were kept."""
-    with np.load(_path(runs, case, trial, seed)) as kept:
+    with np.load(_vectors_path(runs, case, trial, seed)) as kept:
         vectors = kept["items"], kept[part], int(kept["width"])
     return InterestsMeasure(Evaluation(prepared_of(data_root, case), part), *vectors)
 
@@ -57,10 +61,9 @@ def comirec(data_root: str, runs: Path, case: str, trial: str, seed: int, vector
     """ComiRec's figures, its lists merged in the way that validation likes better; diversity by the others' vectors."""
     found = comirec_lists(data_root, runs, case, trial, seed)
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for name, ranked_items in found.items():
-        part, way = name.split(": ")
+    for part in PARTS:
         of = measured(data_root, runs, case, vectors, 0, part)
-        figures.setdefault(part, {})[way] = of.figures(ranked_items)
+        figures[part] = {way: of.figures(found[f"{part}: {way}"]) for way in MERGED}
     merged = max(figures["validation"], key=lambda way: figures["validation"][way][CHOSEN_BY])
     return {
         "validation": figures["validation"][merged][CHOSEN_BY],
@@ -71,18 +74,13 @@ def comirec(data_root: str, runs: Path, case: str, trial: str, seed: int, vector
 
 def comirec_lists(data_root: str, runs: Path, case: str, trial: str, seed: int) -> dict[str, np.ndarray]:
     """Trains it, once for all cases of a data set, and keeps its lists, by "part: way of merging"."""
-    data = CASES[case][0]
-    path = _path(runs, data, f"comirec {trial}", seed)
+    path = _path(runs, [CASES[case][0], "comirec", trial, seed])
     if not path.exists():
         prepared = prepared_of(data_root, case, "histories")
         config = load_config(settings=trial.split(), kind=ComiRecTrainConfig, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             model = fit_comirec(config, prepared, Path(folder), progress=False).model
-        found = {
-            f"{part}: {way}": lists(model, Evaluation(prepared, part), way)
-            for part in ("validation", "test")
-            for way in ("highest score", "equal shares")
-        }
+        found = {f"{part}: {way}": lists(model, Evaluation(prepared, part), way) for part in PARTS for way in MERGED}
         np.savez(path, **found)
     with np.load(path) as kept:
         return dict(kept)
@@ -119,7 +117,9 @@ def item_knn(
     return remembered(runs, [case, "item-knn", neighbours, shrinkage, part, vectors], made)
 
 
-def _path(runs: Path, case: str, trial: str, seed: int) -> Path:
-    given = CASES[case][2] if case in CASES else ()
-    key = hashlib.sha256(json.dumps([case, given, trial, seed]).encode()).hexdigest()[:16]
-    return runs / f"{key}.npz"
+def _vectors_path(runs: Path, case: str, trial: str, seed: int) -> Path:
+    return _path(runs, [case, CASES[case][2], trial, seed])
+
+
+def _path(runs: Path, key: list) -> Path:
+    return runs / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.npz"

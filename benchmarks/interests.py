@@ -72,7 +72,7 @@ def compare(report: Report, case: str, data_root: str, runs: Path, options: Any)
     """All ways on one data set."""
     quick, processes = options.quick, 1 if options.quick else options.processes
     where = (data_root, runs, case)
-    vectors = ("",) if quick else VECTORS[CASES[case][1]]
+    vectors = ("",) if quick else VECTORS[CASES[case].users]
     tried = dict(run_all(vectors_of, [(*where, trial, 0) for trial in vectors], processes))
     best = max(vectors, key=lambda trial: tried[*where, trial, 0]["validation"])
     mine = measured(*where, best, 0, "validation")

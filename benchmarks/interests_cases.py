@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 
 from sequence_data import load
@@ -24,13 +25,38 @@ TWHIN = (
     "optimiser.lr=1e-2",
 )
 
-#: of each case: the data set, whether users are ids or histories, and what its vectors are trained with
-CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "cit-hepth": ("cit-hepth", "ids", TWHIN),
-    "cit-hepth-histories": ("cit-hepth", "histories", ()),
-    "ml-1m": ("ml-1m-plots", "histories", ()),
-    "gowalla": ("gowalla", "histories", ()),
-    "generated": ("generated", "histories", ("model.dim=16", "optimiser.max_epochs=1")),
+#: enough for many interactions in little time: an epoch over all items would cost four times as much
+SAMPLED = (
+    "loss.name=sampled-softmax",
+    "loss.settings.n_negatives=4096",
+    "optimiser.max_epochs=20",
+    "optimiser.validate_every=4",
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is compared on a data set.
+
+    Args:
+        data: The data set.
+        users: "ids" or "histories": what a user of its vectors is.
+        settings: What its vectors are trained with.
+        comirec: What ComiRec is trained with.
+    """
+
+    data: str
+    users: str = "histories"
+    settings: tuple[str, ...] = ()
+    comirec: tuple[str, ...] = ()
+
+
+CASES: dict[str, Case] = {
+    "cit-hepth": Case("cit-hepth", "ids", TWHIN),
+    "cit-hepth-histories": Case("cit-hepth"),
+    "ml-1m": Case("ml-1m-plots"),
+    "gowalla": Case("gowalla", settings=SAMPLED, comirec=SAMPLED),
+    "generated": Case("generated", settings=("model.dim=16", "optimiser.max_epochs=1")),
 }
 
 #: what vectors are tried with; each trial serves all retrievers, and is chosen by what the single query finds
@@ -83,11 +109,10 @@ def prepared_of(data_root: str, case: str, users: str = "") -> Prepared:
         case: Of `CASES`.
         users: "ids" or "histories", where not as the case has them.
     """
-    data, kind, _ = CASES[case]
-    dataset = load(data, Path(data_root))
-    user = Id("user_id") if (users or kind) == "ids" else Sequence("history")
+    dataset = load(CASES[case].data, Path(data_root))
+    user = Id("user_id") if (users or CASES[case].users) == "ids" else Sequence("history")
     dataset = dataclasses.replace(dataset, schema=FeatureSchema(user=(user,), item=(Id("item_id"),)))
-    return Prepared.of(dataset, _split(data, dataset))
+    return Prepared.of(dataset, _split(CASES[case].data, dataset))
 
 
 def _split(data: str, dataset: Dataset) -> object:

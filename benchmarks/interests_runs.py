@@ -37,7 +37,7 @@ def vectors_of(data_root: str, runs: Path, case: str, trial: str, seed: int) -> 
 
     def made() -> dict[str, float]:
         prepared = prepared_of(data_root, case)
-        config = load_config(settings=[*CASES[case][2], *trial.split()], seed=seed)
+        config = load_config(settings=[*CASES[case].settings, *trial.split()], seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             model = fit(config, prepared, Path(folder), progress=False).model
         parts = {part: Evaluation(prepared, part) for part in PARTS}
@@ -47,7 +47,7 @@ def vectors_of(data_root: str, runs: Path, case: str, trial: str, seed: int) -> 
         return {"validation": of.figures(of.lists("unimodal", InterestsConfig()))[CHOSEN_BY]}
 
     runs.mkdir(parents=True, exist_ok=True)
-    return remembered(runs, [case, CASES[case][2], trial, seed], made)
+    return remembered(runs, [case, CASES[case].settings, trial, seed], made)
 
 
 def measured(data_root: str, runs: Path, case: str, trial: str, seed: int, part: str) -> InterestsMeasure:
@@ -74,10 +74,11 @@ def comirec(data_root: str, runs: Path, case: str, trial: str, seed: int, vector
 
 def comirec_lists(data_root: str, runs: Path, case: str, trial: str, seed: int) -> dict[str, np.ndarray]:
     """Trains it, once for all cases of a data set, and keeps its lists, by "part: way of merging"."""
-    path = _path(runs, [CASES[case][0], "comirec", trial, seed])
+    settings = [*CASES[case].comirec, *trial.split()]
+    path = _path(runs, [CASES[case].data, "comirec", " ".join(settings), seed])
     if not path.exists():
         prepared = prepared_of(data_root, case, "histories")
-        config = load_config(settings=trial.split(), kind=ComiRecTrainConfig, seed=seed)
+        config = load_config(settings=settings, kind=ComiRecTrainConfig, seed=seed)
         with tempfile.TemporaryDirectory() as folder:
             model = fit_comirec(config, prepared, Path(folder), progress=False).model
         found = {f"{part}: {way}": lists(model, Evaluation(prepared, part), way) for part in PARTS for way in MERGED}
@@ -118,7 +119,7 @@ def item_knn(
 
 
 def _vectors_path(runs: Path, case: str, trial: str, seed: int) -> Path:
-    return _path(runs, [case, CASES[case][2], trial, seed])
+    return _path(runs, [case, CASES[case].settings, trial, seed])
 
 
 def _path(runs: Path, key: list) -> Path:

@@ -28,7 +28,6 @@ TRIALS: dict[str, tuple[str, ...]] = {
         "optimiser.max_epochs=5 optimiser.lr=1e-4",
         "optimiser.max_epochs=5 batch_size=16",
         "optimiser.max_epochs=10",
-        "optimiser.max_epochs=10 optimiser.lr=1e-4",
     ),
     "dirty-itunes-amazon": (
         "optimiser.max_epochs=20",

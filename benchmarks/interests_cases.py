@@ -30,8 +30,10 @@ SAMPLED = (
     "loss.name=sampled-softmax",
     "loss.settings.n_negatives=4096",
     "optimiser.max_epochs=20",
-    "optimiser.validate_every=4",
 )
+
+#: where ranking all items for all users costs more than an epoch does
+SELDOM = ("optimiser.validate_every=4",)
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Case:
 
 
 CASES: dict[str, Case] = {
-    "cit-hepth": Case("cit-hepth", "ids", TWHIN),
-    "cit-hepth-histories": Case("cit-hepth"),
+    "cit-hepth": Case("cit-hepth", "ids", TWHIN, SELDOM),
+    "cit-hepth-histories": Case("cit-hepth", comirec=SELDOM),
     "ml-1m": Case("ml-1m-plots"),
-    "gowalla": Case("gowalla", settings=SAMPLED, comirec=SAMPLED),
+    "gowalla": Case("gowalla", settings=(*SAMPLED, *SELDOM), comirec=(*SAMPLED, *SELDOM)),
     "generated": Case("generated", settings=("model.dim=16", "optimiser.max_epochs=1")),
 }
 

@@ -1,0 +1,121 @@
+"""Which entity each record is: a map that changes as records arrive, and whose ids never do.
+
+An id stands for one entity for ever. When two become one, the id of one of them is retired and redirects to the other;
+it is never given again. Every change is in the log.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import polars as pl
+
+from features.digest import sha256_of
+from features.errors import InputError
+
+MEMBERS = {"source": pl.String, "record_id": pl.String, "entity_id": pl.Int64}
+REDIRECTS = {"retired": pl.Int64, "entity_id": pl.Int64}
+LOG = {"version": pl.Int64, "event": pl.String, "entity_id": pl.Int64, "other_id": pl.Int64, "records": pl.Int64}
+
+
+@dataclass(frozen=True, eq=False)
+class EntityMap:
+    """Records and their entities.
+
+    Args:
+        version: 0 before any record; each change is one more.
+        members: Columns source, record_id and entity_id, by source and record. (n rows)
+        redirects: Columns retired and entity_id: what has taken the place of an id, null where all its records are
+            gone.
+        log: Columns version, event, entity_id, other_id, records. Events: "new" (an id is given); "merge" (other_id is
+            retired, its records are in entity_id now); "split" (so many records of entity_id are in other_id now);
+            "gone" (entity_id is retired, for its records are gone).
+        next_id: The next id that is given.
+
+    Example:
+        >>> from recsys.entities.stable_ids import updated
+        >>> one = updated(EntityMap(), pl.DataFrame({"source": ["a", "b"], "record_id": ["1", "7"], "cluster": [0, 0]}))
+        >>> one.entities(pl.Series(["7", "8"])).to_list(), one
+        ([1, None], EntityMap(version 1: 2 records of 2 sources are 1 entity))
+    """
+
+    version: int = 0
+    members: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MEMBERS))
+    redirects: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REDIRECTS))
+    log: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LOG))
+    next_id: int = 1
+
+    def __post_init__(self) -> None:
+        for name, schema in (("members", MEMBERS), ("redirects", REDIRECTS), ("log", LOG)):
+            frame = getattr(self, name)
+            if dict(frame.schema) != schema:
+                raise InputError(f"the {name} of an entity map are {', '.join(schema)}, got {dict(frame.schema)}")
+
+    def __len__(self) -> int:
+        return self.members["entity_id"].n_unique()
+
+    def __repr__(self) -> str:
+        sources, entities = self.members["source"].n_unique(), len(self)
+        return (
+            f"EntityMap(version {self.version}: {self.members.height:,} records of {sources:,} "
+            f"source{'s' * (sources != 1)} are {entities:,} entit{'y' if entities == 1 else 'ies'})"
+        )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of which record is which entity, and of what has been retired."""
+        return sha256_of(self.members, self.redirects)
+
+    def entities(self, ids: pl.Series, source: str | pl.Series | None = None) -> pl.Series:
+        """The entity of each record, null where there is none.
+
+        Args:
+            ids: Of records. (n,)
+            source: Their source, one for all or one for each; where not given, the ids are looked for in all, and an id
+                that means different entities in two sources is an error.
+
+        Returns:
+            (n,) Int64
+
+        Raises:
+            InputError: An id that means two entities, or a source that the map does not know.
+        """
+        asked = pl.DataFrame({"record_id": ids.cast(pl.String)})
+        if source is None:
+            known = self._of_any_source
+            twice = asked.join(known.filter(pl.col("several")), on="record_id", how="semi")
+            if twice.height:
+                raise InputError(
+                    f"the id {twice['record_id'][0]!r} means different things in different sources; say which source"
+                )
+            return asked.join(known, on="record_id", how="left", maintain_order="left")["entity_id"]
+        asked = asked.with_columns(source=pl.lit(source) if isinstance(source, str) else source.cast(pl.String))
+        strange = asked.filter(~pl.col("source").is_in(self.members["source"].unique().to_list()))
+        if strange.height:
+            raise InputError(f"the entity map has no source {strange['source'][0]!r}; it has {', '.join(self.sources)}")
+        return asked.join(self.members, on=["source", "record_id"], how="left", maintain_order="left")["entity_id"]
+
+    def current(self, ids: pl.Series) -> pl.Series:
+        """What has become of entity ids: themselves, or what has taken their place; null where nothing has.
+
+        Args:
+            ids: Given at any time. (n,) Int64
+        """
+        there = self.members.select("entity_id", now="entity_id").unique()
+        moved = self.redirects.select(entity_id="retired", now="entity_id")
+        asked = pl.DataFrame({"entity_id": ids.cast(pl.Int64)})
+        return asked.join(pl.concat([there, moved]), on="entity_id", how="left", maintain_order="left")["now"].alias(
+            ids.name
+        )
+
+    @property
+    def sources(self) -> list[str]:
+        """Where records come from."""
+        return self.members["source"].unique().sort().to_list()
+
+    @cached_property
+    def _of_any_source(self) -> pl.DataFrame:
+        """Each record id with its entity, and whether it means several."""
+        grouped = self.members.group_by("record_id", maintain_order=True)
+        return grouped.agg(pl.col("entity_id").first(), several=pl.col("entity_id").n_unique() > 1)

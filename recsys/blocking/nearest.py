@@ -1,0 +1,113 @@
+"""The nearest records of each record, by sparse vectors, in time that grows with the records and not with their pairs.
+
+A term that half of all records have says nearly nothing, and costs most: each record is searched by its rarest terms,
+as many as a budget of look-ups allows, and what that finds is compared in full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from recsys.blocking.terms import paired
+
+#: numbers of a product that are held at a time
+_HELD = 1 << 24
+#: how many more are found by the rarest terms than are wanted, since all terms may order them otherwise
+_WIDER = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The nearest records of each of n records, best first.
+
+    Args:
+        rows: -1 where there are no more. (n, k) int64
+        scores: (n, k) float32
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+
+
+def nearest(
+    asking: sparse.csr_matrix, asked: sparse.csr_matrix, k: int, lookups: int = 20_000, itself: bool = True
+) -> Neighbours:
+    """The nearest rows of one matrix for each row of another, by inner product.
+
+    Args:
+        asking: Weights of at least 0. (n, terms)
+        asked: (m, terms)
+        k: How many.
+        lookups: So many records of `asked` are read for each of `asking` at the most, by its rarest terms; those of its
+            three rarest always are.
+        itself: Whether a row may find the row of the same number, which of one table is itself.
+
+    Returns:
+        Those that share a term. (n, k); of equal scores the first rows.
+    """
+    holders = np.bincount(asked.indices, minlength=asked.shape[1])
+    rare = _rarest(asking, holders, lookups)
+    cut = rare.nnz < asking.nnz
+    columns = asked.T.tocsr()
+    rows = np.full((asking.shape[0], k), -1, np.int64)
+    scores = np.zeros((asking.shape[0], k), np.float32)
+    work = np.cumsum(np.asarray(rare.astype(bool) @ holders).ravel())
+    ends = np.searchsorted(work, np.arange(_HELD, work[-1] + _HELD, _HELD), side="left") + 1 if len(work) else []
+    start = 0
+    for end in np.minimum(ends, asking.shape[0]):
+        if end <= start:
+            continue
+        found = (rare[start:end] @ columns).tocsr()
+        if not itself:
+            found.data[found.indices == start + np.repeat(np.arange(end - start), np.diff(found.indptr))] = 0
+        wide = _best(found, k * _WIDER if cut else k)
+        if cut:
+            some, _ = np.nonzero(wide.rows >= 0)
+            pairs = some + start, wide.rows[wide.rows >= 0]
+            again = np.zeros_like(wide.scores)
+            again[wide.rows >= 0] = paired(asking, asked, pairs)
+            wide = _ordered(wide.rows, again, k)
+        rows[start:end], scores[start:end] = wide.rows, wide.scores
+        start = end
+    return Neighbours(rows, scores)
+
+
+def _rarest(matrix: sparse.csr_matrix, holders: np.ndarray, lookups: int) -> sparse.csr_matrix:
+    """Each row with its rarest terms alone."""
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    cost = holders[matrix.indices]
+    order = np.lexsort((cost, row))
+    total = np.cumsum(cost[order])
+    first = matrix.indptr[:-1][row]  # sorted by rows first, a row's terms stay where its terms were
+    before = np.concatenate([[0], total])[first]
+    place = np.arange(len(order)) - first
+    kept = np.zeros(len(order), bool)
+    kept[order] = (total - before <= lookups) | (place < 3)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=matrix.shape[0]))])
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), shape=matrix.shape)
+
+
+def _best(found: sparse.csr_matrix, k: int) -> Neighbours:
+    """The k largest of each row; what is 0 is none."""
+    n = found.shape[0]
+    rows, scores = np.full((n, k), -1, np.int64), np.zeros((n, k), np.float32)
+    for row, (start, end) in enumerate(zip(found.indptr, found.indptr[1:], strict=False)):
+        values, columns = found.data[start:end], found.indices[start:end]
+        if len(values) > k:
+            # of those that are as good as the last, the first rows
+            last = np.partition(values, len(values) - k)[len(values) - k]
+            keep = np.flatnonzero(values >= last)
+            values, columns = values[keep], columns[keep]
+        order = np.lexsort((columns, -values))[:k]
+        order = order[values[order] > 0]
+        rows[row, : len(order)], scores[row, : len(order)] = columns[order], values[order]
+    return Neighbours(rows, scores)
+
+
+def _ordered(rows: np.ndarray, scores: np.ndarray, k: int) -> Neighbours:
+    """The k best of each row of candidates, of equal scores the first rows."""
+    order = np.lexsort((rows, np.where(rows >= 0, -scores, np.inf)), axis=1)[:, :k]
+    return Neighbours(np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1))

@@ -1,0 +1,128 @@
+"""Clusters of records from scored pairs: three ways, which differ in how far they trust a single pair.
+
+*components* (connected components) trusts every one: a chain of pairs, each likely, makes one entity of things that
+have nothing to do with each other. *centre* (Haveliwala, Gionis and Indyk, 2000; Hassanzadeh et al., PVLDB 2(1), 2009)
+joins a record only to a centre that it is paired with itself. *correlation* (Bansal, Blum and Chawla, 2004) weighs all
+pairs of two clusters before it joins them, those that are no candidates as unlikely ones; greedily, the best sum first
+(Keuper et al., ICCV 2015, 'greedy additive edge contraction').
+
+What a connected component becomes depends on its own pairs alone, and never on the order in which they come.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components as _components
+
+from features.errors import InputError
+
+ClusterKind = Literal["components", "centre", "correlation"]
+CLUSTERS = ("components", "centre", "correlation")
+
+#: log-odds of a pair that no blocker has found, or no matcher has been asked about
+ABSENT = -1.0
+
+
+def clusters(
+    n: int, rows: tuple[np.ndarray, np.ndarray], log_odds: np.ndarray, kind: ClusterKind = "correlation"
+) -> np.ndarray:
+    """Which records are one entity.
+
+    Args:
+        n: Records.
+        rows: Of both records of each pair. (m,), (m,)
+        log_odds: That they are the same, less the threshold: above 0 they likely are. (m,)
+        kind: "components", "centre" or "correlation".
+
+    Returns:
+        A number a record, the same for those of one entity: the lowest row among them. (n,) int64
+
+    Raises:
+        InputError: There is no such kind.
+
+    Example:
+        >>> chain = np.array([0, 1, 2]), np.array([1, 2, 3])
+        >>> likely = np.array([3.0, 0.5, 3.0])
+        >>> clusters(4, chain, likely, "components").tolist(), clusters(4, chain, likely, "correlation").tolist()
+        ([0, 0, 0, 0], [0, 0, 2, 2])
+    """
+    if kind not in CLUSTERS:
+        raise InputError(f"clusters are made by {', '.join(CLUSTERS)}, not by {kind!r}")
+    one, other = (np.asarray(some, np.int64) for some in rows)
+    log_odds = np.asarray(log_odds, np.float64)
+    likely = log_odds > 0
+    whole = _lowest(components(n, one[likely], other[likely]))
+    if kind == "components":
+        return whole
+    inside = whole[one] == whole[other]  # an unlikely pair between two components keeps apart what is apart
+    found = (_centre if kind == "centre" else _correlation)(n, one[inside], other[inside], log_odds[inside])
+    return _lowest(found)
+
+
+def components(n: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Connected components, numbered from 0. (n,)"""
+    return _components(coo_matrix((np.ones(len(one), bool), (one, other)), shape=(n, n)), directed=False)[1]
+
+
+def _centre(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """The likeliest pair first: of two free records the lower becomes a centre, and a centre takes free records."""
+    order = np.lexsort((np.maximum(one, other), np.minimum(one, other), -log_odds))
+    order = order[log_odds[order] > 0]
+    of = np.full(n, -1)
+    for a, b in zip(np.minimum(one, other)[order].tolist(), np.maximum(one, other)[order].tolist(), strict=True):
+        if of[a] < 0 and of[b] < 0:
+            of[a] = of[b] = a
+        elif of[a] == a and of[b] < 0:
+            of[b] = a
+        elif of[b] == b and of[a] < 0:
+            of[a] = b
+    return np.where(of < 0, np.arange(n), of)
+
+
+def _correlation(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """Joins the two clusters whose pairs say most for it, while they say anything for it."""
+    #: of each cluster its neighbours, and the sum and number of the pairs between both
+    between: dict[int, dict[int, tuple[float, int]]] = defaultdict(dict)
+    low, high = np.minimum(one, other).tolist(), np.maximum(one, other).tolist()
+    for a, b, odds in zip(low, high, log_odds.tolist(), strict=True):
+        if a != b:
+            total, count = between[a].get(b, (0.0, 0))
+            between[a][b] = between[b][a] = (total + odds, count + 1)
+    size, of = dict.fromkeys(between, 1), np.arange(n)
+
+    def worth(a: int, b: int) -> float:
+        total, count = between[a][b]
+        return total + ABSENT * (size[a] * size[b] - count)
+
+    heap = [(-worth(a, b), a, b) for a in between for b in between[a] if a < b]
+    heapq.heapify(heap)
+    while heap:
+        value, a, b = heapq.heappop(heap)
+        if value >= 0:
+            break
+        if b not in between.get(a, ()) or worth(a, b) != -value:
+            continue  # joined to another meanwhile, or worth something else now
+        for c, (total, count) in between.pop(b).items():
+            del between[c][b]
+            if c != a:
+                known = between[a].get(c, (0.0, 0))
+                between[a][c] = between[c][a] = (known[0] + total, known[1] + count)
+        size[a] += size.pop(b)
+        of[b] = a  # a is the lower of both, always
+        for c in between[a]:
+            heapq.heappush(heap, (-worth(*sorted((a, c))), *sorted((a, c))))
+    while (of[of] != of).any():
+        of = of[of]
+    return of
+
+
+def _lowest(labels: np.ndarray) -> np.ndarray:
+    """The lowest row of each record's cluster. (n,)"""
+    first = np.full(int(labels.max(initial=-1)) + 1, len(labels))
+    np.minimum.at(first, labels, np.arange(len(labels)))
+    return first[labels]

@@ -29,7 +29,7 @@ TWHIN = (
 SAMPLED = (
     "loss.name=sampled-softmax",
     "loss.settings.n_negatives=4096",
-    "optimiser.max_epochs=20",
+    "optimiser.max_epochs=12",
 )
 
 #: where ranking all items for all users costs more than an epoch does

@@ -10,7 +10,7 @@ import numpy as np
 from features.errors import InputError
 from features.records import Records
 from recsys.blocking.candidates import Candidates
-from recsys.blocking.nearest import Neighbours, nearest
+from recsys.blocking.nearest import Neighbours, TermIndex
 from recsys.blocking.terms import TermsConfig, TermSpace, texts_of
 from recsys.index import IndexConfig, ItemIndex
 
@@ -37,7 +37,7 @@ class BlockingConfig:
             many as `candidates`.
         attributes: Whose words or characters count; all, where none is named.
         size: Of n-grams of characters.
-        lookups: See `recsys.blocking.nearest.nearest`: what one record may cost at the most.
+        lookups: See `recsys.blocking.nearest.TermIndex`: what one record may cost at the most.
     """
 
     ways: tuple[str, ...] = ("characters",)
@@ -107,7 +107,7 @@ def _by_terms(left: Records, right: Records, way: str, config: BlockingConfig) -
     vectors = [space.vectors(one) for one in texts]
 
     def search(side: int, k: int) -> Neighbours:
-        return nearest(vectors[side], vectors[side - 1], k, config.lookups, itself=left is not right)
+        return TermIndex(vectors[side - 1], config.lookups).nearest(vectors[side], k, itself=left is not right)
 
     return search
 

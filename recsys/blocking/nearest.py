@@ -6,6 +6,7 @@ as many as a budget of look-ups allows, and what that finds is compared in full.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,47 +33,57 @@ class Neighbours:
     scores: np.ndarray
 
 
-def nearest(
-    asking: sparse.csr_matrix, asked: sparse.csr_matrix, k: int, lookups: int = 20_000, itself: bool = True
-) -> Neighbours:
-    """The nearest rows of one matrix for each row of another, by inner product.
+class TermIndex:
+    """Records by their terms, to be searched by other records.
 
     Args:
-        asking: Weights of at least 0. (n, terms)
-        asked: (m, terms)
-        k: How many.
-        lookups: So many records of `asked` are read for each of `asking` at the most, by its rarest terms; those of its
-            three rarest always are.
-        itself: Whether a row may find the row of the same number, which of one table is itself.
-
-    Returns:
-        Those that share a term. (n, k); of equal scores the first rows.
+        vectors: Weights of at least 0: see `recsys.blocking.terms.TermSpace.vectors`. (m, terms)
+        lookups: So many records are read for each that asks, at the most, by its rarest terms; those that have one of
+            its three rarest always are.
     """
-    holders = np.bincount(asked.indices, minlength=asked.shape[1])
-    rare = _rarest(asking, holders, lookups)
-    cut = rare.nnz < asking.nnz
-    columns = asked.T.tocsr()
-    rows = np.full((asking.shape[0], k), -1, np.int64)
-    scores = np.zeros((asking.shape[0], k), np.float32)
-    work = np.cumsum(np.asarray(rare.astype(bool) @ holders).ravel())
-    ends = np.searchsorted(work, np.arange(_HELD, work[-1] + _HELD, _HELD), side="left") + 1 if len(work) else []
-    start = 0
-    for end in np.minimum(ends, asking.shape[0]):
-        if end <= start:
-            continue
-        found = (rare[start:end] @ columns).tocsr()
-        if not itself:
-            found.data[found.indices == start + np.repeat(np.arange(end - start), np.diff(found.indptr))] = 0
-        wide = _best(found, k * _WIDER if cut else k)
-        if cut:
-            some, _ = np.nonzero(wide.rows >= 0)
-            pairs = some + start, wide.rows[wide.rows >= 0]
-            again = np.zeros_like(wide.scores)
-            again[wide.rows >= 0] = paired(asking, asked, pairs)
-            wide = _ordered(wide.rows, again, k)
-        rows[start:end], scores[start:end] = wide.rows, wide.scores
+
+    def __init__(self, vectors: sparse.csr_matrix, lookups: int = 20_000) -> None:
+        self._vectors, self._lookups = vectors, lookups
+        self._columns = vectors.T.tocsr()
+        self._holders = np.diff(self._columns.indptr)
+
+    def nearest(self, asking: sparse.csr_matrix, k: int, itself: bool = True) -> Neighbours:
+        """The records of the largest inner products, of those that share a term.
+
+        Args:
+            asking: (n, terms)
+            k: How many.
+            itself: Whether a row may find the row of the same number, which of one table is itself.
+
+        Returns:
+            (n, k); of equal scores the first rows.
+        """
+        rare = _rarest(asking, self._holders, self._lookups)
+        cut = rare.nnz < asking.nnz
+        rows = np.full((asking.shape[0], k), -1, np.int64)
+        scores = np.zeros((asking.shape[0], k), np.float32)
+        for start, end in _parts(np.asarray(rare.astype(bool) @ self._holders).ravel()):
+            found = (rare[start:end] @ self._columns).tocsr()
+            if not itself:
+                found.data[found.indices == start + np.repeat(np.arange(end - start), np.diff(found.indptr))] = 0
+            best = _best(found, k * _WIDER if cut else k)
+            if cut:
+                some, _ = there = np.nonzero(best.rows >= 0)
+                again = np.zeros_like(best.scores)
+                again[there] = paired(asking, self._vectors, (some + start, best.rows[there]))
+                best = _ordered(best.rows, again, k)
+            rows[start:end], scores[start:end] = best.rows, best.scores
+        return Neighbours(rows, scores)
+
+
+def _parts(work: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Runs of rows whose products are held at a time. (n,)"""
+    total, start = np.cumsum(work), 0
+    while start < len(work):
+        before = total[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(total, before + _HELD, side="right")))
+        yield start, end
         start = end
-    return Neighbours(rows, scores)
 
 
 def _rarest(matrix: sparse.csr_matrix, holders: np.ndarray, lookups: int) -> sparse.csr_matrix:

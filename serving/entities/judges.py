@@ -1,0 +1,213 @@
+"""What says of pairs of records how likely they are the same: a matcher, a cheap one before it, or the data alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from features.errors import InputError
+from features.record_pairs import RecordPairs
+from recsys.blocking.blocker import Encode
+from recsys.matching.self_training import SelfTrained, self_trained
+from recsys.matching.similarities import Comparison
+from serving.matching.matcher import Matcher
+
+#: pairs by which the speed of a matcher is known, where minutes are given
+_TIMED = 512
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one stage did.
+
+    Args:
+        name: Of the stage.
+        pairs: That it decided about.
+        same: Of them, how many it called the same.
+        seconds: It took.
+    """
+
+    name: str
+    pairs: int
+    same: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is said of m pairs.
+
+    Args:
+        log_odds: Less the threshold: at least 0 is called the same. (m,) float64
+        stages: Who said it.
+    """
+
+    log_odds: np.ndarray
+    stages: tuple[Stage, ...]
+
+
+#: called with how many pairs are judged, and how many there are
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+class Judge(Protocol):
+    """Says of pairs how likely they are the same."""
+
+    #: whether what it says of a pair does not depend on the others that it is asked about
+    lasting: bool
+
+    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+        """(m pairs)"""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it is, as JSON has it."""
+        ...
+
+
+class MatcherJudge:
+    """A matcher judges every pair.
+
+    Args:
+        matcher: Which.
+        precision: Wanted: see `serving.matching.matcher.Matcher.decision`.
+    """
+
+    lasting = True
+
+    def __init__(self, matcher: Matcher, precision: float | None = None) -> None:
+        self.matcher, self._precision = matcher, precision
+        self._threshold = matcher.threshold(precision)
+
+    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+        """(m pairs)"""
+        began = time.perf_counter()
+        found = self.matcher.score(pairs, progress=progress).log_odds - self._threshold
+        return Judged(found, (Stage("matcher", len(found), int((found >= 0).sum()), time.perf_counter() - began),))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which matcher, and its threshold."""
+        return {"kind": "matcher", "matcher": self.matcher.identity, "threshold": self._threshold}
+
+
+class CascadeJudge:
+    """A cheap matcher judges every pair, and a better one those that the first is least sure of.
+
+    Args:
+        first: Reads each record once, such as a bi-encoder that the second was distilled into.
+        second: The better one.
+        pairs: How many pairs the second may judge at the most.
+        minutes: Or how long; one of both is given.
+        precision: Wanted of the second.
+
+    Raises:
+        InputError: Neither or both, or matchers of other attributes.
+    """
+
+    lasting = True
+
+    def __init__(
+        self,
+        first: Matcher,
+        second: Matcher,
+        pairs: int | None = None,
+        minutes: float | None = None,
+        precision: float | None = None,
+    ) -> None:
+        if (pairs is None) == (minutes is None):
+            raise InputError("a cascade has a budget of pairs or of minutes, one of both")
+        if (pairs if minutes is None else minutes) < 0:
+            raise InputError("the budget of a cascade is 0 or more")
+        if first.manifest.attributes != second.manifest.attributes:
+            raise InputError(
+                f"the first matcher reads {', '.join(first.manifest.attributes)}, and the second "
+                f"{', '.join(second.manifest.attributes)}"
+            )
+        self.matcher, self._first, self._pairs, self._minutes = second, first, pairs, minutes
+        self._thresholds = first.threshold(), second.threshold(precision)
+
+    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+        """(m pairs)"""
+        began = time.perf_counter()
+        found = self._first.score(pairs).log_odds - self._thresholds[0]
+        before = time.perf_counter() - began
+        unsure = np.argsort(np.abs(found), kind="stable")
+        asked, began = self._asked(pairs, unsure), time.perf_counter()
+        some = unsure[:asked]
+        if asked:
+            found[some] = self.matcher.score(pairs.take(some), progress=progress).log_odds - self._thresholds[1]
+        same = found >= 0
+        stages = (
+            Stage("first", len(found) - asked, int(np.delete(same, some).sum()), before),
+            Stage("matcher", asked, int(same[some].sum()), time.perf_counter() - began),
+        )
+        return Judged(found, stages)
+
+    def _asked(self, pairs: RecordPairs, unsure: np.ndarray) -> int:
+        """How many pairs the second judges."""
+        if self._pairs is not None:
+            return min(self._pairs, len(unsure))
+        began = time.perf_counter()
+        timed = unsure[:: max(1, len(unsure) // _TIMED)][:_TIMED]
+        if not len(timed):
+            return 0
+        self.matcher.score(pairs.take(timed))
+        each = (time.perf_counter() - began) / len(timed)
+        return min(int(60 * self._minutes / each), len(unsure))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which matchers, their thresholds and the budget."""
+        return {
+            "kind": "cascade",
+            "first": self._first.identity,
+            "matcher": self.matcher.identity,
+            "thresholds": list(self._thresholds),
+            "pairs": self._pairs,
+            "minutes": self._minutes,
+        }
+
+
+class SelfTrainedJudge:
+    """The data say it by themselves: see `recsys.matching.self_training`.
+
+    Args:
+        comparison: Of the records.
+        learned: What was learned before; where not given, it is learned from the first pairs that are judged.
+    """
+
+    lasting = False
+
+    def __init__(self, comparison: Comparison, learned: SelfTrained | None = None) -> None:
+        self._comparison, self.learned = comparison, learned
+
+    @classmethod
+    def of(cls, *tables: Any, encode: Encode | None = None) -> SelfTrainedJudge:
+        """Of some tables, whose vectors are compared, too, where something makes them."""
+        return cls(Comparison(*tables, encode=encode))
+
+    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+        """All candidates of a record are wanted together. (m pairs)"""
+        began = time.perf_counter()
+        alike = self._comparison.similarities(pairs)
+        if self.learned is None:
+            self.learned = self_trained(pairs, alike)
+        found = self.learned.log_odds(pairs, alike) - self.learned.threshold
+        progress(len(pairs), len(pairs))
+        stage = Stage("similarities", len(found), int((found >= 0).sum()), time.perf_counter() - began)
+        return Judged(found, (stage,))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was learned."""
+        return {"kind": "self-trained", "learned": None if self.learned is None else self.learned.to_json()}

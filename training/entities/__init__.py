@@ -1,0 +1,1 @@
+"""From tables of records to entities, in one job."""

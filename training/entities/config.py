@@ -1,0 +1,61 @@
+"""Configuration of a job that resolves records to entities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from features.errors import InputError
+from recsys.blocking.blocker import BlockingConfig
+from recsys.entities.clusters import CLUSTERS
+from recsys.text_encoders import TextEncoderConfig
+
+
+@dataclass(frozen=True)
+class CascadeConfig:
+    """How much a matcher may judge that comes after a cheap one; one of both is above 0 where there is a cheap one.
+
+    Args:
+        pairs: So many pairs.
+        minutes: For so long.
+    """
+
+    pairs: int = 0
+    minutes: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "minutes"):
+            if getattr(self, name) < 0:
+                raise InputError(f"cascade.{name} is 0 or more, got {getattr(self, name)}")
+        if self.pairs and self.minutes:
+            raise InputError("cascade.pairs and cascade.minutes are both given; a budget is one of them")
+
+
+@dataclass(frozen=True)
+class ResolveConfig:
+    """How records become entities.
+
+    Args:
+        blocking: Which pairs are looked at.
+        encoder: The bi-encoder, where `blocking.ways` has "vectors".
+        cascade: What the matcher may cost, where a cheap one comes first.
+        clusters: "components", "centre" or "correlation": see `recsys.entities.clusters`.
+        one_to_one: No record has two partners in one other source: for sources without duplicates.
+        duplicates: Records of one source may be the same thing, too; of a single source they always may.
+        precision: Wanted of the matcher, on its validation pairs; its own threshold, where 0.
+    """
+
+    blocking: BlockingConfig = field(default_factory=BlockingConfig)
+    encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    cascade: CascadeConfig = field(default_factory=CascadeConfig)
+    clusters: str = "correlation"
+    one_to_one: bool = False
+    duplicates: bool = False
+    precision: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.clusters not in CLUSTERS:
+            raise InputError(f"clusters is {self.clusters!r}, not one of {', '.join(CLUSTERS)}")
+        if self.one_to_one and self.duplicates:
+            raise InputError("one_to_one is for sources without duplicates, and duplicates says that there are some")
+        if not 0 <= self.precision <= 1:
+            raise InputError(f"precision is 0 (the matcher's own threshold) to 1, got {self.precision:g}")

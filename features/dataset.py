@@ -32,6 +32,8 @@ class Dataset:
         schema: Which attributes models read.
         orphans: Interactions whose item or user had no line in the tables given; it has one now, all null.
         derived: Columns of the items that follow from the others, such as the vectors of their texts.
+        aliases: What items may be called besides, where they are entities: columns alias and item_id.
+        entity_map: Version and hash of the map that they are entities of.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Dataset:
     schema: FeatureSchema = field(default_factory=FeatureSchema)
     orphans: int = 0
     derived: tuple[str, ...] = ()
+    aliases: pl.DataFrame | None = None
+    entity_map: str | None = None
 
     @classmethod
     def construct(

@@ -16,6 +16,7 @@ from features.errors import InputError
 
 MEMBERS = {"source": pl.String, "record_id": pl.String, "entity_id": pl.Int64}
 REDIRECTS = {"retired": pl.Int64, "entity_id": pl.Int64}
+_RECORD = ("source", "record_id")
 LOG = {"version": pl.Int64, "event": pl.String, "entity_id": pl.Int64, "other_id": pl.Int64, "records": pl.Int64}
 
 
@@ -113,6 +114,25 @@ class EntityMap:
     def sources(self) -> list[str]:
         """Where records come from."""
         return self.members["source"].unique().sort().to_list()
+
+    def named(self) -> pl.DataFrame:
+        """What records may be called: "SOURCE:ID", and their ids where these mean one entity in all sources.
+
+        Returns:
+            Columns alias, entity_id, source and record_id.
+        """
+        whole = self.members.select(pl.format("{}:{}", "source", "record_id").alias("alias"), "entity_id", *_RECORD)
+        short = self._of_any_source.filter(~pl.col("several")).select(pl.col("record_id").alias("alias"), "entity_id")
+        short = short.join(whole.select("alias"), on="alias", how="anti")
+        of = self.members.unique("record_id", keep="first", maintain_order=True).select(
+            "source", "record_id", alias="record_id"
+        )
+        return pl.concat([whole, short.join(of, on="alias", maintain_order="left").select(whole.columns)])
+
+    def retired(self) -> pl.DataFrame:
+        """Ids that have been retired, as strings, with what has taken their place. Columns alias and item_id."""
+        there = self.redirects.drop_nulls()
+        return there.select(alias=pl.col("retired").cast(pl.String), item_id="entity_id")
 
     @cached_property
     def _of_any_source(self) -> pl.DataFrame:

@@ -22,6 +22,7 @@ class RecordPairs:
         left_rows: (m,) int64
         right_rows: (m,) int64
         labels: Whether both are the same thing. (m,) bool
+        chances: How likely that is, in [0, 1], where somebody has said so. (m,) float32
     """
 
     left: Records
@@ -29,6 +30,7 @@ class RecordPairs:
     left_rows: np.ndarray
     right_rows: np.ndarray
     labels: np.ndarray | None = None
+    chances: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.left.attributes != self.right.attributes:
@@ -88,8 +90,8 @@ class RecordPairs:
 
     def take(self, places: np.ndarray) -> RecordPairs:
         """Some of the pairs, in the given order. (k,) -> k pairs"""
-        labels = None if self.labels is None else self.labels[places]
-        return RecordPairs(self.left, self.right, self.left_rows[places], self.right_rows[places], labels)
+        told = (None if one is None else one[places] for one in (self.labels, self.chances))
+        return RecordPairs(self.left, self.right, self.left_rows[places], self.right_rows[places], *told)
 
     def narrowed(self) -> RecordPairs:
         """The same pairs, of tables without the records that are in none of them."""
@@ -99,7 +101,7 @@ class RecordPairs:
         left = self.left.take(known[0])
         right = left if one_table else self.right.take(known[1])
         rows = (np.searchsorted(all_rows, some) for all_rows, some in zip(known, sides, strict=True))
-        return RecordPairs(left, right, *rows, self.labels)
+        return RecordPairs(left, right, *rows, self.labels, self.chances)
 
     def codes(self) -> np.ndarray:
         """A number a pair, the same for the same pair; of one table, whichever way round it is. (m,) int64"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +9,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from features.errors import InputError
 from serving.answers import CandidateAnswer, InvocationAnswer, SimilarAnswer
 from serving.bounded_body import BoundedRoute
 from serving.item_routes import item_routes
-from serving.manifest import MATCHER
 from serving.requests import CandidateRequest, InvocationRequest, Parameters, SimilarRequest
-from serving.resolve import resolve_aside
-from serving.sealed import read_manifest
-from serving.web import REFUSALS, computed, listen, run, service
+from serving.web import REFUSALS, computed, service
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
@@ -133,51 +128,3 @@ def _router() -> APIRouter:
         }
 
     return router
-
-
-def serve(
-    source: str | Path,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    *,
-    tracking_uri: str | None = None,
-    threads: int = 0,
-    new_items: Path | str | None = None,
-) -> None:
-    """Serves until it is stopped.
-
-    Args:
-        source: What `serving.candidates.CandidateGenerator.load` takes.
-        host: The address to listen at.
-        port: The port.
-        tracking_uri: Where models are registered.
-        threads: How many requests are computed at a time; 0 takes the number of processors.
-        new_items: Takes new items, and keeps them in this file; takes none where not given.
-
-    Raises:
-        InputError: The source cannot be loaded, or the port cannot be listened at.
-    """
-    # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
-    with listen(host, port) as listener:
-        looking_up = resolve_aside(source, tracking_uri)
-
-        import torch
-
-        from serving.candidates import CandidateGenerator
-
-        # requests run side by side; a request that used all processors for itself would stand in the others' way
-        torch.set_num_threads(1)
-        found = looking_up()
-        if read_manifest(found.folder).get("kind") == MATCHER:
-            from serving.matching.app import create_matcher_app
-            from serving.matching.matcher import Matcher
-
-            if new_items is not None:
-                raise InputError(f"{source} is a matcher of records, and takes no new items; leave out --new-items")
-            matcher = Matcher.of(found)
-            return run(create_matcher_app(matcher, threads=threads), listener, host, matcher)
-        generator = CandidateGenerator.of(found, new_items=new_items)
-        app = create_app(generator, threads=threads)
-        if notice := generator.new_items.notice:
-            print(notice, file=sys.stderr)
-        run(app, listener, host, generator)

@@ -21,14 +21,13 @@ from features.schema import Feature, FeatureSchema, Id, Text
 from features.vocabulary import Vocabulary, load_vocabularies
 from recsys.index import ItemIndex
 from recsys.interests import KINDS
-from recsys.precision import check_precision
-from recsys.ranking import Ranker, RankerConfig
+from recsys.ranking import Ranker
 from recsys.retrievers import Retriever, config_from_json, make_retriever, reads_asking_time
 from serving.interests import BundleInterests
 from serving.item_texts import BundleText
 from serving.known_users import KnownUsers
-from serving.manifest import KIND_OF, Manifest
-from serving.reranking import ranker_inputs
+from serving.manifest import ALIASES, KIND_OF, Manifest
+from serving.ranker_reader import load_ranker
 from serving.sealed import MANIFEST, BundleError
 from serving.weights import load_weights, without_weights
 
@@ -53,6 +52,7 @@ class Bundle:
         ranker: What candidates are re-ranked with, if the bundle has one.
         text: What the items' declared vector was made of, if the bundle says so.
         interests: How mixtures of interests are made, if the bundle has that.
+        aliases: What items may be called besides their ids: columns alias and item_id.
     """
 
     manifest: Manifest
@@ -68,6 +68,7 @@ class Bundle:
     ranker: Ranker | None = None
     text: BundleText | None = None
     interests: BundleInterests | None = None
+    aliases: pl.DataFrame | None = None
 
     @property
     def by_history_alone(self) -> bool:
@@ -181,6 +182,7 @@ class Bundle:
             BundleInterests.read(folder, len(users), len(items), model.config.dim, mmap)
             if manifest.has_interests
             else None,
+            pl.read_parquet(folder / ALIASES, columns=["alias", "item_id"]) if ALIASES in manifest.files else None,
         )
 
 
@@ -201,25 +203,6 @@ def _model(
     with without_weights():
         model = make_retriever(config_from_json(family, described["config"]), schema, vocabularies, items)
     return load_weights(folder / "weights.safetensors", model, manifest.precision, "model.json")
-
-
-def load_ranker(folder: Path, schema: FeatureSchema, vocabularies: dict[str, Vocabulary], items: Vocabulary) -> Ranker:
-    """The ranker of a bundle's ranker.json, with the weights beside it.
-
-    Args:
-        folder: The bundle's.
-        schema: The bundle's features.
-        vocabularies: Of each embedded feature but the history.
-        items: The vocabulary of item ids.
-
-    Raises:
-        InputError: A ranker that does not belong to these features.
-    """
-    described: dict[str, Any] = json.loads((folder / "ranker.json").read_text(encoding="utf-8"))
-    check_precision("the precision of ranker.json", described["precision"])
-    with without_weights():
-        ranker = Ranker(RankerConfig.from_json(described["config"]), *ranker_inputs(schema, vocabularies, items))
-    return load_weights(folder / "ranker.safetensors", ranker, described["precision"], "ranker.json")
 
 
 def _vocabularies(

@@ -34,7 +34,7 @@ from recsys.retrievers import (
 from recsys.text_encoders import ItemTextConfig
 from serving.in_place import replaced
 from serving.item_texts import write_text
-from serving.manifest import KIND_OF, Manifest
+from serving.manifest import ALIASES, KIND_OF, Manifest
 from serving.weights import load_weights, save_weights, without_weights
 
 #: users whose features are made at a time
@@ -78,7 +78,7 @@ def write_bundle(
         precision: Of the embedding tables and the item vectors: see `BundleConfig`.
         text: What the items' declared vector was made of, so that the texts of new items become vectors as well.
         facts: Fields of `serving.manifest.Manifest` that only the caller knows: name, metrics, refitted, libraries,
-            git_sha, entity_map; or that are other than the data says: data, split.
+            git_sha; or that are other than the data says: data, split.
 
     Returns:
         The folder.
@@ -124,6 +124,9 @@ def _write_parts(
     counts = pl.Series("count", prepared.item_counts, dtype=pl.Int64)
     pl.DataFrame({"item_id": items.ids, "count": counts}).write_parquet(folder / "popularity.parquet")
 
+    if prepared.dataset.aliases is not None:
+        prepared.dataset.aliases.write_parquet(folder / ALIASES)
+
     plain = _unfilled(model, prepared)  # what is served, whatever it was trained with
     plain.load_state_dict({name: weight.detach().cpu() for name, weight in model.state_dict().items()}, assign=True)
     # of the weights before they are quantised: these vectors are quantised themselves, and once is enough
@@ -160,6 +163,7 @@ def _write_parts(
         },
         index={**dataclasses.asdict(config), "recall": index.recall},
         precision=precision,
+        entity_map=prepared.dataset.entity_map,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
 

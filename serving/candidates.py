@@ -49,7 +49,7 @@ class CandidateGenerator:
         self.bundle = bundle
         self.resolved = resolved or Resolved(Path(), bundle.manifest.name, None, None)
         self.user_ids = RawIds(bundle.users)
-        self.item_ids = RawIds(bundle.items)
+        self.item_ids = RawIds(bundle.items, bundle.aliases)
         self._lists = UserLists(bundle)
         titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
         shelf = Shelf(bundle.index, self.item_ids, bundle.model.config.dim, titles)

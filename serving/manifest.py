@@ -46,10 +46,14 @@ _FILES = (
 #: how items' texts are read
 TEXT = "text.json"
 
+#: what else items may be called: ids that were retired, and records of entities
+ALIASES = "aliases.parquet"
+
 #: groups of files that a bundle of any kind may have besides; of each, all or none
 _OPTIONAL_FILES = (
     ("ranker.json", "ranker.safetensors"),
     (TEXT,),
+    (ALIASES,),
     ("interests.json", "interests.safetensors", "users.faiss", "users.faiss.json"),
 )
 
@@ -84,7 +88,7 @@ class Manifest:
         precision_loss: What the precision costs: for some of the figures, the share of the fp32 figure that is lost.
         libraries: Versions of what it was made with.
         git_sha: The commit it was made from.
-        entity_map: Version of the entity map whose entities are the items, if any.
+        entity_map: Version and hash of the entity map whose entities are the items, if any.
         created: When, UTC.
         build_id: Follows from the files.
         files: Bytes and sha256 of each file.

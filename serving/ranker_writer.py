@@ -11,9 +11,9 @@ from features.schema import Numeric
 from features.vocabulary import Vocabulary
 from recsys.precision import Precision, check_precision
 from recsys.ranking import Ranker
-from serving.bundle import Bundle, load_ranker
+from serving.bundle import Bundle
 from serving.in_place import copy_parts, replaced
-from serving.reranking import ranker_inputs
+from serving.ranker_reader import load_ranker, ranker_inputs
 from serving.sealed import BundleError
 from serving.weights import save_weights
 

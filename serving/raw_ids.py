@@ -56,6 +56,7 @@ class RawIds:
 
     Args:
         vocabulary: The known ids.
+        aliases: What they may be called besides: columns alias (a string) and the id.
 
     Example:
         >>> ids = RawIds(Vocabulary.fit("item_id", pl.Series([2**53 + 1, 17])))
@@ -65,9 +66,10 @@ class RawIds:
         ['9007199254740993']
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, aliases: pl.DataFrame | None = None) -> None:
         self.vocabulary = vocabulary
         self.integers = vocabulary.ids.dtype == pl.Int64
+        self._aliases = {} if aliases is None else self._other_names(aliases)
 
     def rows(self, ids: Sequence[str | int | None] | pl.Series | np.ndarray, *field: str | int) -> np.ndarray:
         """The row of each id, -1 where it is unknown or None. (n,) int64.
@@ -81,6 +83,8 @@ class RawIds:
         """
         if isinstance(ids, pl.Series | np.ndarray):
             ids = ids.to_list() if isinstance(ids, pl.Series) else ids.tolist()
+        if self._aliases:
+            ids = [one if one is None else self._aliases.get(str(one), one) for one in ids]
         wanted = int if self.integers else str
         if not set(map(type, ids)) <= {wanted, type(None)}:
             ids = [self.canonical(one, n, field) for n, one in enumerate(ids)]
@@ -91,6 +95,14 @@ class RawIds:
             return self.vocabulary.rows(ids)
         except UnicodeEncodeError as error:  # half of a surrogate pair: no text, so no one's id
             raise FieldError(f"{_name(field)} holds a string that is not valid Unicode", *field) from error
+
+    def _other_names(self, aliases: pl.DataFrame) -> dict[str, str | int]:
+        """Each alias with its id; what is an id itself is no alias."""
+        named = dict(aliases.iter_rows())
+        known = self.vocabulary.ids.cast(pl.String)
+        for one in known.filter(known.is_in(list(named))).to_list():
+            del named[one]
+        return named
 
     def ids(self, rows: np.ndarray) -> list[str | int]:
         """The ids of rows, in their own type. (n,)."""

@@ -8,26 +8,9 @@ from torch import Tensor, nn
 
 from features.batches import FeatureBatch, Jagged, JaggedArray
 from features.feature_table import FeatureTable
-from features.schema import Feature, FeatureSchema, Sequence, Text
-from features.vocabulary import Vocabulary
 
 #: values of features that are scored at a time, about; a user's history is repeated for each candidate
 _MOST = 1 << 22
-
-
-def ranker_inputs(
-    schema: FeatureSchema, vocabularies: dict[str, Vocabulary], items: Vocabulary
-) -> tuple[tuple[Feature, ...], dict[str, Vocabulary]]:
-    """What a bundle's ranker reads: the bundle's own features, users' before items', and their vocabularies.
-
-    Args:
-        schema: The declared features.
-        vocabularies: Of each embedded feature but the history.
-        items: The vocabulary of item ids, which the history's are.
-    """
-    features = tuple(feature for feature in schema if not isinstance(feature, Text))
-    histories = {feature.name: items for feature in features if isinstance(feature, Sequence)}
-    return features, {**vocabularies, **histories}
 
 
 class Reranker:

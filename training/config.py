@@ -18,6 +18,21 @@ from training.optimisers import OptimiserConfig
 
 
 @dataclass(frozen=True)
+class EntitiesConfig:
+    """Items that are entities of several feeds: see `features.entity_items.through_entities`.
+
+    Args:
+        folder: Of `recsys resolve`, whose records are the data's items; empty where items are what they are.
+        fuse: A rule for attributes whose records differ, such as {"title": "longest"}.
+        sources: In which order sources count; by name, where not given.
+    """
+
+    folder: str = ""
+    fuse: dict[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DataConfig:
     """Which data.
 
@@ -25,6 +40,7 @@ class DataConfig:
         name: A source: see `features.sources`.
         root: Its folder or file; empty for the source's default (a download, or data made on the spot).
         settings: What else the source takes, such as `min_rating` of ml-1m or `interactions` of generated.
+        entities: Of which the items are records, if they are.
         new_items: A file of items that a service was told of (`recsys serve --new-items`): those that the data lacks
             become items like the others. Targets are then told from what is "trained": see `candidates`.
     """
@@ -32,6 +48,7 @@ class DataConfig:
     name: str = "generated"
     root: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    entities: EntitiesConfig = field(default_factory=EntitiesConfig)
     new_items: str = ""
 
 

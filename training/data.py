@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from features import sources
 from features.dataset import Dataset
+from features.entity_items import through_entities
+from features.entity_store import read_entities
 from features.errors import InputError
 from features.item_log import ItemLog
 from features.prepared import Prepared
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
 
 
 def load(config: DataConfig) -> Dataset:
-    """The configured data set, with the items that a service was told of.
+    """The configured data set, its items entities where it says so, with those that a service was told of.
 
     Raises:
-        InputError: An unknown source or setting, data that cannot be used, or new items that cannot be read.
+        InputError: An unknown source or setting, data that cannot be used, or entities or new items that cannot be
+            read.
     """
     dataset = sources.load(config.name, Path(config.root) if config.root else None, **config.settings)
+    if config.entities.folder:
+        entities = read_entities(config.entities.folder).entities
+        dataset = through_entities(dataset, entities, config.entities.fuse, config.entities.sources)
     if not config.new_items:
         return dataset
     if not Path(config.new_items).is_file():

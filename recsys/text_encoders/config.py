@@ -31,6 +31,7 @@ class TextEncoderConfig:
             arXiv 2404.05961). Worth little without training it so.
         dim: Keep the first so many numbers of a vector, made of unit length again: for models that were trained for
             that (Matryoshka representations, arXiv 2205.13147); 0 for all.
+        layers: The first so many of its layers, which cost so much less; 0 for all. Worth little without training.
         max_tokens: What is read of a text, its own special tokens included; 0 for what the model takes, and 512 at
             the most.
         precision: "fp32", "bf16", or "auto": bf16 where the machine has it in hardware, else fp32.
@@ -41,6 +42,7 @@ class TextEncoderConfig:
     pooling: Literal["auto", "mean", "cls", "last", "latent", "layers"] = "auto"
     bidirectional: bool = False
     dim: int = 0
+    layers: int = 0
     max_tokens: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
@@ -51,7 +53,7 @@ class TextEncoderConfig:
             raise InputError(f"text.encoder.pooling is {self.pooling!r}, not one of {', '.join(POOLINGS)}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise InputError(f"text.encoder.precision is {self.precision!r}, not one of auto, fp32, bf16")
-        for name in ("dim", "max_tokens"):
+        for name in ("dim", "layers", "max_tokens"):
             if getattr(self, name) < 0:
                 raise InputError(f"text.encoder.{name} is 0 or more, got {getattr(self, name)}")
 

@@ -74,6 +74,8 @@ def facts_of(config: TextEncoderConfig) -> dict[str, Any]:
     """
     asked = dataclasses.asdict(config)
     del asked["model"], asked["revision"]  # whatever it is called: what it holds says which it is
+    if not config.layers:
+        del asked["layers"]  # as it was named before one could ask for it, so that what is kept stays known
     precision = str(precision_of(config)).removeprefix("torch.")
     return {**asked, "fingerprint": fingerprint(folder_of(config.model, config.revision)), "precision": precision}
 
@@ -135,8 +137,15 @@ def _language_model(folder: Path, config: TextEncoderConfig) -> nn.Module:
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    told = settings.get_text_config()
     if config.bidirectional:
-        settings.get_text_config().is_causal = False
+        told.is_causal = False
+    if config.layers:
+        if config.layers > told.num_hidden_layers:
+            raise InputError(
+                f"text.encoder.layers is {config.layers}, and {config.model!r} has {told.num_hidden_layers}"
+            )
+        told.num_hidden_layers = config.layers
     kind = AutoModelForTextEncoding if settings.is_encoder_decoder else AutoModel
     return kind.from_pretrained(
         folder, config=settings, dtype=precision_of(config), use_safetensors=True, trust_remote_code=False

@@ -80,24 +80,25 @@ class MatcherJudge:
     Args:
         matcher: Which.
         precision: Wanted: see `serving.matching.matcher.Matcher.decision`.
+        threshold: In log-odds; that of the precision, where not given.
     """
 
     lasting = True
 
-    def __init__(self, matcher: Matcher, precision: float | None = None) -> None:
-        self.matcher, self._precision = matcher, precision
-        self._threshold = matcher.threshold(precision)
+    def __init__(self, matcher: Matcher, precision: float | None = None, threshold: float | None = None) -> None:
+        self.matcher = matcher
+        self.threshold = matcher.threshold(precision) if threshold is None else threshold
 
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """(m pairs)"""
         began = time.perf_counter()
-        found = self.matcher.score(pairs, progress=progress).log_odds - self._threshold
+        found = self.matcher.score(pairs, progress=progress).log_odds - self.threshold
         return Judged(found, (Stage("matcher", len(found), int((found >= 0).sum()), time.perf_counter() - began),))
 
     @property
     def settings(self) -> dict[str, Any]:
         """Which matcher, and its threshold."""
-        return {"kind": "matcher", "matcher": self.matcher.identity, "threshold": self._threshold}
+        return {"kind": "matcher", "matcher": self.matcher.identity, "threshold": self.threshold}
 
 
 class CascadeJudge:
@@ -134,18 +135,18 @@ class CascadeJudge:
                 f"{', '.join(second.manifest.attributes)}"
             )
         self.matcher, self._first, self._pairs, self._minutes = second, first, pairs, minutes
-        self._thresholds = first.threshold(), second.threshold(precision)
+        self.thresholds = first.threshold(), second.threshold(precision)
 
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """(m pairs)"""
         began = time.perf_counter()
-        found = self._first.score(pairs).log_odds - self._thresholds[0]
+        found = self._first.score(pairs).log_odds - self.thresholds[0]
         before = time.perf_counter() - began
         unsure = np.argsort(np.abs(found), kind="stable")
         asked, began = self._asked(pairs, unsure), time.perf_counter()
         some = unsure[:asked]
         if asked:
-            found[some] = self.matcher.score(pairs.take(some), progress=progress).log_odds - self._thresholds[1]
+            found[some] = self.matcher.score(pairs.take(some), progress=progress).log_odds - self.thresholds[1]
         same = found >= 0
         stages = (
             Stage("first", len(found) - asked, int(np.delete(same, some).sum()), before),
@@ -172,7 +173,7 @@ class CascadeJudge:
             "kind": "cascade",
             "first": self._first.identity,
             "matcher": self.matcher.identity,
-            "thresholds": list(self._thresholds),
+            "thresholds": list(self.thresholds),
             "pairs": self._pairs,
             "minutes": self._minutes,
         }

@@ -24,9 +24,9 @@ from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.interests_writer import known_vectors, with_interests
 from serving.manifest import Manifest
+from serving.ranker_reader import ranker_inputs
 from serving.ranker_writer import with_ranker
 from serving.raw_ids import FieldError
-from serving.reranking import ranker_inputs
 from serving.sealed import BundleError
 from serving.shelf import Placed
 from training.cli import main

@@ -18,9 +18,9 @@ from recsys.retrievers import encode_histories
 from recsys.text_encoders.items import read_items
 from serving.bundle_writer import write_bundle
 from serving.candidates import CandidateGenerator
+from serving.ranker_reader import ranker_inputs
 from serving.ranker_writer import with_ranker
 from serving.raw_ids import FieldError
-from serving.reranking import ranker_inputs
 
 
 def vectors_of(told, model, said):

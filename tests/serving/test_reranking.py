@@ -21,9 +21,10 @@ from serving.app import create_app
 from serving.bundle import Bundle
 from serving.candidates import CandidateGenerator
 from serving.manifest import Manifest
+from serving.ranker_reader import ranker_inputs
 from serving.ranker_writer import with_ranker
 from serving.raw_ids import FieldError
-from serving.reranking import Reranker, ranker_inputs
+from serving.reranking import Reranker
 from serving.sealed import BundleError
 from training.cli import main
 

@@ -8,6 +8,7 @@ import importlib
 #: what can be done, and what that is in a line; modules have `add_arguments(parser)` and `run(arguments)`
 VERBS = {
     "train": ("match_train", "train a matcher on labelled pairs of records"),
+    "distil": ("match_distil", "train a matcher that reads records apart, and costs little, to judge as another one"),
     "predict": ("match_predict", "say of pairs of records how likely they are the same thing"),
     "label": ("match_label", "choose the pairs from whose labels a matcher would learn most, and ask for them"),
     "suspects": ("match_suspects", "list labelled pairs whose labels look wrong"),

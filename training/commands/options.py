@@ -51,11 +51,16 @@ def configuration_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_argument(parser: argparse.ArgumentParser) -> None:
-    """Which model, and where it is tracked."""
-    parser.add_argument(
-        "--model", metavar="MODEL", required=True, help="models:/NAME@champion, models:/NAME/3 or a bundle's folder"
-    )
+def model_argument(parser: argparse.ArgumentParser, required: bool = True, what: str = "") -> None:
+    """Which model, and where it is tracked.
+
+    Args:
+        parser: Of the verb.
+        required: Whether there is no doing without.
+        what: What else there is to say of it.
+    """
+    told = f"models:/NAME@champion, models:/NAME/3 or a bundle's folder{what}"
+    parser.add_argument("--model", metavar="MODEL", required=required, help=told)
     tracking_argument(parser)
 
 

@@ -126,12 +126,17 @@ def read_given_pairs(arguments: argparse.Namespace, attributes: list[str], label
 
 
 @contextlib.contextmanager
-def judging(total: int) -> Iterator[Callable[[int, int], None]]:
+def judging(total: int = 0) -> Iterator[Callable[[int, int], None]]:
     """A bar of pairs per second where standard error is a terminal; what it gives is called with how many are done."""
     from tqdm import tqdm
 
     with tqdm(total=total, unit="pair", desc="judging", disable=not sys.stderr.isatty()) as bar:
-        yield lambda done, _: bar.update(done - bar.n)
+
+        def judged(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield judged
 
 
 def check_out(path: Path, ends: Sequence[str] = tuple(_WRITERS)) -> None:

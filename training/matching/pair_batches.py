@@ -30,7 +30,7 @@ class PairBatch:
     Args:
         pairs: As they are; None where only the changed ones are learned from.
         changed: Changed; None where they are not.
-        labels: 1 for those that are the same. (B,) float32
+        labels: 1 for those that are the same, or how likely that is. (B,) float32
     """
 
     pairs: Sequences | None
@@ -54,6 +54,7 @@ class PairBatches:
         self._reader, self._config, self._epoch = reader, config, epoch
         self._told = reader.pairs(pairs)
         self._pairs = pairs = self._told.pairs
+        self._targets = (pairs.labels if pairs.chances is None else pairs.chances).astype(np.float32)
         left, right = (_tokens(one) for one in (self._told.left, self._told.right))
         self._lengths = np.minimum(left[pairs.left_rows] + right[pairs.right_rows], reader.max_tokens)
 
@@ -71,7 +72,7 @@ class PairBatches:
 
     def _batch(self, rows: np.ndarray, random: np.random.Generator) -> PairBatch:
         told = self._told.take(rows)
-        labels = torch.from_numpy(self._pairs.labels[rows].astype(np.float32))
+        labels = torch.from_numpy(self._targets[rows])
         if self._config.augment == "none":
             return PairBatch(self._reader.write(told), None, labels)
         changed = self._reader.write([augment(pair, self._config.augment, random) for pair in told])

@@ -1,0 +1,109 @@
+"""A data set read through an entity map: entities are its items, whichever feed has told of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from features.dataset import Dataset
+from features.entity_map import EntityMap
+from features.errors import InputError
+
+#: how the values of an entity's records become one: by name, from a column of values without nulls
+RULES = {
+    "first": lambda column: column.first(),
+    "longest": lambda column: column.sort_by(column.str.len_chars(), descending=True, maintain_order=True).first(),
+    "frequent": lambda column: column.mode(maintain_order=True).first(),
+    "mean": lambda column: column.mean(),
+    "min": lambda column: column.min(),
+    "max": lambda column: column.max(),
+    "union": lambda column: column.explode().drop_nulls().unique(maintain_order=True),
+}
+
+
+def through_entities(
+    dataset: Dataset, entities: EntityMap, fuse: Mapping[str, str] | None = None, sources: Sequence[str] = ()
+) -> Dataset:
+    """The same data with entities as items.
+
+    Interactions with several records of an entity become interactions with it; the same user's at the same time are one
+    interaction. Attributes of its records are fused.
+
+    Args:
+        dataset: Whose item ids are records of the map: as they are where they mean one thing in all sources, else
+            "SOURCE:ID".
+        entities: Which entity each record is.
+        fuse: A rule for each attribute: "first", "longest", "frequent", "mean", "min", "max" or "union" (of lists).
+            Where none is named, lists become their union, and of other values the first counts that is told.
+        sources: In which order sources count, for "first" and for ties; by name, where not given.
+
+    Raises:
+        InputError: Items that the map lacks, an attribute or a rule that does not exist, or one that does not fit.
+
+    Example:
+        >>> from recsys.entities.stable_ids import updated
+        >>> log = pl.DataFrame({"user_id": [1, 1, 2], "item_id": ["a1", "b7", "b8"], "timestamp": [5, 5, 6]})
+        >>> items = pl.DataFrame({"item_id": ["a1", "b7", "b8"], "title": ["Rose soap", "soap, rose", "Ink"]})
+        >>> told = {"source": ["a", "b", "b"], "record_id": ["a1", "b7", "b8"], "cluster": [0, 0, 1]}
+        >>> found = through_entities(Dataset.construct("shop", log, items), updated(EntityMap(), pl.DataFrame(told)))
+        >>> found.interactions.rows(), found.items.rows()
+        ([(1, 1, 5), (2, 2, 6)], [(1, 'Rose soap'), (2, 'Ink')])
+    """
+    known = entities.named()
+    items = _mapped(dataset.items, known, dataset.name)
+    rules = _rules(items.drop("item_id", "source", "record_id"), fuse or {})
+    order = list(sources) or entities.sources
+    if other := next((one for one in order if one not in entities.sources), None):
+        raise InputError(f"the entity map has no source {other!r}; it has {', '.join(entities.sources)}")
+    place = pl.col("source").replace_strict(order, list(range(len(order))), default=len(order), return_dtype=pl.Int64)
+    items = items.sort(place, "source", "record_id")
+    try:
+        fused = items.group_by("item_id", maintain_order=True).agg(
+            RULES[rule](pl.col(name).drop_nulls()).alias(name) for name, rule in rules.items()
+        )
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"the items cannot be fused so: {str(error).splitlines()[0]}") from error
+    schema = {name: items.schema[name] for name, rule in rules.items() if rule != "mean"}
+    interactions = _mapped(dataset.interactions, known, dataset.name).drop("source", "record_id")
+    keys = ["user_id", "item_id", "timestamp"]
+    # a record's number would be some entity's as well: who asks for one says whose it is
+    plain = known.filter(~pl.col("alias").str.contains(r"^-?\d+$"))
+    aliases = plain.select("alias", item_id="entity_id")
+    return dataclasses.replace(
+        dataset,
+        interactions=interactions.unique(keys, keep="first", maintain_order=True).select(dataset.interactions.columns),
+        items=fused.cast(schema).sort("item_id"),
+        aliases=pl.concat([aliases, entities.retired()]).filter(pl.col("item_id").is_in(fused["item_id"].to_list())),
+        entity_map=f"version {entities.version}, {entities.sha256[:16]}",
+    )
+
+
+def _mapped(table: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.DataFrame:
+    """A table with entities for item ids, and the record that each line was of."""
+    found = table.with_columns(alias=pl.col("item_id").cast(pl.String)).join(
+        known, on="alias", how="left", maintain_order="left"
+    )
+    missing = found.filter(pl.col("entity_id").is_null())
+    if missing.height:
+        raise InputError(
+            f"{missing['alias'].n_unique():,} items of {name} are no records of the entity map, such as "
+            f"{missing['alias'][0]!r}: resolve them first"
+        )
+    return found.with_columns(item_id="entity_id").drop("alias", "entity_id")
+
+
+def _rules(attributes: pl.DataFrame, fuse: Mapping[str, str]) -> dict[str, str]:
+    """A rule for each attribute."""
+    for name, rule in fuse.items():
+        if name not in attributes.columns:
+            raise InputError(f"a rule is given for {name!r}, and the items have {', '.join(attributes.columns)}")
+        if rule not in RULES:
+            raise InputError(f"the rule for {name!r} is {rule!r}, not one of {', '.join(RULES)}")
+        if (rule == "union") != isinstance(attributes.schema[name], pl.List):
+            raise InputError(f"the rule for {name!r} is {rule!r}, and it holds {attributes.schema[name]}")
+        if rule == "longest" and attributes.schema[name] != pl.String:
+            raise InputError(f"the rule for {name!r} is 'longest', and it holds {attributes.schema[name]}")
+    lists = {name: isinstance(kind, pl.List) for name, kind in attributes.schema.items()}
+    return {name: fuse.get(name, "union" if lists[name] else "first") for name in attributes.columns}

@@ -1,0 +1,71 @@
+"""How far entities agree with labelled pairs, and two sets of clusters with each other: pair by pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.entity_map import EntityMap
+from features.record_pairs import RecordPairs
+
+
+def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: str | None = None) -> dict[str, Any]:
+    """What entities say of labelled pairs.
+
+    Args:
+        entities: The map.
+        pairs: With labels. (m pairs)
+        left: The source of the left records.
+        right: Of the right ones; the same, where not given.
+
+    Returns:
+        precision, recall and f1 of the labelled pairs; called, how many of these are one entity; and unlabelled, how
+        many pairs between both sources are one entity and have no label.
+    """
+    right = right or left
+    sides = ((left, pairs.left, pairs.left_rows), (right, pairs.right, pairs.right_rows))
+    said = [entities.entities(table.ids[rows], source) for source, table, rows in sides]
+    same = ((said[0] == said[1]).fill_null(False)).to_numpy()
+    first = np.unique(pairs.codes(), return_index=True)[1]
+    same, labels = same[first], pairs.labels[first]
+    hits = int((same & labels).sum())
+    members = entities.members
+    if left == right:
+        sizes = members.filter(pl.col("source") == left).group_by("entity_id").len()["len"]
+        called = int((sizes.cast(pl.Int64) * (sizes.cast(pl.Int64) - 1)).sum() // 2)
+    else:
+        counts = [
+            members.filter(pl.col("source") == one).group_by("entity_id").len(name)
+            for one, name in ((left, "n"), (right, "m"))
+        ]
+        both = counts[0].join(counts[1], on="entity_id")
+        called = int((both["n"].cast(pl.Int64) * both["m"].cast(pl.Int64)).sum())
+    return {
+        **_figures(hits, int(same.sum()), int(labels.sum())),
+        "called": int(same.sum()),
+        "unlabelled": called - int(same.sum()),
+    }
+
+
+def pairwise(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
+    """Precision, recall and F1 of the pairs that are together in one set of clusters, against another one.
+
+    Args:
+        one: A number a record. (n,)
+        other: Which is right. (n,)
+
+    Example:
+        >>> pairwise(np.array([0, 0, 0, 1]), np.array([0, 0, 2, 2]))["precision"]
+        0.3333333333333333
+    """
+    together = np.unique(np.stack([one, other]), axis=1, return_counts=True)[1]
+    each = [np.unique(some, return_counts=True)[1] for some in (one, other)]
+    both, mine, right = (int((some * (some - 1) // 2).sum()) for some in (together, *each))
+    return _figures(both, mine, right)
+
+
+def _figures(hits: int, called: int, right: int) -> dict[str, float]:
+    precision, recall = hits / called if called else 1.0, hits / right if right else 1.0
+    return {"precision": precision, "recall": recall, "f1": 2 * hits / (called + right) if called + right else 1.0}

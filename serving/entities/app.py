@@ -1,0 +1,84 @@
+"""Entities over HTTP: which one a record is, and what has become of an id."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated, Any
+
+import polars as pl
+from fastapi import APIRouter, FastAPI, HTTPException, Path, Request, Response
+from fastapi.responses import JSONResponse
+
+from serving.bounded_body import BoundedRoute
+from serving.entities.finder import EntityFinder, chance
+from serving.entities.requests import CurrentAnswer, FindAnswer, FindRequest
+from serving.web import REFUSALS, computed, service
+
+
+def create_entity_app(finder: EntityFinder, threads: int = 0) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        finder: Which answers.
+        threads: How many requests are computed at a time; 0 takes the number of processors.
+    """
+    app = service(
+        "Entities of records",
+        str(finder.entities.version),
+        f"Records are told by {', '.join(finder.attributes)}.",
+        threads,
+        partial(_found, finder, FindRequest(records=[{}])),
+    )
+    app.state.finder = finder
+    app.include_router(_router())
+    return app
+
+
+def _router() -> APIRouter:
+    router = APIRouter(route_class=BoundedRoute)
+
+    @router.post("/find", response_model=FindAnswer, responses=REFUSALS)
+    async def find(request: Request, body: FindRequest) -> Response:
+        """Which entity each record is, and the known records that say so."""
+        return JSONResponse(await computed(request, partial(_found, request.app.state.finder, body)))
+
+    @router.get("/entities/{entity_id}", response_model=CurrentAnswer)
+    async def current(request: Request, entity_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Any:
+        """What has become of an entity: a retired id names what has taken its place."""
+        entities = request.app.state.finder.entities
+        if entity_id >= entities.next_id:
+            raise HTTPException(404, f"no entity has ever had the id {entity_id}")
+        now = entities.current(pl.Series([entity_id]))[0]
+        records = entities.members.filter(pl.col("entity_id") == now).select("source", "record_id").to_dicts()
+        return {"asked": str(entity_id), "entity_id": None if now is None else str(now), "records": records}
+
+    @router.get("/version")
+    async def version(request: Request) -> dict[str, Any]:
+        """Which map answers."""
+        finder: EntityFinder = request.app.state.finder
+        counts = {"records": len(finder), "entities": len(finder.entities)}
+        return {**finder.identity, **counts, "attributes": finder.attributes}
+
+    return router
+
+
+def _found(finder: EntityFinder, body: FindRequest) -> dict[str, Any]:
+    return {
+        "entities": finder.identity,
+        "found": [
+            {
+                "entity_id": None if one.entity_id is None else str(one.entity_id),
+                "records": [
+                    {
+                        **{name: value for name, value in asdict(record).items() if name != "log_odds"},
+                        "entity_id": str(record.entity_id),
+                        "probability": chance(record.log_odds),
+                        "same": record.log_odds >= 0,
+                    }
+                    for record in one.records
+                ],
+            }
+            for one in finder.find(body.records, body.n)
+        ],
+    }

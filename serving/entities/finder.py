@@ -1,0 +1,178 @@
+"""Which entity a record is that nobody has resolved yet: its nearest records are judged, and the likeliest answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from features.entity_store import ResolvedEntities, read_entities
+from features.errors import InputError
+from features.record_pairs import RecordPairs
+from features.records import Records
+from recsys.blocking.nearest import TermIndex
+from recsys.blocking.terms import TermsConfig, TermSpace, texts_of
+from recsys.matching.calibration import probabilities
+from recsys.matching.self_training import SelfTrained
+from recsys.matching.similarities import Comparison
+from serving.entities.judges import Judge, MatcherJudge, SelfTrainedJudge
+from serving.matching.matcher import Matcher
+
+#: records that are judged for each that is asked about
+_NEAREST = 10
+
+
+@dataclass(frozen=True)
+class FoundRecord:
+    """A record that is likely the same as the one that was asked about.
+
+    Args:
+        entity_id: Its entity.
+        source: Where it comes from.
+        record_id: Its id there.
+        log_odds: That both are the same thing, less the threshold: at least 0 is called the same.
+        values: What is told of it.
+    """
+
+    entity_id: int
+    source: str
+    record_id: str
+    log_odds: float
+    values: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found for a record.
+
+    Args:
+        entity_id: The entity that it is; None where it is none that is known.
+        records: The likeliest first.
+    """
+
+    entity_id: int | None
+    records: tuple[FoundRecord, ...]
+
+
+class EntityFinder:
+    """Finds the entities of records; read-only, so that any number of threads may share it.
+
+    Args:
+        resolved: Entities, and what they follow from.
+        judge: What says of pairs how likely they are the same.
+        folder: Where they were read.
+
+    Example:
+        >>> from serving.entities.finder import EntityFinder
+        >>> finder = EntityFinder.load("entities")                                        # doctest: +SKIP
+        >>> finder.find([{"title": "soap, rose (100g)"}])[0].entity_id                    # doctest: +SKIP
+        17
+    """
+
+    def __init__(self, resolved: ResolvedEntities, judge: Judge, folder: Path | None = None) -> None:
+        if not resolved.records.height:
+            raise InputError("there is no record to find anything among")
+        self.entities, self.folder, self._judge = resolved.entities, folder, judge
+        self._members = resolved.entities.members
+        values = resolved.records.select(resolved.attributes)
+        self._table = Records("the entities", pl.Series("id", np.arange(values.height)), values)
+        texts = texts_of(values)
+        self._space = TermSpace(TermsConfig(), texts)
+        self._index = TermIndex(self._space.vectors(texts))
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, matcher: str | Path | Matcher | None = None, tracking_uri: str | None = None
+    ) -> EntityFinder:
+        """Reads entities.
+
+        Args:
+            folder: That `recsys resolve` has written.
+            matcher: The one that they were resolved with, or where it is; none where the data spoke by themselves.
+            tracking_uri: Where models are registered.
+
+        Raises:
+            InputError: Nothing is there, or another matcher is given than they were resolved with.
+        """
+        folder = Path(folder)
+        resolved = read_entities(folder)
+        return cls(resolved, _judge(resolved, folder, matcher, tracking_uri), folder)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __repr__(self) -> str:
+        return f"EntityFinder({self.entities!r})"
+
+    @property
+    def attributes(self) -> list[str]:
+        """What is told of a record."""
+        return self._table.attributes
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The version of the map, and its hash."""
+        return {"version": self.entities.version, "sha256": self.entities.sha256}
+
+    def find(self, records: Sequence[Mapping[str, Any]], n: int = 5) -> list[Found]:
+        """The entities of records.
+
+        Args:
+            records: What is said of each, by attribute; what is not said is missing. (m,)
+            n: Records that are named for each, at the most.
+
+        Raises:
+            InputError: Something is said that no record has, or that cannot be told.
+        """
+        asked = Records.told("the records", records, self.attributes)
+        near = self._index.nearest(self._space.vectors(texts_of(asked.values)), _NEAREST)
+        row, place = np.nonzero(near.rows >= 0)
+        pairs = RecordPairs(asked, self._table, row, near.rows[row, place])
+        log_odds = self._judge.judge(pairs).log_odds if len(pairs) else np.zeros(0)
+        return [self._found(pairs, log_odds, np.flatnonzero(row == one), n) for one in range(len(asked))]
+
+    def _found(self, pairs: RecordPairs, log_odds: np.ndarray, places: np.ndarray, n: int) -> Found:
+        best = places[np.argsort(-log_odds[places], kind="stable")]
+        records = []
+        for place in best[:n]:
+            at = int(pairs.right_rows[place])
+            source, record_id, entity_id = self._members.row(at)
+            values = {name: one for name, one in self._table.values.row(at, named=True).items() if one}
+            records.append(FoundRecord(entity_id, source, record_id, float(log_odds[place]), values))
+        same = [one for one in records if one.log_odds >= 0]
+        return Found(same[0].entity_id if same else None, tuple(records))
+
+
+def chance(log_odds: float) -> float:
+    """0.5 at the threshold: what is said of a pair, in [0, 1]."""
+    return float(probabilities(np.array([log_odds]))[0])
+
+
+def _judge(resolved: ResolvedEntities, folder: Path, matcher: Any, tracking_uri: str | None) -> Judge:
+    """What the entities were resolved by."""
+    by = resolved.settings.get("judge", {})
+    if by.get("kind") == "self-trained":
+        if matcher is not None:
+            raise InputError(f"{folder} was resolved without a matcher; leave it out")
+        if by.get("learned") is None:
+            raise InputError(f"{folder} was resolved from too few records to judge another one by")
+        values = resolved.records.select(resolved.attributes)
+        table = Records("the entities", pl.Series("id", np.arange(values.height)), values)
+        return SelfTrainedJudge(Comparison(table), SelfTrained.from_json(by["learned"]))
+    known = by.get("matcher", {})
+    if matcher is None:
+        raise InputError(
+            f"{folder} was resolved with the matcher {known.get('name')}, build {known.get('build_id')}: name it"
+        )
+    loaded = matcher if isinstance(matcher, Matcher) else Matcher.load(matcher, tracking_uri)
+    if loaded.manifest.build_id != known.get("build_id"):
+        raise InputError(
+            f"{folder} was resolved with the build {known.get('build_id')} of {known.get('name')}, and {matcher} is "
+            f"{loaded.manifest.build_id}: resolve it with this one, or name the other"
+        )
+    return MatcherJudge(loaded, threshold=by["threshold"] if "threshold" in by else by["thresholds"][1])

@@ -1,0 +1,64 @@
+"""What a service of entities takes and gives: the shapes of bodies, with their limits."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from serving.matching.requests import Told
+from serving.requests import Strict
+
+#: of one request: each is compared with several that are known
+MAX_RECORDS = 64
+
+
+class FindRequest(Strict):
+    """Records whose entities are wanted; what is not said of an attribute is missing."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"records": [{"title": "Rose soap 100 g"}], "n": 3}]}
+    )
+
+    records: Annotated[list[Told], Field(fail_fast=True, min_length=1, max_length=MAX_RECORDS)]
+    n: Annotated[StrictInt, Field(ge=1, le=10)] = Field(5, description="Known records that are named for each.")
+
+
+class KnownRecord(BaseModel):
+    """A known record that may be the same thing."""
+
+    entity_id: str
+    source: str
+    record_id: str
+    probability: float = Field(description="That both are the same thing: .5 at the threshold.")
+    same: bool
+    values: dict[str, str]
+
+
+class FoundEntity(BaseModel):
+    """What was found for one record."""
+
+    entity_id: str | None = Field(description="Null where it is no entity that is known.")
+    records: list[KnownRecord] = Field(description="The likeliest first.")
+
+
+class MapIdentity(BaseModel):
+    """Which map answers."""
+
+    version: int
+    sha256: str
+
+
+class FindAnswer(BaseModel):
+    """The entities, in the order of the request."""
+
+    entities: MapIdentity
+    found: list[FoundEntity]
+
+
+class CurrentAnswer(BaseModel):
+    """What has become of an entity's id."""
+
+    asked: str
+    entity_id: str | None = Field(description="Itself, or what it was merged into; null where its records are gone.")
+    records: list[dict[str, str]] = Field(description="Those that it has now: source and record_id.")

@@ -62,7 +62,8 @@ def report(candidates: Candidates, matches: RecordPairs | None = None, points: i
     curve = pl.DataFrame(
         {"per_record": ranks * each, "recall": [float((found & (places < rank)).mean()) for rank in ranks]}
     )
-    by_way = (candidates.ranks[places] >= 0).any(axis=2) & found[:, None]  # (matches, ways)
+    by_way = np.zeros((len(known), len(candidates.ways)), bool)  # (matches, ways)
+    by_way[found] = (candidates.ranks[places[found]] >= 0).any(axis=2)
     alone = by_way & (by_way.sum(axis=1, keepdims=True) == 1)
     ways = pl.DataFrame({"way": candidates.ways, "recall": by_way.mean(axis=0), "alone": alone.mean(axis=0)})
     return BlockingReport(*told, len(known), float(found.mean()), curve, ways)

@@ -43,7 +43,7 @@ class TermsConfig:
 
 
 class TermSpace:
-    """The terms of some tables, and what each is worth: log((n + 1) / (m + 1)), where m of n records have it.
+    """The terms of some tables, and what each is worth: log((n + 1) / m), where m of n records have it.
 
     Args:
         config: What a term is.
@@ -61,7 +61,7 @@ class TermSpace:
         found = [_terms(one, config) for one in texts]
         self._codes, counts = np.unique(np.concatenate([codes for codes, _, _ in found]), return_counts=True)
         n = sum(map(len, texts))
-        self._worth = np.log((n + 1) / (counts + 1)).astype(np.float32)
+        self._worth = np.log((n + 1) / counts).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self._codes)

@@ -252,7 +252,7 @@ def test_serve_answers_for_whatever_the_bundle_is(
     folder: Path, matcher: Matcher, coloured_pairs: LabelledPairs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     served = []
-    monkeypatch.setattr("serving.app.run", lambda app, listener, *told: (served.append(app), listener.close()))
+    monkeypatch.setattr("serving.server.run", lambda app, listener, *told: (served.append(app), listener.close()))
     threads = torch.get_num_threads()
     serve(folder, port=0)
     torch.set_num_threads(threads)

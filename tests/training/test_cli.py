@@ -190,6 +190,7 @@ def test_a_truncated_zip_is_named(capsys: pytest.CaptureFixture, store: str, tmp
         (["recommend", "--model", "models:/nobody@champion", "--user", "1"], "mlflow.db"),
         (["recommend", "--model", "no-such-folder", "--user", "1"], "no-such-folder"),
         (["recommend", "--model", "x"], "--user"),
+        (["serve"], "--entities"),
         (["evaluate", "--model", "x"], "--data"),
         (["data", "--set", "data.settings.interactions=many"], "interactions"),
         (["data", "--set", "data.settings.seed=-1"], "seed"),
@@ -205,7 +206,7 @@ def test_wrong_arguments_are_named(capsys: pytest.CaptureFixture, store: str, ar
     assert named in _error(capsys, *argv)
 
 
-@pytest.mark.parametrize("argv", [["fly"], ["train"], ["train", "two-towers"], ["serve"], ["promote"]])
+@pytest.mark.parametrize("argv", [["fly"], ["train"], ["train", "two-towers"], ["promote"]])
 def test_wrong_usage_is_one_line_and_status_2(capsys: pytest.CaptureFixture, argv: list[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(argv)

@@ -1,0 +1,170 @@
+"""A map of entities: looked up by record, by id, and through a data set; kept in versions."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from features.dataset import Dataset
+from features.entity_items import through_entities
+from features.entity_map import EntityMap
+from features.entity_store import PAIRS, ResolvedEntities, read_entities, write_entities
+from features.errors import InputError
+from recsys.entities.stable_ids import updated
+
+
+@pytest.fixture
+def entities() -> EntityMap:
+    """Five records of two shops, "3" in both, are three entities; one was retired."""
+    told = {"source": ["a", "a", "a", "b", "b"], "record_id": ["1", "2", "3", "x", "3"]}
+    first = updated(EntityMap(), pl.DataFrame({**told, "cluster": [0, 1, 2, 3, 4]}))
+    return updated(first, pl.DataFrame({**told, "cluster": [0, 1, 2, 0, 1]}))
+
+
+def test_records_are_looked_up(entities: EntityMap) -> None:
+    assert entities.entities(pl.Series(["1", "x", "?"])).to_list() == [1, 1, None]
+    assert entities.entities(pl.Series([3, 3]), pl.Series(["a", "b"])).to_list() == [3, 2]
+    assert entities.entities(pl.Series([3]), "a").to_list() == [3]
+    with pytest.raises(InputError, match="the id '3' means different things in different sources"):
+        entities.entities(pl.Series(["3"]))
+    with pytest.raises(InputError, match="has no source 'c'; it has a, b"):
+        entities.entities(pl.Series(["3"]), "c")
+    assert repr(entities) == "EntityMap(version 2: 5 records of 2 sources are 3 entities)"
+
+
+def test_names_are_those_that_mean_one_thing(entities: EntityMap) -> None:
+    named = dict(entities.named().select("alias", "entity_id").iter_rows())
+    assert named == {"a:1": 1, "a:2": 2, "a:3": 3, "b:x": 1, "b:3": 2, "1": 1, "2": 2, "x": 1}
+    assert dict(entities.retired().iter_rows()) == {"4": 2, "5": 1}
+
+
+def dataset() -> Dataset:
+    log = pl.DataFrame(
+        {
+            "user_id": [7, 7, 7, 8, 8],
+            "item_id": ["a:1", "b:x", "a:2", "b:3", "a:3"],
+            "timestamp": [1, 1, 2, 3, 4],
+            "stars": [5, 4, 3, 2, 1],
+        }
+    )
+    items = pl.DataFrame(
+        {
+            "item_id": ["a:1", "a:2", "a:3", "b:x", "b:3"],
+            "title": [None, "Ink", "Cup", "Rose soap", "Blue ink"],
+            "price": [2, 4, 6, 4, 6],
+            "tags": [["soap"], [], ["cup"], ["rose", "soap"], None],
+        }
+    )
+    return Dataset.construct("two shops", log, items)
+
+
+def test_entities_are_the_items(entities: EntityMap) -> None:
+    found = through_entities(dataset(), entities)
+    assert found.interactions.rows() == [(7, 1, 1, 5), (7, 2, 2, 3), (8, 2, 3, 2), (8, 3, 4, 1)]
+    assert found.items.rows() == [
+        (1, "Rose soap", 2, ["soap", "rose"]),
+        (2, "Ink", 4, []),
+        (3, "Cup", 6, ["cup"]),
+    ]
+    assert found.entity_map == f"version 2, {entities.sha256[:16]}"
+    assert dict(found.aliases.iter_rows())["4"] == 2 and dict(found.aliases.iter_rows())["b:x"] == 1
+    assert "1" not in dict(found.aliases.iter_rows())  # of a record, and of an entity, too
+
+
+def test_attributes_are_fused_by_rules(entities: EntityMap) -> None:
+    rules = {"title": "longest", "price": "mean"}
+    found = through_entities(dataset(), entities, rules)
+    assert found.items.select("title", "price").rows() == [("Rose soap", 3.0), ("Blue ink", 5.0), ("Cup", 6.0)]
+    other = through_entities(dataset(), entities, sources=["b", "a"])
+    assert other.items["title"].to_list() == ["Rose soap", "Blue ink", "Cup"]
+    for fuse, message in (
+        ({"colour": "first"}, "a rule is given for 'colour', and the items have title, price, tags"),
+        ({"price": "magic"}, "the rule for 'price' is 'magic', not one of first"),
+        ({"tags": "first"}, "the rule for 'tags' is 'first', and it holds List"),
+        ({"price": "longest"}, "the rule for 'price' is 'longest', and it holds Int64"),
+        ({"title": "mean"}, "the items cannot be fused so"),
+    ):
+        with pytest.raises(InputError, match=message):
+            through_entities(dataset(), entities, fuse)
+    with pytest.raises(InputError, match="has no source 'c'"):
+        through_entities(dataset(), entities, sources=["c"])
+
+
+def test_items_that_nobody_has_resolved_are_named(entities: EntityMap) -> None:
+    log = pl.DataFrame({"user_id": [1], "item_id": ["new"], "timestamp": [1]})
+    with pytest.raises(InputError, match="1 items of strange are no records of the entity map, such as 'new'"):
+        through_entities(Dataset.construct("strange", log), entities)
+
+
+def resolved(entities: EntityMap) -> ResolvedEntities:
+    records = entities.members.select("source", "record_id").with_columns(title=pl.lit("x"))
+    return ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {"judge": {"kind": "none"}})
+
+
+def test_a_store_gives_back_what_it_was_given(entities: EntityMap, tmp_path: Path) -> None:
+    write_entities(tmp_path / "store", resolved(entities))
+    found = read_entities(tmp_path / "store")
+    assert found.entities.sha256 == entities.sha256 and found.entities.next_id == 6 and found.attributes == ["title"]
+    assert found.entities.log.equals(entities.log) and found.settings == {"judge": {"kind": "none"}}
+    for _ in range(5):
+        write_entities(tmp_path / "store", resolved(entities), keep=2)
+    assert len([one for one in (tmp_path / "store").iterdir() if one.is_dir()]) == 2
+
+
+def test_damage_is_named(entities: EntityMap, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    where = write_entities(folder, resolved(entities))
+    entities.members.head(2).write_parquet(where / "members.parquet")
+    with pytest.raises(InputError, match=r"members.parquet is not what .* says that it is"):
+        read_entities(folder)
+    (where / "manifest.json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(InputError, match=r"manifest.json cannot be read"):
+        read_entities(folder)
+    (folder / "current").write_text("../elsewhere")
+    with pytest.raises(InputError, match="which is no version"):
+        read_entities(folder)
+    with pytest.raises(InputError, match="holds no entities"):
+        read_entities(tmp_path)
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match="exists and holds no entities; it is not written into"):
+        write_entities(tmp_path, resolved(entities))
+
+
+_WRITER = """
+import sys
+import polars as pl
+from features.entity_map import EntityMap
+from features.entity_store import PAIRS, ResolvedEntities, read_entities, write_entities
+from recsys.entities.stable_ids import updated
+names = [f"{n:05d}" for n in range(3000)]
+entities = read_entities(sys.argv[1]).entities
+print("ready", flush=True)
+for n in range(1, 10_000):
+    told = {"source": ["s"] * 3000, "record_id": names, "cluster": [place // (n % 7 + 1) for place in range(3000)]}
+    entities = updated(entities, pl.DataFrame(told))
+    records = entities.members.select("source", "record_id")
+    write_entities(sys.argv[1], ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {}))
+"""
+
+
+def test_a_killed_writer_leaves_the_old_map_or_the_new(entities: EntityMap, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    write_entities(folder, resolved(entities))
+    seen = set()
+    for wait in (0.0, 0.05, 0.13, 0.21):
+        command = [sys.executable, "-c", _WRITER, str(folder)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            writer.stdout.readline()
+            time.sleep(wait)
+            writer.send_signal(signal.SIGKILL)
+        found = read_entities(folder).entities  # every hash is checked
+        seen.add(found.version)
+        assert found.members["entity_id"].max() < found.next_id
+    assert max(seen) > 2
+    write_entities(folder, resolved(entities))
+    assert not list(folder.glob(".v*.part"))  # what the killed ones have left is gone

@@ -25,15 +25,9 @@ TWHIN = (
     "optimiser.lr=1e-2",
 )
 
-#: enough for many interactions in little time: an epoch over all items would cost four times as much
-SAMPLED = (
-    "loss.name=sampled-softmax",
-    "loss.settings.n_negatives=4096",
-    "optimiser.max_epochs=12",
-)
-
-#: where ranking all items for all users costs more than an epoch does
-SELDOM = ("optimiser.validate_every=4",)
+#: for many interactions: an epoch over all items would cost four times as much, and ranking all of them more than that
+SAMPLED = ("loss.name=sampled-softmax", "loss.settings.n_negatives=4096", "optimiser.validate_every=4")
+SHORT, SHORTER = (*SAMPLED, "optimiser.max_epochs=20"), (*SAMPLED, "optimiser.max_epochs=12")
 
 
 @dataclass(frozen=True)
@@ -54,10 +48,10 @@ class Case:
 
 
 CASES: dict[str, Case] = {
-    "cit-hepth": Case("cit-hepth", "ids", TWHIN, SELDOM),
-    "cit-hepth-histories": Case("cit-hepth", comirec=SELDOM),
+    "cit-hepth": Case("cit-hepth", "ids", TWHIN, SHORT),
+    "cit-hepth-histories": Case("cit-hepth", comirec=SHORT),
     "ml-1m": Case("ml-1m-plots"),
-    "gowalla": Case("gowalla", settings=(*SAMPLED, *SELDOM), comirec=(*SAMPLED, *SELDOM)),
+    "gowalla": Case("gowalla", settings=SHORTER, comirec=SHORTER),
     "generated": Case("generated", settings=("model.dim=16", "optimiser.max_epochs=1")),
 }
 

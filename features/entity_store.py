@@ -68,6 +68,16 @@ def is_store(folder: Path) -> bool:
     return (folder / _CURRENT).is_file()
 
 
+def check_store(folder: Path) -> None:
+    """Refuses a folder that something else lies in.
+
+    Raises:
+        InputError: Something else lies there.
+    """
+    if folder.exists() and not is_store(folder) and (not folder.is_dir() or _strange(folder)):
+        raise InputError(f"{folder} exists and holds no entities; it is not written into")
+
+
 def read_entities(folder: Path | str) -> ResolvedEntities:
     """The current version.
 
@@ -102,8 +112,7 @@ def write_entities(folder: Path | str, resolved: ResolvedEntities, keep: int = 3
         InputError: Something else lies there.
     """
     folder = Path(folder)
-    if folder.exists() and not is_store(folder) and (not folder.is_dir() or _strange(folder)):
-        raise InputError(f"{folder} exists and holds no entities; it is not written into")
+    check_store(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = f"v{resolved.entities.version}"
     part = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=folder))

@@ -1,13 +1,8 @@
 """Matching without a label: similarities are weighed, and a threshold is chosen, by the data alone.
 
-A pair is likely the same thing where each record is the other's best candidate. How good the best candidate of a record
-without a match would look is seen where the match is taken away: the best candidates that are left, best of each other
-again, are decoys. Proteins are searched in data bases so, and the share of false finds is counted so (Elias and Gygi,
-Nature Methods 2007: target-decoy search; Storey and Tibshirani, PNAS 2003: how many finds are false in all).
-
 1. Pairs are scored, at first by how alike their characters are.
-2. Pairs that are best of each other are targets, those that are so without the targets are decoys; the number of decoys
-   above a score says how many targets above it are false, and so which score gives the best F1.
+2. Pairs that are best of each other are targets, and decoys say how many of them are false: see
+   `recsys.matching.targets`; and so which score gives the best F1.
 3. Targets above it are positive examples, all that are no targets negative ones; a logistic regression learns to weigh
    similarities from them, and scores all pairs (self-training). Again from 2.
 """
@@ -18,17 +13,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import isotonic_regression, minimize
-from scipy.special import expit, logit
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.similarities import Similarities
+from recsys.matching.targets import DOUBT, Targets, best_of_each_other
 
 #: of the regression's weights, squared
 _DECAY = 1e-2
-#: chances are kept away from 0 and 1 by this much
-_DOUBT = 1e-3
+#: strangers inside a source are believed where they say that at least so much of F1 can be had
+_BELIEVED = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class SelfTrained:
         found = np.interp(score, self.at, self.worth)
         rest = ~best_of_each_other(pairs, score, np.ones(len(score), bool))
         # as far from being likely as its score is from what would make it so
-        found[rest] = np.minimum(found[rest], self.threshold + np.minimum(score[rest] - self.rest, 0) - _DOUBT)
+        found[rest] = np.minimum(found[rest], self.threshold + np.minimum(score[rest] - self.rest, 0) - DOUBT)
         sure = rest & (score >= self.rest)
         found[sure] = np.maximum(np.interp(score[sure], self.at, self.worth), self.threshold)
         return found
@@ -100,12 +96,18 @@ class SelfTrained:
             raise InputError(f"this is nothing that was trained on similarities: {error}") from None
 
 
-def self_trained(pairs: RecordPairs, alike: Similarities, rounds: int = 6) -> SelfTrained:
+def self_trained(
+    pairs: RecordPairs,
+    alike: Similarities,
+    strangers: tuple[RecordPairs, Similarities] | None = None,
+    rounds: int = 6,
+) -> SelfTrained:
     """Learns from candidates which of them are the same.
 
     Args:
         pairs: Candidates of two tables, or of one; several for each record, so that most are not the same. (m pairs)
         alike: Of each pair, "characters" among them. (m, F)
+        strangers: Candidates inside sources without duplicates, which are never the same, and their similarities.
         rounds: Of self-training.
 
     Raises:
@@ -113,18 +115,16 @@ def self_trained(pairs: RecordPairs, alike: Similarities, rounds: int = 6) -> Se
     """
     if not len(pairs):
         raise InputError("there are no candidates to learn from")
-    means, deviations, values = _on_one_scale(alike.values)
-    score = values[:, alike.names.index("characters")]
-    weights = np.append((np.array(alike.names) == "characters").astype(float), 0.0)
-    for _ in range(rounds):
-        found = _Round.of(pairs, score)
-        positive = found.target & (score >= found.threshold)
-        if not positive.any() or found.target.all():
-            break
-        used = ~found.target | positive
-        weights = _regression(values[used], positive[used])
-        score = values @ weights[:-1] + weights[-1]
-    found = _Round.of(pairs, score)
+    means, deviations = _scale(alike.values)
+    values = _on_scale(alike.values, means, deviations)
+    start = np.append((np.array(alike.names) == "characters").astype(float), 0.0)
+    found = None
+    if strangers is not None and len(strangers[0]):
+        others = strangers[0], _on_scale(strangers[1].values, means, deviations)
+        weights, found = _weighed(pairs, values, others, start, rounds)
+    if found is None or found.f1 < _BELIEVED:
+        weights, found = _weighed(pairs, values, None, start, rounds)
+    score = _scores(values, weights)
     at, worth = found.calibrated(score)
     plain = weights[:-1] / deviations
     return SelfTrained(
@@ -141,84 +141,46 @@ def self_trained(pairs: RecordPairs, alike: Similarities, rounds: int = 6) -> Se
     )
 
 
-def _on_one_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Means, deviations, and values of mean 0 and deviation 1, where nothing said counts as the mean."""
-    values = values.astype(np.float64)
+def _weighed(
+    pairs: RecordPairs,
+    values: np.ndarray,
+    strangers: tuple[RecordPairs, np.ndarray] | None,
+    weights: np.ndarray,
+    rounds: int,
+) -> tuple[np.ndarray, Targets]:
+    """Weights after some rounds of self-training, and the targets and decoys under them."""
+    for _ in range(rounds):
+        found = _targets(pairs, values, strangers, weights)
+        positive = found.target & (_scores(values, weights) >= found.threshold)
+        if not positive.any() or found.target.all():
+            break
+        used = ~found.target | positive
+        weights = _regression(values[used], positive[used])
+    return weights, _targets(pairs, values, strangers, weights)
+
+
+def _targets(
+    pairs: RecordPairs, values: np.ndarray, strangers: tuple[RecordPairs, np.ndarray] | None, weights: np.ndarray
+) -> Targets:
+    others = None if strangers is None else (strangers[0], _scores(strangers[1], weights))
+    return Targets.of(pairs, _scores(values, weights), others)
+
+
+def _scores(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(m, F), (F + 1,) -> (m,)"""
+    return values @ weights[:-1] + weights[-1]
+
+
+def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of what is told, and the deviation where nothing said counts as the mean. (F,), (F,)"""
     known = ~np.isnan(values)
-    means = np.where(known, values, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    values = np.where(known, values, means) - means
-    deviations = values.std(axis=0) + 1e-9
-    return means, deviations, values / deviations
+    means = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+    return means, np.where(known, values, means).std(axis=0) + 1e-9
 
 
-@dataclass(frozen=True, eq=False)
-class _Round:
-    """Targets and decoys under some scores, and the threshold of the best F1 by their numbers."""
-
-    target: np.ndarray
-    decoys: np.ndarray
-    threshold: float
-    precision: float
-    recall: float
-
-    @classmethod
-    def of(cls, pairs: RecordPairs, score: np.ndarray) -> _Round:
-        target = best_of_each_other(pairs, score, np.ones(len(score), bool))
-        decoy = best_of_each_other(pairs, score, ~target)
-        targets, decoys = np.sort(score[target]), np.sort(score[decoy])
-        each = _false_per_decoy(targets, decoys)
-        at = np.unique(targets)
-        called = len(targets) - np.searchsorted(targets, at)
-        right = np.maximum(called - each * (len(decoys) - np.searchsorted(decoys, at)), 0)
-        best = int(np.argmax(right / (called + right.max())))
-        recall = right[best] / max(right.max(), 1e-9)
-        return cls(target, decoys, float(at[best]), float(right[best] / called[best]), float(recall))
-
-    def calibrated(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of targets and their log-odds, by how many decoys there are of about the same score. (k,), (k,)"""
-        targets = np.sort(score[self.target])
-        false = self._false(targets)
-        chance = (1 - false).clip(_DOUBT, 1 - _DOUBT)
-        at, first = np.unique(targets, return_index=True)
-        return at, logit(np.maximum.accumulate(chance[first]))
-
-    def rest(self, score: np.ndarray) -> float:
-        """From which score on even pairs that are not best of each other are likelier the same than not."""
-        others = np.sort(score[~self.target])
-        likely = self._false(others) < 0.5
-        return float(others[np.argmax(likely)]) if likely.any() else float(np.max(score) + 1)
-
-    def _false(self, scores: np.ndarray) -> np.ndarray:
-        """The share of pairs of about this score that are false: it falls as scores rise. (sorted) -> (k,)"""
-        if not len(self.decoys) or not len(scores):
-            return np.zeros(len(scores))
-        both = np.concatenate([scores, self.decoys])
-        decoy = np.arange(len(both)) >= len(scores)
-        weight = np.where(decoy, _false_per_decoy(scores, self.decoys), 1.0) + 1e-12
-        order = np.lexsort((~decoy, both))
-        share = np.empty(len(both))
-        share[order] = isotonic_regression(decoy[order].astype(float), weights=weight[order], increasing=False).x
-        of_both = share[: len(scores)].clip(max=0.5)  # decoys among both; false ones there are as many again
-        return of_both / (1 - of_both)
-
-
-def _false_per_decoy(targets: np.ndarray, decoys: np.ndarray) -> float:
-    """For each decoy, how many targets are false: below the decoys' middle, all are. (sorted), (sorted)"""
-    if not len(decoys):
-        return 0.0
-    middle = decoys[len(decoys) // 2]
-    below = max(int(np.searchsorted(decoys, middle)), 1)
-    return float(np.searchsorted(targets, middle) / below)
-
-
-def best_of_each_other(pairs: RecordPairs, score: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Which pairs are the best of both their records, of some of the pairs. (m,), (m,) bool -> (m,) bool"""
-    here = np.where(among, score, -np.inf)
-    best = [np.full(len(pairs.left), -np.inf)]
-    best.append(best[0] if pairs.left is pairs.right else np.full(len(pairs.right), -np.inf))
-    for one, rows in zip(best, (pairs.left_rows, pairs.right_rows), strict=True):
-        np.maximum.at(one, rows, here)
-    return among & (score >= best[0][pairs.left_rows]) & (score >= best[1][pairs.right_rows])
+def _on_scale(values: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """(m, F) float64"""
+    return (np.where(np.isnan(values), means, values.astype(np.float64)) - means) / deviations
 
 
 def _regression(values: np.ndarray, positive: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ import numpy as np
 
 from features.errors import InputError
 from features.record_pairs import RecordPairs
-from recsys.blocking.blocker import Encode
 from recsys.matching.self_training import SelfTrained, self_trained
 from recsys.matching.similarities import Comparison
 from serving.matching.matcher import Matcher
@@ -185,24 +184,24 @@ class SelfTrainedJudge:
     Args:
         comparison: Of the records.
         learned: What was learned before; where not given, it is learned from the first pairs that are judged.
+        strangers: Candidates inside sources without duplicates, which are never the same.
     """
 
     lasting = False
 
-    def __init__(self, comparison: Comparison, learned: SelfTrained | None = None) -> None:
-        self._comparison, self.learned = comparison, learned
-
-    @classmethod
-    def of(cls, *tables: Any, encode: Encode | None = None) -> SelfTrainedJudge:
-        """Of some tables, whose vectors are compared, too, where something makes them."""
-        return cls(Comparison(*tables, encode=encode))
+    def __init__(
+        self, comparison: Comparison, learned: SelfTrained | None = None, strangers: RecordPairs | None = None
+    ) -> None:
+        self._comparison, self.learned, self._strangers = comparison, learned, strangers
 
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """All candidates of a record are wanted together. (m pairs)"""
         began = time.perf_counter()
         alike = self._comparison.similarities(pairs)
         if self.learned is None:
-            self.learned = self_trained(pairs, alike)
+            strangers = self._strangers
+            known = None if strangers is None else (strangers, self._comparison.similarities(strangers))
+            self.learned = self_trained(pairs, alike, known)
         found = self.learned.log_odds(pairs, alike) - self.learned.threshold
         progress(len(pairs), len(pairs))
         stage = Stage("similarities", len(found), int((found >= 0).sum()), time.perf_counter() - began)

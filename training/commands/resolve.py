@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Resolves, writes and says what came of it."""
-    from features.entity_store import ResolvedEntities, is_store, read_entities, write_entities
+    from features.entity_store import ResolvedEntities, check_store, is_store, read_entities, write_entities
     from training.config import load_config
     from training.entities.config import ResolveConfig
     from training.entities.resolve import resolve
@@ -67,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     config: ResolveConfig = load_config(arguments.config, [*arguments.settings, *flags], kind=ResolveConfig)
     if arguments.lost is not None and (arguments.lost.suffix != ".csv" or not arguments.lost.parent.is_dir()):
         raise InputError(f"--lost is a .csv in a folder that is there, got {arguments.lost}")
+    check_store(arguments.into)
     judge = _judge(arguments, config)
     before = read_entities(arguments.into) if is_store(arguments.into) else ResolvedEntities()
     sources = _sources(arguments, judge.matcher.manifest.attributes if judge is not None else before.attributes)
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         figures |= {"labels": against_labels(found.resolved.entities, labelled, *list(sources)[:2])}
     if arguments.lost is not None:
         figures |= {"lost": _write_lost(arguments.lost, sources, config, encode)}
-    write_entities(arguments.into, found.resolved)
+    if found.resolved.entities is not before.entities or not found.resolved.pairs.equals(before.pairs):
+        write_entities(arguments.into, found.resolved)
     figures |= {"into": str(arguments.into)}
     if arguments.json:
         print(json.dumps(figures))

@@ -80,14 +80,13 @@ def resolve(
     config, before, clock = config or ResolveConfig(), before or ResolvedEntities(), _Clock(say)
     told = all_records(sources, before)
     table = Records("the records", pl.Series("id", np.arange(told.records.height)), told.records.drop(RECORD))
-    lasting = judge is None or judge.lasting
-    if judge is None:
-        judge = SelfTrainedJudge(Comparison(table, encode=encode))
-        lasting = False
+    lasting = judge is not None and judge.lasting
     fresh = told.fresh if lasting else np.ones(len(table), bool)
     say(f"{int(told.fresh.sum()):,} of {len(table):,} records are new; looking for candidates")
     pairs = _candidates(told, table, fresh, config, encode)
     clock.done("blocking")
+    if judge is None:
+        judge = SelfTrainedJudge(Comparison(table, encode=encode), strangers=_strangers(told, table, config, encode))
     say(f"judging {len(pairs):,} candidates, {len(pairs) / max(int(fresh.sum()), 1):.1f} a new record")
     judged = judge.judge(pairs, progress) if len(pairs) else Judged(np.zeros(0), ())
     clock.done("judging")
@@ -146,6 +145,22 @@ def _candidates(
     low, high = np.minimum(*pairs), np.maximum(*pairs)
     codes = np.unique(low * len(table) + high)
     return RecordPairs(table, table, *np.divmod(codes, len(table)))
+
+
+def _strangers(told: AllRecords, table: Records, config: ResolveConfig, encode: Encode | None) -> RecordPairs | None:
+    """The nearest records inside each source, which are different things; none where there may be duplicates."""
+    source = told.source
+    if config.duplicates or source.max() == 0:
+        return None
+    found = []
+    for name in np.unique(source):
+        rows = np.flatnonzero(source == name)
+        if len(rows) > 1:
+            inside = table.take(rows)
+            some = block(inside, inside, config.blocking, encode)
+            found.append((rows[some.left_rows], rows[some.right_rows]))
+    sides = (np.concatenate([one[side] for one in found]) if found else np.zeros(0, np.int64) for side in (0, 1))
+    return RecordPairs(table, table, *sides)
 
 
 def _with_earlier(

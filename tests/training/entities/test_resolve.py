@@ -1,0 +1,258 @@
+"""From tables to entities: at once, in instalments, with a matcher or none; found again over HTTP."""
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from features.entity_store import read_entities, write_entities
+from features.errors import InputError
+from features.record_pairs import RecordPairs
+from features.records import Records
+from recsys.blocking.blocker import BlockingConfig
+from recsys.entities.agreement import against_labels, pairwise
+from serving.entities.app import create_entity_app
+from serving.entities.finder import EntityFinder
+from serving.entities.judges import Judged, Stage
+from training.cli import main
+from training.entities.config import CascadeConfig, ResolveConfig
+from training.entities.resolve import resolve
+
+WORDS = ["rose", "soap", "lamp", "chair", "ink", "pen", "cup", "oil", "tea", "jar", "map", "bag"]
+
+
+def feeds(n: int = 120, seed: int = 0) -> tuple[dict[str, Records], np.ndarray]:
+    """Three shops that tell of the same things in their own words; the true thing of each record by source and id."""
+    random = np.random.default_rng(seed)
+    things = [f"{' '.join(random.choice(WORDS, 2))} {random.choice(list('xyz'))}{1000 + 37 * k}" for k in range(n)]
+    tables, true = {}, []
+    for name in "abc":
+        some = np.sort(random.choice(n, n * 2 // 3, replace=False))
+        told = [f"{things[k]} {name}" if k % 2 else " ".join(reversed(things[k].split())) for k in some]
+        tables[name] = Records.of(name, pl.DataFrame({"id": [f"{name}{k}" for k in some], "title": told}))
+        true += [(name, f"{name}{k}", int(k)) for k in some]
+    frame = pl.DataFrame(true, schema=["source", "record_id", "thing"], orient="row").sort("source", "record_id")
+    return tables, frame["thing"].to_numpy()
+
+
+class CodeJudge:
+    """A code in the title says which thing it is; wrong for a share of the pairs, always the same ones."""
+
+    lasting = True
+    settings = MappingProxyType({"kind": "codes"})
+
+    def __init__(self, wrong: float = 0.1) -> None:
+        self._wrong = wrong
+
+    def judge(self, pairs: RecordPairs, progress=lambda done, total: None) -> Judged:
+        codes = pairs.left.values["title"].str.extract(r"([xyz]\d{4,})").fill_null("").to_numpy()
+        same = codes[pairs.left_rows] == codes[pairs.right_rows]
+        noise = np.array([hash_of(a, b) for a, b in zip(codes[pairs.left_rows], codes[pairs.right_rows], strict=True)])
+        log_odds = np.where(same, 2.0, -2.0) * np.where(noise < self._wrong, -0.3, 1) + noise
+        return Judged(log_odds, (Stage("codes", len(pairs), int((log_odds >= 0).sum()), 0.0),))
+
+
+def hash_of(one: str, other: str) -> float:
+    """A number in [0, 1) that depends on both, whichever comes first."""
+    low, high = sorted((one, other))
+    return (sum(ord(c) * 7**n for n, c in enumerate(f"{low} {high}")) % 997) / 997
+
+
+def partition(resolved) -> np.ndarray:
+    return resolved.entities.members["entity_id"].to_numpy()
+
+
+def test_things_are_found_without_a_matcher() -> None:
+    tables, true = feeds()
+    found = resolve(tables)
+    assert pairwise(partition(found.resolved), true)["f1"] > 0.9
+    assert found.figures["records"] == len(true) and found.figures["events"] == {"new": found.figures["entities"]}
+
+
+@pytest.mark.parametrize("kind", ["components", "centre", "correlation"])
+def test_instalments_come_to_the_same(kind: str) -> None:
+    """All candidates are found in any order of arrival, since there are few records."""
+    tables, _ = feeds(40)
+    config = ResolveConfig(blocking=BlockingConfig(candidates=200), clusters=kind)
+    whole = resolve(tables, config, CodeJudge()).resolved
+    so_far, random = None, np.random.default_rng(1)
+    parts = {name: np.array_split(random.permutation(len(one)), 10) for name, one in tables.items()}
+    seen: set[int] = set()
+    for n in range(10):
+        now = {name: one.take(np.sort(parts[name][n])) for name, one in tables.items()}
+        so_far = resolve(now, config, CodeJudge(), before=so_far).resolved
+        for name in seen:  # an id that was given once never comes to mean nothing
+            assert so_far.entities.current(pl.Series([name]))[0] is not None
+        seen |= set(partition(so_far).tolist())
+    assert pairwise(partition(so_far), partition(whole))["f1"] == 1.0
+    assert so_far.pairs.drop("log_odds").equals(whole.pairs.drop("log_odds"))
+
+
+def test_records_that_change_are_judged_anew() -> None:
+    tables, _ = feeds(40)
+    first = resolve(tables, judge=CodeJudge(wrong=0)).resolved
+    changed = tables["a"].values.with_columns(pl.lit("something else entirely").alias("title"))
+    again = resolve({"a": Records("a", tables["a"].ids, changed)}, judge=CodeJudge(wrong=0), before=first)
+    assert again.figures["new_records"] == len(tables["a"])
+    mine = again.resolved.entities.members.filter(pl.col("source") == "a")["entity_id"]
+    others = again.resolved.entities.members.filter(pl.col("source") != "a")["entity_id"]
+    assert not set(mine) & set(others)
+    nothing = resolve(tables | {"a": Records("a", tables["a"].ids, changed)}, judge=CodeJudge(wrong=0), before=again.resolved)
+    assert nothing.figures["new_records"] == 0 and nothing.resolved.entities is again.resolved.entities
+
+
+def test_one_to_one_leaves_no_record_two_partners() -> None:
+    tables, _ = feeds()
+    found = resolve({name: tables[name] for name in "ab"}, ResolveConfig(one_to_one=True))
+    counts = found.resolved.entities.members.group_by("entity_id", "source").len()["len"]
+    assert counts.max() == 1
+
+
+def test_duplicates_inside_a_source_are_found_where_asked() -> None:
+    tables, _ = feeds(60)
+    both = pl.concat([tables[name].values.with_columns(id=tables[name].ids) for name in "ab"])
+    one = Records.of("one", both)
+    alone = resolve({"one": one})
+    assert alone.figures["entities"] < len(one)
+    third = resolve({"one": one, "c": tables["c"]}, ResolveConfig(duplicates=True))
+    apart = resolve({"one": one, "c": tables["c"]})
+    pairs = [found.resolved.pairs for found in (third, apart)]
+    assert (pairs[0]["left_source"] == pairs[0]["right_source"]).any()
+    assert not (pairs[1]["left_source"] == pairs[1]["right_source"]).any()
+
+
+def test_entities_are_measured_against_labels() -> None:
+    tables, _ = feeds()
+    left, right = tables["a"], tables["b"]
+    number = [one.ids.str.slice(1).to_numpy() for one in (left, right)]
+    rows = np.argwhere(number[0][:, None] == number[1][None])
+    same = RecordPairs(left, right, rows[:, 0], rows[:, 1], np.ones(len(rows), bool))
+    found = resolve({"a": left, "b": right}).resolved.entities
+    said = against_labels(found, same, "a", "b")
+    assert said["recall"] > 0.8 and said["precision"] == 1.0 and said["unlabelled"] >= 0
+
+
+def test_records_are_found_again(tmp_path: Path) -> None:
+    tables, _ = feeds()
+    write_entities(tmp_path / "entities", resolve(tables).resolved)
+    finder = EntityFinder.load(tmp_path / "entities")
+    asked = tables["a"].values["title"].to_list()[:20]
+    found = finder.find([{"title": f"{one} !"} for one in asked])
+    own = finder.entities.entities(tables["a"].ids.head(20), "a").to_list()
+    assert np.mean([one.entity_id == mine for one, mine in zip(found, own, strict=True)]) > 0.9
+    assert finder.find([{"title": "zzzz"}, {}])[0].entity_id is None
+    with pytest.raises(InputError, match="record 1 of the records has 'colour'"):
+        finder.find([{"colour": "red"}])
+    with pytest.raises(InputError, match="was resolved without a matcher; leave it out"):
+        EntityFinder.load(tmp_path / "entities", "models:/shops")
+
+
+def test_entities_are_served(tmp_path: Path) -> None:
+    tables, _ = feeds()
+    two = resolve({name: tables[name] for name in "ab"}).resolved
+    merged = resolve({"c": tables["c"]}, before=two).resolved
+    write_entities(tmp_path / "entities", merged)
+    client = TestClient(create_entity_app(EntityFinder.load(tmp_path / "entities")))
+    title = tables["b"].values["title"][3]
+    answer = client.post("/find", json={"records": [{"title": title}], "n": 2}).json()
+    first = answer["found"][0]
+    assert first["entity_id"] == first["records"][0]["entity_id"] and len(first["records"]) == 2
+    assert first["records"][0]["probability"] >= 0.5 and first["records"][0]["values"]["title"]
+    assert answer["entities"]["version"] == merged.entities.version == client.get("/version").json()["version"]
+    for retired, now in merged.entities.redirects.iter_rows():
+        told = client.get(f"/entities/{retired}").json()
+        assert told["entity_id"] == str(now) and told["records"]
+    assert client.get(f"/entities/{merged.entities.next_id}").status_code == 404
+    assert client.get("/entities/0").status_code == 422 and client.get("/entities/x").status_code == 422
+    assert client.post("/find", json={"records": []}).status_code == 422
+    assert client.post("/find", json={"records": [{"title": "x" * 10_000_000}]}).status_code in (413, 422)
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    tables, _ = feeds()
+    found = {}
+    for name, one in tables.items():
+        found[name] = str(tmp_path / f"{name}.csv")
+        one.values.with_columns(id=one.ids).write_csv(found[name])
+    return found
+
+
+def test_the_verb_resolves_and_goes_on(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    into = str(tmp_path / "entities")
+    lost = tmp_path / "lost.csv"
+    assert main(["resolve", f"a={files['a']}", f"b={files['b']}", "--into", into, "--json", "--lost", str(lost)]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert first["new_records"] == first["records"] and pl.read_csv(lost).height == first["lost"]
+    assert main(["resolve", f"c={files['c']}", "--into", into]) == 0
+    said = capsys.readouterr().out
+    assert "since the last time" in said and "version 2" in said
+    assert read_entities(into).entities.sources == ["a", "b", "c"]
+    assert main(["resolve", f"c={files['c']}", "--into", into, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["version"] == 2
+    assert len(list((tmp_path / "entities").glob("v*"))) == 2  # nothing new is nothing written
+
+
+def test_other_columns_are_mapped(files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pl.read_csv(files["b"]).rename({"id": "sku", "title": "name"}).write_csv(files["b"])
+    told = [f"a={files['a']}", f"b={files['b']}", "--into", str(tmp_path / "entities")]
+    assert main(["resolve", *told, "--id", "b=sku", "--columns", "b:title=name", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["entities"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["b=absent.csv"], "absent.csv"),
+        (["b"], "'b' is not NAME=FILE"),
+        (["a=x.csv"], "'a' is named twice"),
+        (["--id", "z=sku"], "--id is of 'z', and the sources are a"),
+        (["--columns", "a:colour=title,title=title", "--set", "clusters=magic"], "clusters is 'magic'"),
+        (["--first", "x"], "--first goes with a matcher"),
+        (["--set", "precision=0.9"], "precision goes with a matcher"),
+        (["--one-to-one", "--duplicates"], "one_to_one is for sources without duplicates"),
+        (["--lost", "nowhere/lost.csv"], "--lost is a .csv in a folder that is there"),
+        (["--model", "no-such-folder"], "no-such-folder"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture, more: list[str], named: str
+) -> None:
+    into = tmp_path / "entities"
+    assert main(["resolve", f"a={files['a']}", *more, "--into", str(into)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert named in said.splitlines()[-1] and not into.exists()
+
+
+def test_a_folder_of_something_else_is_refused_at_once(
+    files: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "one.txt").write_text("dear")
+    assert main(["resolve", f"a={files['a']}", "--into", str(tmp_path / "letters")]) == 2
+    said = capsys.readouterr().err
+    assert "exists and holds no entities" in said and "looking for candidates" not in said
+
+
+def test_sources_with_other_attributes_are_named() -> None:
+    tables, _ = feeds(20)
+    other = Records.of("other", pl.DataFrame({"id": [1], "name": ["x"]}))
+    with pytest.raises(InputError, match="other tells name, and a tells title: map its columns to those"):
+        resolve({"a": tables["a"], "other": other})
+    first = resolve(tables).resolved
+    with pytest.raises(InputError, match="other tells name, and what was resolved before has title"):
+        resolve({"other": other}, before=first)
+    with pytest.raises(InputError, match="no table of records"):
+        resolve({})
+    with pytest.raises(InputError, match="both given; a budget is one of them"):
+        CascadeConfig(pairs=3, minutes=1)
+
+
+def test_a_single_record_is_an_entity() -> None:
+    found = resolve({"a": Records.of("a", pl.DataFrame({"id": [1], "title": ["x"]}))})
+    assert len(found.resolved.entities) == 1 and found.figures["candidates"] == 0

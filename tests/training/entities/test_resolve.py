@@ -101,7 +101,9 @@ def test_records_that_change_are_judged_anew() -> None:
     mine = again.resolved.entities.members.filter(pl.col("source") == "a")["entity_id"]
     others = again.resolved.entities.members.filter(pl.col("source") != "a")["entity_id"]
     assert not set(mine) & set(others)
-    nothing = resolve(tables | {"a": Records("a", tables["a"].ids, changed)}, judge=CodeJudge(wrong=0), before=again.resolved)
+    nothing = resolve(
+        tables | {"a": Records("a", tables["a"].ids, changed)}, judge=CodeJudge(wrong=0), before=again.resolved
+    )
     assert nothing.figures["new_records"] == 0 and nothing.resolved.entities is again.resolved.entities
 
 

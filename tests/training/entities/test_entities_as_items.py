@@ -1,0 +1,104 @@
+"""From two feeds to one item space: trained on entities, and served to whoever names a retired id or a feed's own."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from features.entity_map import EntityMap
+from features.entity_store import PAIRS, ResolvedEntities, write_entities
+from recsys.entities.stable_ids import updated
+from serving.app import create_app
+from serving.bundle import Bundle
+from training.cli import main
+from training.config import load_config
+from training.data import load
+from training.runs import RunOptions, run
+
+#: things; each is told of by both feeds
+THINGS = 24
+
+
+@pytest.fixture(scope="module")
+def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop whose interactions name records of two feeds, and entities of which half were merged later."""
+    folder = tmp_path_factory.mktemp("feeds")
+    random = np.random.default_rng(0)
+    log = [
+        (user, f"{random.choice(['a', 'b'])}:{(user * 5 + step * 3) % THINGS}", step)
+        for user in range(40)
+        for step in range(9)
+    ]
+    (folder / "shop").mkdir()
+    pl.DataFrame(log, schema=["user_id", "item_id", "timestamp"], orient="row").write_csv(
+        folder / "shop" / "interactions.csv"
+    )
+    items = pl.DataFrame({"item_id": [f"{feed}:{n}" for feed in "ab" for n in range(THINGS)]})
+    items.with_columns(title="item_id").write_csv(folder / "shop" / "items.csv")
+    told = {"source": ["a"] * THINGS + ["b"] * THINGS, "record_id": [str(n) for n in range(THINGS)] * 2}
+    apart = [n if n < THINGS else (n - THINGS if n % 2 else n) for n in range(2 * THINGS)]
+    first = updated(EntityMap(), pl.DataFrame({**told, "cluster": apart}))
+    entities = updated(first, pl.DataFrame({**told, "cluster": [n % THINGS for n in range(2 * THINGS)]}))
+    assert entities.redirects.height == THINGS // 2
+    records = entities.members.select("source", "record_id").with_columns(title=pl.lit(""))
+    write_entities(folder / "entities", ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(feeds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = ["model.dim=8", "model.embeddings.width=8", "optimiser.max_epochs=1", "optimiser.backend=torch"]
+    settings.append(f"data.entities.folder={feeds / 'entities'}")
+    config = load_config(settings=settings, data__name="tables", data__root=str(feeds / "shop"))
+    return run(config, RunOptions(folder=tmp_path_factory.mktemp("run"), track=False)).bundle
+
+
+def test_items_are_entities(feeds: Path) -> None:
+    settings = [f"data.entities.folder={feeds / 'entities'}", "data.entities.fuse.title=longest"]
+    config = load_config(settings=settings, data__name="tables", data__root=str(feeds / "shop"))
+    dataset = load(config.data)
+    assert dataset.items.height == THINGS and dataset.interactions["item_id"].dtype == pl.Int64
+    assert dataset.entity_map.startswith("version 2, ")
+
+
+def test_the_bundle_carries_the_map(bundle: Path, feeds: Path) -> None:
+    found = Bundle.load(bundle)
+    assert found.manifest.entity_map.startswith("version 2, ") and len(found.items) == THINGS
+    aliases = found.aliases
+    assert aliases.height == THINGS // 2 + 2 * THINGS
+
+
+def test_retired_ids_and_feeds_names_are_answered(bundle: Path, feeds: Path) -> None:
+    aliases = dict(Bundle.load(bundle).aliases.iter_rows())
+    with TestClient(create_app(str(bundle))) as client:
+
+        def listed(history: list) -> list[str]:
+            body = {"histories": [history], "k": THINGS}
+            (one,) = client.post("/candidates", json=body).json()["candidates"]
+            assert one["source"] == "history" and one["unknown_history_items"] == 0
+            return one["item_ids"]
+
+        for alias, now in list(aliases.items())[:: len(aliases) // 12]:
+            assert listed([alias]) == listed([str(now)]) == listed([now])
+            assert str(now) not in listed([alias])  # what is named otherwise is seen all the same
+        retired = [one for one in aliases if one.isdecimal()]
+        assert len(retired) == THINGS // 2 and listed([int(retired[0])]) == listed([aliases[retired[0]]])
+        similar = client.post("/similar", json={"item_ids": ["b:3"], "k": 3}).json()
+        own = client.post("/similar", json={"item_ids": [str(aliases["b:3"])], "k": 3}).json()
+        assert similar["similar"][0]["item_ids"] == own["similar"][0]["item_ids"]
+        (stranger,) = client.post("/candidates", json={"histories": [["c:3"]], "k": 3}).json()["candidates"]
+        assert stranger["unknown_history_items"] == 1
+
+
+def test_what_is_not_resolved_is_named(feeds: Path, capsys: pytest.CaptureFixture) -> None:
+    shop = feeds / "shop" / "items.csv"
+    before = shop.read_text()
+    shop.write_text(before + "c:1,strange\n")
+    told = ["data", "--data", "tables", "--root", str(feeds / "shop"), "--set"]
+    assert main([*told, f"data.entities.folder={feeds / 'entities'}"]) == 2
+    assert "1 items of shop are no records of the entity map, such as 'c:1'" in capsys.readouterr().err
+    shop.write_text(before)
+    assert main([*told, "data.entities.folder=nowhere"]) == 2
+    assert "nowhere holds no entities" in capsys.readouterr().err

@@ -39,19 +39,21 @@ class Case:
         users: "ids" or "histories": what a user of its vectors is.
         settings: What its vectors are trained with.
         comirec: What ComiRec is trained with.
+        trials: So many of each way's, where not all.
     """
 
     data: str
     users: str = "histories"
     settings: tuple[str, ...] = ()
     comirec: tuple[str, ...] = ()
+    trials: int | None = None
 
 
 CASES: dict[str, Case] = {
     "cit-hepth": Case("cit-hepth", "ids", TWHIN, SHORT),
     "cit-hepth-histories": Case("cit-hepth", comirec=SHORT),
     "ml-1m": Case("ml-1m-plots"),
-    "gowalla": Case("gowalla", settings=SHORTER, comirec=SHORTER),
+    "gowalla": Case("gowalla", settings=SHORTER, comirec=SHORTER, trials=4),
     "generated": Case("generated", settings=("model.dim=16", "optimiser.max_epochs=1")),
 }
 
@@ -94,6 +96,9 @@ COMIREC = (
     "examples.target_share=0.4",
     "loss.settings.temperature=0.5",
 )
+#: as many of each where a case has half as many
+MIXTURE_4 = InterestsSpace(clusters=(200, 1000), components=(3, 50))
+SMOOTHED_4 = InterestsSpace(clusters=(), mixing=(0.5, 0.8), neighbours=(20,), components=(50,))
 ITEM_KNN = tuple((neighbours, shrinkage) for neighbours in (50, 100, 200, 500) for shrinkage in (0.0, 10.0))
 
 

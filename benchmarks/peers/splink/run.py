@@ -1,0 +1,131 @@
+"""Links two tables with Splink, and says how long that took; run by the environment beside this file.
+
+    benchmarks/peers/splink/.venv/bin/python benchmarks/peers/splink/run.py FOLDER '{"one_to_one": false}'
+
+The folder holds left.parquet and right.parquet: unique_id (row numbers) and attributes, all strings, "" for what is not
+told. It gets called.parquet: columns left and right, row numbers of pairs of a match probability of 0.5 and more. The
+last line printed is JSON: {"seconds"}. This file knows nothing of this project's packages.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+import warnings
+
+import pandas as pd
+import splink.comparison_level_library as cll
+import splink.comparison_library as cl
+from splink import DuckDBAPI, Linker, SettingsCreator, block_on
+
+_WORD = re.compile(r"[a-z0-9]+")
+_DERIVED = ("word_1", "word_2", "word_last", "words", "code")
+
+
+def main() -> None:
+    """Reads, links, writes."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    folder, settings = sys.argv[1], json.loads(sys.argv[2])
+    began = time.perf_counter()
+    tables = [_read(f"{folder}/{side}.parquet") for side in ("left", "right")]
+    attributes = [one for one in tables[0].columns if one != "unique_id" and one not in _DERIVED]
+    rules = _rules(tables, attributes)
+    linker = Linker(
+        tables,
+        SettingsCreator(
+            link_type="link_only",
+            comparisons=[
+                *(_comparison(one) for one in attributes),
+                cl.ArrayIntersectAtSizes("words", [6, 5, 4, 3, 2, 1]),
+                cl.LevenshteinAtThresholds("code", [1, 2]),
+            ],
+            blocking_rules_to_generate_predictions=rules,
+            # half of the smaller table's records have a match: what deterministic rules say is far too low for text
+            probability_two_random_records_match=0.5 / max(map(len, tables)),
+        ),
+        DuckDBAPI(),
+    )
+    linker.training.estimate_u_using_random_sampling(max_pairs=1e6, seed=1)
+    for rule in (block_on("code"), block_on("word_1", "word_2"), block_on("word_last")):
+        try:
+            linker.training.estimate_parameters_using_expectation_maximisation(rule)
+        except Exception as error:  # a rule that no pair satisfies teaches nothing
+            print(f"{rule}: {str(error).splitlines()[0]}", file=sys.stderr)
+    found = linker.inference.predict(threshold_match_probability=0.5).as_pandas_dataframe()
+    swapped = found["source_dataset_l"] > found["source_dataset_r"]
+    left = found["unique_id_l"].where(~swapped, found["unique_id_r"])
+    right = found["unique_id_r"].where(~swapped, found["unique_id_l"])
+    called = pd.DataFrame({"left": left, "right": right, "weight": found["match_weight"]})
+    called = called.sort_values("weight", ascending=False)
+    if settings.get("one_to_one"):
+        called = _one_to_one(called)
+    called[["left", "right"]].reset_index(drop=True).to_parquet(f"{folder}/called.parquet")
+    print(json.dumps({"seconds": time.perf_counter() - began}))
+
+
+def _read(path: str) -> pd.DataFrame:
+    """A table, missing values null, with words of its first attribute to block on."""
+    table = pd.read_parquet(path)
+    attributes = [one for one in table.columns if one != "unique_id"]
+    for one in attributes:
+        table[one] = table[one].str.lower().str.strip()
+    words = table[attributes[0]].map(_WORD.findall)
+    table["word_1"], table["word_2"] = (words.map(lambda w, n=n: w[n] if len(w) > n else None) for n in (0, 1))
+    table["words"] = words
+    digits = words.map(lambda w: [one for one in w if any(c.isdigit() for c in one)])
+    table["code"] = digits.map(lambda w: max(w, key=len) if w else None)
+    table["word_last"] = words.map(lambda w: w[-1] if w else None)
+    return table.where(table.ne(""), None)
+
+
+def _rules(tables: list[pd.DataFrame], attributes: list[str]) -> list:
+    """Exact matches, beginnings, and words; none that would make more than a few million pairs."""
+    rules = []
+    for one in attributes:
+        counts = [table[one].value_counts() for table in tables]
+        if (counts[0] * counts[1]).fillna(0).sum() < 3e5:
+            rules.append(block_on(one))
+    first = attributes[0]
+    rules += [
+        block_on(f"substr({first}, 1, 6)"),
+        block_on("word_1", "word_2"),
+        block_on("word_last"),
+        block_on("word_1"),
+    ]
+    return rules
+
+
+def _comparison(attribute: str) -> cl.CustomComparison:
+    """Levels of Jaro-Winkler and Jaccard similarity."""
+    return cl.CustomComparison(
+        output_column_name=attribute,
+        comparison_levels=[
+            cll.NullLevel(attribute),
+            cll.ExactMatchLevel(attribute, term_frequency_adjustments=True),
+            cll.JaroWinklerLevel(attribute, 0.92),
+            cll.JaccardLevel(attribute, 0.8),
+            cll.JaroWinklerLevel(attribute, 0.8),
+            cll.JaccardLevel(attribute, 0.6),
+            cll.ElseLevel(),
+        ],
+    )
+
+
+def _one_to_one(called: pd.DataFrame) -> pd.DataFrame:
+    """The likeliest pair first, no record twice."""
+    seen: tuple[set, set] = (set(), set())
+    kept = []
+    for row in called.itertuples():
+        if row.left not in seen[0] and row.right not in seen[1]:
+            seen[0].add(row.left)
+            seen[1].add(row.right)
+            kept.append(row.Index)
+    return called.loc[kept]
+
+
+if __name__ == "__main__":
+    main()

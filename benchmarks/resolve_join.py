@@ -93,7 +93,8 @@ def read(name: str, data_root: Path | None) -> tuple[pl.DataFrame, pl.DataFrame]
         items = found.items.select("item_id", "title", genres="category")
     else:
         found = sources.load("ml-1m", data_root / "ml-1m")
-        items = found.items.select("item_id", "title", pl.col("genres").cast(pl.String))
+        title = pl.format("{} ({})", "title", "year")
+        items = found.items.select("item_id", title.alias("title"), pl.col("genres").cast(pl.String))
     return items, found.interactions.select("user_id", "item_id", "timestamp")
 
 

@@ -25,6 +25,8 @@ from recsys.matching.targets import DOUBT, Targets, best_of_each_other
 _DECAY = 1e-2
 #: strangers inside a source are believed where they say that at least so much of F1 can be had
 _BELIEVED = 0.5
+#: where so many records of the smaller table have a match, targets taken away leave better decoys
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,14 @@ class SelfTrained:
     precision: float
     recall: float
 
-    def log_odds(self, pairs: RecordPairs, alike: Similarities) -> np.ndarray:
-        """That pairs are the same, 0 for what is as likely as not. (m pairs), (m, F) -> (m,) float64
+    def log_odds(self, pairs: RecordPairs, alike: Similarities, one_to_one: bool = False) -> np.ndarray:
+        """That pairs are the same, 0 for what is as likely as not. (m,) float64
 
-        All candidates of a record are wanted together, since the best of them is judged otherwise than the rest.
+        Args:
+            pairs: All candidates of a record together, since the best of them is judged otherwise than the rest. (m)
+            alike: How alike their records are. (m, F)
+            one_to_one: Whether an assignment follows that gives each record one partner: then all pairs are judged
+                alike, since a record whose best candidate is taken has another one.
 
         Raises:
             InputError: Other similarities than it was trained with.
@@ -67,6 +73,8 @@ class SelfTrained:
             raise InputError(f"similarities of {', '.join(alike.names)} were given to what has learned from others")
         score = self.scores(alike)
         found = np.interp(score, self.at, self.worth)
+        if one_to_one:  # of pairs that are worth the same, the higher score
+            return found + 1e-4 * (found >= self.threshold) * (score - min(self.at))
         rest = ~best_of_each_other(pairs, score, np.ones(len(score), bool))
         # as far from being likely as its score is from what would make it so
         found[rest] = np.minimum(found[rest], self.threshold + np.minimum(score[rest] - self.rest, 0) - DOUBT)
@@ -122,7 +130,7 @@ def self_trained(
     if strangers is not None and len(strangers[0]):
         others = strangers[0], _on_scale(strangers[1].values, means, deviations)
         weights, found = _weighed(pairs, values, others, start, rounds)
-    if found is None or found.f1 < _BELIEVED:
+    if found is None or found.f1 < _BELIEVED or found.matched(pairs, _scores(values, weights)) > _MOST:
         weights, found = _weighed(pairs, values, None, start, rounds)
     score = _scores(values, weights)
     at, worth = found.calibrated(score)

@@ -75,6 +75,14 @@ class Targets:
         """Estimated."""
         return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-9)
 
+    def matched(self, pairs: RecordPairs, score: np.ndarray) -> float:
+        """What share of the records that have candidates, of the table where they are fewer, has a target above it."""
+        called = self.target & (score >= self.threshold)
+        sides = (pairs.left_rows, pairs.right_rows)
+        if pairs.left is pairs.right:  # of several sources in one table
+            return 2 * float(called.sum()) / len(np.unique(np.concatenate(sides)))
+        return float(called.sum()) / min(len(np.unique(rows)) for rows in sides)
+
     def calibrated(self, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores of targets and their log-odds, by how many decoys there are of about the same score. (k,), (k,)"""
         targets = np.sort(score[self.target])

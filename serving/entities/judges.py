@@ -185,14 +185,20 @@ class SelfTrainedJudge:
         comparison: Of the records.
         learned: What was learned before; where not given, it is learned from the first pairs that are judged.
         strangers: Candidates inside sources without duplicates, which are never the same.
+        one_to_one: Whether each record has one partner at the most.
     """
 
     lasting = False
 
     def __init__(
-        self, comparison: Comparison, learned: SelfTrained | None = None, strangers: RecordPairs | None = None
+        self,
+        comparison: Comparison,
+        learned: SelfTrained | None = None,
+        strangers: RecordPairs | None = None,
+        one_to_one: bool = False,
     ) -> None:
         self._comparison, self.learned, self._strangers = comparison, learned, strangers
+        self._one_to_one = one_to_one
 
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """All candidates of a record are wanted together. (m pairs)"""
@@ -202,7 +208,7 @@ class SelfTrainedJudge:
             strangers = self._strangers
             known = None if strangers is None else (strangers, self._comparison.similarities(strangers))
             self.learned = self_trained(pairs, alike, known)
-        found = self.learned.log_odds(pairs, alike) - self.learned.threshold
+        found = self.learned.log_odds(pairs, alike, self._one_to_one) - self.learned.threshold
         progress(len(pairs), len(pairs))
         stage = Stage("similarities", len(found), int((found >= 0).sum()), time.perf_counter() - began)
         return Judged(found, (stage,))

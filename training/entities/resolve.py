@@ -86,7 +86,8 @@ def resolve(
     pairs = _candidates(told, table, fresh, config, encode)
     clock.done("blocking")
     if judge is None:
-        judge = SelfTrainedJudge(Comparison(table, encode=encode), strangers=_strangers(told, table, config, encode))
+        strangers = _strangers(told, table, config, encode)
+        judge = SelfTrainedJudge(Comparison(table, encode=encode), strangers=strangers, one_to_one=config.one_to_one)
     say(f"judging {len(pairs):,} candidates, {len(pairs) / max(int(fresh.sum()), 1):.1f} a new record")
     judged = judge.judge(pairs, progress) if len(pairs) else Judged(np.zeros(0), ())
     clock.done("judging")

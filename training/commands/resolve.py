@@ -195,6 +195,12 @@ def _told(figures: dict[str, Any], before: ResolvedEntities) -> str:
         f"{one['name']}: {one['pairs']:,} pairs judged, {one['same']:,} the same, in {one['seconds']:.1f} s"
         for one in figures["stages"]
     ]
+    if "estimated" in figures:
+        told = figures["estimated"]
+        lines.append(
+            f"estimated without a label: {told['precision']:.0%} of the pairs called the same are, and of those that are "
+            f"{told['recall']:.0%} are called so"
+        )
     if before.entities.version:
         events = figures["events"] or {"no change": 0}
         lines.append("since the last time: " + ", ".join(f"{n:,} {what}" if n else what for what, n in events.items()))

@@ -111,6 +111,8 @@ def resolve(
         "events": dict(events.iter_rows()),
         "seconds": {name: round(one, 3) for name, one in clock.seconds.items()},
     }
+    if isinstance(judge, SelfTrainedJudge) and judge.learned is not None:
+        figures["estimated"] = {"precision": judge.learned.precision, "recall": judge.learned.recall}
     return Resolution(ResolvedEntities(entities, told.records, frame, settings), figures)
 
 

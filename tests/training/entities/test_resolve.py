@@ -70,6 +70,7 @@ def test_things_are_found_without_a_matcher() -> None:
     tables, true = feeds()
     found = resolve(tables)
     assert pairwise(partition(found.resolved), true)["f1"] > 0.85
+    assert 0 < found.figures["estimated"]["precision"] <= 1
     assert found.figures["records"] == len(true) and found.figures["events"] == {"new": found.figures["entities"]}
 
 

@@ -198,8 +198,8 @@ def _told(figures: dict[str, Any], before: ResolvedEntities) -> str:
     if "estimated" in figures:
         told = figures["estimated"]
         lines.append(
-            f"estimated without a label: {told['precision']:.0%} of the pairs called the same are, and of those that are "
-            f"{told['recall']:.0%} are called so"
+            f"estimated without a label: {told['precision']:.0%} of the pairs called the same are, and of those that "
+            f"are {told['recall']:.0%} are called so"
         )
     if before.entities.version:
         events = figures["events"] or {"no change": 0}

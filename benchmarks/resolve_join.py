@@ -10,7 +10,8 @@ histories; leave-one-out):
 - *true*: items are films.
 
 In every arm, a film's score is the highest of the items that are it (an entity is the film that most of its records
-are); films that a user has seen under any name are left out; the ten best films are the list. "share won back" is how
+are, and a film that none is cannot be found); films that a user has seen under any name are left out; the ten best
+are the list. Targets and seen films are those of the log, whatever an arm takes them for. "share won back" is how
 much of HR@10 that the split has lost the entities bring back; intervals are of pairs (95%, over users, mean of seeds).
 """
 
@@ -28,13 +29,14 @@ from kept_runs import remembered, run_all
 from report import Report, arguments
 
 from features import sources
+from features.batches import JaggedArray
 from features.dataset import Dataset
 from features.entity_items import through_entities
 from features.prepared import Prepared
 from features.record_pairs import RecordPairs
 from features.records import Records
 from features.schema import FeatureSchema, Id, Sequence
-from features.splits import make_split
+from features.splits import TEST, make_split
 from recsys.entities.agreement import against_labels
 from recsys.retrievers import encode_catalogue
 from training.config import load_config
@@ -132,6 +134,7 @@ def _measured(data_root: Path | None, name: str, arm: str, seed: int) -> dict[st
     films, log = read(name, data_root)
     dataset, film_of = _arm(films, log, arm, name)
     prepared = Prepared.of(dataset, make_split("leave-one-out", dataset))
+    targets, seen_films = _events(films, log, prepared)
     settings = ["model.dim=16", "optimiser.max_epochs=1"] if name == "generated" else []
     with tempfile.TemporaryDirectory() as folder:
         model = fit(load_config(settings=settings, seed=seed), prepared, Path(folder), progress=False).model
@@ -144,12 +147,28 @@ def _measured(data_root: Path | None, name: str, arm: str, seed: int) -> dict[st
     ranks = []
     for place, user in enumerate(evaluation.users.tolist()):
         scores = np.maximum.reduceat((items @ users[place])[order], first)  # (films,)
-        target = np.searchsorted(different, of[prepared.test.row(user)[0]])
-        seen = np.searchsorted(different, of[evaluation.seen.row(user)])
-        wanted = scores[target]
-        scores[seen[seen != target]] = -np.inf
-        ranks.append(int((scores > wanted).sum()))
+        target = int(targets[user])
+        scores[np.isin(different, seen_films.row(user)) & (different != target)] = -np.inf
+        at = np.searchsorted(different, target)
+        there = at < len(different) and different[at] == target  # a film that no item is cannot be found
+        ranks.append(int((scores > scores[at]).sum()) if there else len(different))
     return {"ranks": ranks}
+
+
+def _events(films: pl.DataFrame, log: pl.DataFrame, prepared: Prepared) -> tuple[np.ndarray, JaggedArray]:
+    """The film that each user's test event is of, -1 where there is none, and those of the others: from the log itself.
+
+    Whatever an arm's items are, its events are those of the log, line by line.
+    """
+    number = {film: n for n, film in enumerate(films["item_id"].to_list())}
+    film = np.array([number[one] for one in log["item_id"].to_list()])
+    user = prepared.users.rows(log["user_id"])
+    test = prepared.split.parts == TEST
+    targets = np.full(len(prepared.users), -1)
+    targets[user[test]] = film[test]
+    order = np.argsort(user[~test], kind="stable")
+    counts = np.bincount(user[~test], minlength=len(prepared.users))
+    return targets, JaggedArray(film[~test][order], np.concatenate([[0], np.cumsum(counts)]))
 
 
 def _arm(films: pl.DataFrame, log: pl.DataFrame, arm: str, name: str) -> tuple[Dataset, dict[Any, int]]:

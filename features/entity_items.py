@@ -10,6 +10,10 @@ import polars as pl
 from features.dataset import Dataset
 from features.entity_map import EntityMap
 from features.errors import InputError
+from features.schema import Vector
+
+#: columns of this module's own, which no table has
+_ALIAS, _ENTITY, _SOURCE, _RECORD = "$alias", "$entity_id", "$source", "$record_id"
 
 #: how the values of an entity's records become one: by name, from a column of values without nulls
 RULES = {
@@ -36,7 +40,7 @@ def through_entities(
             "SOURCE:ID".
         entities: Which entity each record is.
         fuse: A rule for each attribute: "first", "longest", "frequent", "mean", "min", "max" or "union" (of lists).
-            Where none is named, lists become their union, and of other values the first counts that is told.
+            Where none is named, lists of strings become their union, and else the first counts that is told.
         sources: In which order sources count, for "first" and for ties; by name, where not given.
 
     Raises:
@@ -53,12 +57,13 @@ def through_entities(
     """
     known = entities.named()
     items = _mapped(dataset.items, known, dataset.name)
-    rules = _rules(items.drop("item_id", "source", "record_id"), fuse or {})
+    vectors = {one.column for one in dataset.schema.item if isinstance(one, Vector)}
+    rules = _rules(dataset.items.drop("item_id"), fuse or {}, vectors)
     order = list(sources) or entities.sources
     if other := next((one for one in order if one not in entities.sources), None):
         raise InputError(f"the entity map has no source {other!r}; it has {', '.join(entities.sources)}")
-    place = pl.col("source").replace_strict(order, list(range(len(order))), default=len(order), return_dtype=pl.Int64)
-    items = items.sort(place, "source", "record_id")
+    place = pl.col(_SOURCE).replace_strict(order, list(range(len(order))), default=len(order), return_dtype=pl.Int64)
+    items = items.sort(place, _SOURCE, _RECORD)
     try:
         fused = items.group_by("item_id", maintain_order=True).agg(
             RULES[rule](pl.col(name).drop_nulls()).alias(name) for name, rule in rules.items()
@@ -66,7 +71,7 @@ def through_entities(
     except pl.exceptions.PolarsError as error:
         raise InputError(f"the items cannot be fused so: {str(error).splitlines()[0]}") from error
     schema = {name: items.schema[name] for name, rule in rules.items() if rule != "mean"}
-    interactions = _mapped(dataset.interactions, known, dataset.name).drop("source", "record_id")
+    interactions = _mapped(dataset.interactions, known, dataset.name)
     keys = ["user_id", "item_id", "timestamp"]
     # a record's number would be some entity's as well: who asks for one says whose it is
     plain = known.filter(~pl.col("alias").str.contains(r"^-?\d+$"))
@@ -82,28 +87,30 @@ def through_entities(
 
 def _mapped(table: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.DataFrame:
     """A table with entities for item ids, and the record that each line was of."""
-    found = table.with_columns(alias=pl.col("item_id").cast(pl.String)).join(
-        known, on="alias", how="left", maintain_order="left"
+    own = {"alias": _ALIAS, "entity_id": _ENTITY, "source": _SOURCE, "record_id": _RECORD}
+    found = table.with_columns(pl.col("item_id").cast(pl.String).alias(_ALIAS)).join(
+        known.rename(own), on=_ALIAS, how="left", maintain_order="left"
     )
-    missing = found.filter(pl.col("entity_id").is_null())
+    missing = found.filter(pl.col(_ENTITY).is_null())
     if missing.height:
         raise InputError(
-            f"{missing['alias'].n_unique():,} items of {name} are no records of the entity map, such as "
-            f"{missing['alias'][0]!r}: resolve them first"
+            f"{missing[_ALIAS].n_unique():,} items of {name} are no records of the entity map, such as "
+            f"{missing[_ALIAS][0]!r}: resolve them first"
         )
-    return found.with_columns(item_id="entity_id").drop("alias", "entity_id")
+    return found.with_columns(item_id=_ENTITY)
 
 
-def _rules(attributes: pl.DataFrame, fuse: Mapping[str, str]) -> dict[str, str]:
+def _rules(attributes: pl.DataFrame, fuse: Mapping[str, str], vectors: set[str]) -> dict[str, str]:
     """A rule for each attribute."""
     for name, rule in fuse.items():
         if name not in attributes.columns:
             raise InputError(f"a rule is given for {name!r}, and the items have {', '.join(attributes.columns)}")
         if rule not in RULES:
             raise InputError(f"the rule for {name!r} is {rule!r}, not one of {', '.join(RULES)}")
-        if (rule == "union") != isinstance(attributes.schema[name], pl.List):
+        lists = isinstance(attributes.schema[name], pl.List)
+        if (rule == "union" and not lists) or (lists and rule not in ("first", "union")):
             raise InputError(f"the rule for {name!r} is {rule!r}, and it holds {attributes.schema[name]}")
         if rule == "longest" and attributes.schema[name] != pl.String:
             raise InputError(f"the rule for {name!r} is 'longest', and it holds {attributes.schema[name]}")
-    lists = {name: isinstance(kind, pl.List) for name, kind in attributes.schema.items()}
-    return {name: fuse.get(name, "union" if lists[name] else "first") for name in attributes.columns}
+    sets = {name for name, kind in attributes.schema.items() if kind == pl.List(pl.String)} - vectors
+    return {name: fuse.get(name, "union" if name in sets else "first") for name in attributes.columns}

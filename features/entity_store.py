@@ -14,11 +14,14 @@ killed meanwhile, the map is the old one or the new one.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,40 +30,11 @@ import polars as pl
 from features.digest import sha256_of
 from features.entity_map import EntityMap
 from features.errors import InputError
+from features.resolved_entities import ResolvedEntities
 
-_CURRENT, _MANIFEST, _FORMAT = "current", "manifest.json", 1
-_KEYS = {"source": pl.String, "record_id": pl.String}
-PAIRS = {
-    "left_source": pl.String,
-    "left_id": pl.String,
-    "right_source": pl.String,
-    "right_id": pl.String,
-    "log_odds": pl.Float64,
-}
+_CURRENT, _MANIFEST, _LOCK, _FORMAT = "current", "manifest.json", ".lock", 1
+_VERSION, _PART = re.compile(r"v\d+(-\w+)?"), re.compile(r"\.v\d+\.\w+\.part")
 _TABLES = ("members", "redirects", "log", "records", "pairs")
-
-
-@dataclass(frozen=True, eq=False)
-class ResolvedEntities:
-    """Entities, and what they follow from.
-
-    Args:
-        entities: The map.
-        records: Columns source, record_id, and a String column for each attribute. (n rows)
-        pairs: Columns left_source, left_id, right_source, right_id and log_odds, less the threshold: above 0 both are
-            likely the same. (m rows)
-        settings: How they were resolved, as JSON has it.
-    """
-
-    entities: EntityMap = field(default_factory=EntityMap)
-    records: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_KEYS))
-    pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIRS))
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def attributes(self) -> list[str]:
-        """What is told of a record."""
-        return [one for one in self.records.columns if one not in _KEYS]
 
 
 def is_store(folder: Path) -> bool:
@@ -78,14 +52,45 @@ def check_store(folder: Path) -> None:
         raise InputError(f"{folder} exists and holds no entities; it is not written into")
 
 
-def read_entities(folder: Path | str) -> ResolvedEntities:
-    """The current version.
+@contextmanager
+def writing(folder: Path | str) -> Iterator[None]:
+    """Keeps others from writing entities from here on: from what is read to what is written, nobody comes between.
+
+    Args:
+        folder: Made where it is not there, and gone again where nothing has been written.
+
+    Raises:
+        InputError: Somebody else is writing, or something else lies there.
+    """
+    folder = Path(folder)
+    check_store(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with (folder / _LOCK).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"somebody else is resolving into {folder}; wait for that to end") from None
+            yield
+    finally:
+        if {one.name for one in folder.iterdir()} == {_LOCK}:
+            (folder / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
+    """The current version, or an earlier one.
+
+    Args:
+        folder: Of the store.
+        version: Which; the current one, where 0.
 
     Raises:
         InputError: There is none, or it is damaged.
     """
     folder = Path(folder)
-    where, manifest = _current(folder)
+    where, manifest = _current(folder, version)
     tables = {}
     for name in _TABLES:
         try:
@@ -101,7 +106,7 @@ def read_entities(folder: Path | str) -> ResolvedEntities:
 
 
 def write_entities(folder: Path | str, resolved: ResolvedEntities, keep: int = 3) -> Path:
-    """Makes a new version the current one; the folder is made where there is none.
+    """Makes a new version the current one; inside `writing`, where others may write, too.
 
     Args:
         folder: Of a store, or one that is empty or not there.
@@ -109,11 +114,13 @@ def write_entities(folder: Path | str, resolved: ResolvedEntities, keep: int = 3
         keep: Versions that stay, the new one counted; older ones go.
 
     Raises:
-        InputError: Something else lies there.
+        InputError: Something else lies there, or a version that is newer than what this one follows from.
     """
     folder = Path(folder)
     check_store(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    if is_store(folder) and _current(folder)[1]["version"] > resolved.entities.version:
+        raise InputError(f"{folder} has a newer version than the one that was changed; read it again")
     name = f"v{resolved.entities.version}"
     part = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=".part", dir=folder))
     part.chmod(0o755)
@@ -155,14 +162,19 @@ def _write(part: Path, resolved: ResolvedEntities) -> None:
     (part / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _current(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of the current version, and its manifest."""
+def _current(folder: Path, version: int = 0) -> tuple[Path, dict[str, Any]]:
+    """The folder of the current version, or of an earlier one, and its manifest."""
     try:
         name = (folder / _CURRENT).read_text(encoding="utf-8").strip()
     except OSError:
         raise InputError(f"{folder} holds no entities: there is no file {_CURRENT!r} in it") from None
-    if not name.startswith("v") or Path(name).name != name:
+    if not _VERSION.fullmatch(name):
         raise InputError(f"{folder / _CURRENT} names {name!r}, which is no version")
+    if version and _number(name) != version:
+        there = sorted((one.name for one in folder.glob("v*") if _is_version(one)), key=_number)
+        name = next((one for one in reversed(there) if _number(one) == version), "")
+        if not name:
+            raise InputError(f"{folder} has no version {version} any more; it has {', '.join(there)}")
     where = folder / name
     try:
         manifest = json.loads((where / _MANIFEST).read_text(encoding="utf-8"))
@@ -175,17 +187,31 @@ def _current(folder: Path) -> tuple[Path, dict[str, Any]]:
     return where, manifest
 
 
+def _number(name: str) -> int:
+    """Of a version's folder: 3 of "v3" and of "v3-a1b2"."""
+    return int(name[1:].partition("-")[0])
+
+
+def _is_version(path: Path) -> bool:
+    """Whether this module has written it."""
+    return path.is_dir() and bool(_VERSION.fullmatch(path.name)) and (path / _MANIFEST).is_file()
+
+
 def _strange(folder: Path) -> bool:
     """Whether something lies there that this module has not written."""
-    return any(not one.name.startswith((".v", "v", f".{_CURRENT}")) for one in folder.iterdir())
+    ours = (_LOCK, f".{_CURRENT}.part")
+    return any(
+        one.name not in ours and not _PART.fullmatch(one.name) and not _is_version(one) for one in folder.iterdir()
+    )
 
 
 def _without_old(folder: Path, current: str, keep: int) -> None:
     """Removes versions that are too old, and what a killed run has left."""
     named = sorted(
-        (one for one in folder.glob("v*") if one.is_dir() and one.name != current),
+        (one for one in folder.glob("v*") if _is_version(one) and one.name != current),
         key=lambda one: one.stat().st_mtime,
         reverse=True,
     )
-    for one in [*named[max(keep - 1, 0) :], *folder.glob(".v*.part")]:
+    left = [one for one in folder.glob(".v*.part") if _PART.fullmatch(one.name)]
+    for one in [*named[max(keep - 1, 0) :], *left]:
         shutil.rmtree(one, ignore_errors=True)

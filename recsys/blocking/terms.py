@@ -21,6 +21,8 @@ from features.hashing import string_keys
 _BITS = 21
 #: of pairs of which a similarity is computed at a time
 _CHUNK = 1 << 16
+#: texts whose terms are held at a time
+_TEXTS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,12 @@ class TermSpace:
 
     def __init__(self, config: TermsConfig, *texts: pl.Series) -> None:
         self.config = config
-        found = [_terms(one, config) for one in texts]
-        self._codes, counts = np.unique(np.concatenate([codes for codes, _, _ in found]), return_counts=True)
+        self._codes, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        for one in texts:
+            for start in range(0, len(one), _TEXTS):
+                codes, held = np.unique(_terms(one[start : start + _TEXTS], config)[0], return_counts=True)
+                self._codes, place = np.unique(np.concatenate([self._codes, codes]), return_inverse=True)
+                counts = np.bincount(place, np.concatenate([counts, held])).astype(np.int64)
         n = sum(map(len, texts))
         self._worth = np.log((n + 1) / counts).astype(np.float32)
 
@@ -75,6 +81,9 @@ class TermSpace:
         Returns:
             (n, terms) float32
         """
+        if len(texts) > _TEXTS:
+            parts = (self.vectors(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS))
+            return sparse.vstack(list(parts), format="csr")
         codes, counts, rows = _terms(texts, self.config)
         place = np.searchsorted(self._codes, codes)
         known = place < len(self._codes)

@@ -49,6 +49,28 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
     }
 
 
+def among_candidates(judged: pl.DataFrame, pairs: RecordPairs, left: str, right: str | None = None) -> float:
+    """The share of the pairs labelled the same that were judged at all.
+
+    Args:
+        judged: Columns left_source, left_id, right_source, right_id.
+        pairs: With labels. (m pairs)
+        left: The source of the left records.
+        right: Of the right ones; the same, where not given.
+    """
+    same = pairs.take(np.flatnonzero(pairs.labels)).frame().select("left_id", "right_id").unique()
+    asked = same.select(
+        pl.format("{}:{}", pl.lit(left), pl.col("left_id").cast(pl.String)).alias("one"),
+        pl.format("{}:{}", pl.lit(right or left), pl.col("right_id").cast(pl.String)).alias("other"),
+    )
+    there = judged.select(
+        pl.format("{}:{}", "left_source", "left_id").alias("one"),
+        pl.format("{}:{}", "right_source", "right_id").alias("other"),
+    )
+    both = pl.concat([there, there.select(one="other", other="one")])
+    return asked.join(both, on=["one", "other"], how="semi").height / max(asked.height, 1)
+
+
 def pairwise(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     """Precision, recall and F1 of the pairs that are together in one set of clusters, against another one.
 

@@ -12,7 +12,9 @@ What a connected component becomes depends on its own pairs alone, and never on 
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -28,8 +30,28 @@ CLUSTERS = ("components", "centre", "correlation")
 ABSENT = -1.0
 
 
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Which source each record is of, and what that says of two records of one source.
+
+    Args:
+        of: A number a record. (n,)
+        duplicates: Whether two records of one source may be the same. Where not, they are never compared, so that it
+            says nothing that they are no pair.
+        one_to_one: Whether no entity has two records of one source.
+    """
+
+    of: np.ndarray
+    duplicates: bool = False
+    one_to_one: bool = False
+
+
 def clusters(
-    n: int, rows: tuple[np.ndarray, np.ndarray], log_odds: np.ndarray, kind: ClusterKind = "correlation"
+    n: int,
+    rows: tuple[np.ndarray, np.ndarray],
+    log_odds: np.ndarray,
+    kind: ClusterKind = "correlation",
+    sources: Sources | None = None,
 ) -> np.ndarray:
     """Which records are one entity.
 
@@ -37,7 +59,9 @@ def clusters(
         n: Records.
         rows: Of both records of each pair. (m,), (m,)
         log_odds: That they are the same, less the threshold: above 0 they likely are. (m,)
-        kind: "components", "centre" or "correlation".
+        kind: "components", "centre" or "correlation". One to one, pairs are joined the likeliest first whatever the
+            kind, but for those that would bring two records of one source together.
+        sources: Of the records; of one source with duplicates, where not given.
 
     Returns:
         A number a record, the same for those of one entity: the lowest row among them. (n,) int64
@@ -54,14 +78,16 @@ def clusters(
     if kind not in CLUSTERS:
         raise InputError(f"clusters are made by {', '.join(CLUSTERS)}, not by {kind!r}")
     one, other = (np.asarray(some, np.int64) for some in rows)
-    log_odds = np.asarray(log_odds, np.float64)
+    log_odds, sources = np.asarray(log_odds, np.float64), sources or Sources(np.zeros(n, np.int64), duplicates=True)
     likely = log_odds > 0
     whole = _lowest(components(n, one[likely], other[likely]))
-    if kind == "components":
+    if kind == "components" and not sources.one_to_one:
         return whole
     inside = whole[one] == whole[other]  # an unlikely pair between two components keeps apart what is apart
-    found = (_centre if kind == "centre" else _correlation)(n, one[inside], other[inside], log_odds[inside])
-    return _lowest(found)
+    told = n, one[inside], other[inside], log_odds[inside]
+    if sources.one_to_one:
+        return _lowest(_without_two(*told, sources.of))
+    return _lowest(_centre(*told) if kind == "centre" else _correlation(*told, sources))
 
 
 def components(n: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -69,14 +95,22 @@ def components(n: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return _components(coo_matrix((np.ones(len(one), bool), (one, other)), shape=(n, n)), directed=False)[1]
 
 
-def _centre(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """The likeliest pair first: of two free records the lower becomes a centre, and a centre takes free records."""
-    order = np.lexsort((np.maximum(one, other), np.minimum(one, other), -log_odds))
+def _likeliest_first(one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Likely pairs, the lower row first."""
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    order = np.lexsort((high, low, -log_odds))
     order = order[log_odds[order] > 0]
+    return zip(low[order].tolist(), high[order].tolist(), strict=True)
+
+
+def _centre(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+    """The likeliest pair first: of two free records the one with more to gain becomes a centre, and takes free ones."""
+    likely = log_odds > 0
+    worth = np.bincount(one[likely], log_odds[likely], n) + np.bincount(other[likely], log_odds[likely], n)
     of = np.full(n, -1)
-    for a, b in zip(np.minimum(one, other)[order].tolist(), np.maximum(one, other)[order].tolist(), strict=True):
+    for a, b in _likeliest_first(one, other, log_odds):
         if of[a] < 0 and of[b] < 0:
-            of[a] = of[b] = a
+            of[a] = of[b] = b if worth[b] > worth[a] else a
         elif of[a] == a and of[b] < 0:
             of[b] = a
         elif of[b] == b and of[a] < 0:
@@ -84,7 +118,22 @@ def _centre(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) ->
     return np.where(of < 0, np.arange(n), of)
 
 
-def _correlation(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
+def _without_two(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Joins the likeliest pair first, unless both sides have a record of one source."""
+    of, members = np.arange(n), {}
+    for a, b in _likeliest_first(one, other, log_odds):
+        a, b = sorted((int(of[a]), int(of[b])))
+        if a == b:
+            continue
+        mine, others = members.get(a, [a]), members.get(b, [b])
+        if not set(source[mine].tolist()) & set(source[others].tolist()):
+            members[a] = mine + others
+            members.pop(b, None)
+            of[others] = a
+    return of
+
+
+def _correlation(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray, sources: Sources) -> np.ndarray:
     """Joins the two clusters whose pairs say most for it, while they say anything for it."""
     #: of each cluster its neighbours, and the sum and number of the pairs between both
     between: dict[int, dict[int, tuple[float, int]]] = defaultdict(dict)
@@ -93,11 +142,17 @@ def _correlation(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarra
         if a != b:
             total, count = between[a].get(b, (0.0, 0))
             between[a][b] = between[b][a] = (total + odds, count + 1)
+    #: of each cluster how many records of each source it has
+    counts = {row: Counter({int(sources.of[row]): 1}) for row in between}
     size, of = dict.fromkeys(between, 1), np.arange(n)
 
     def worth(a: int, b: int) -> float:
         total, count = between[a][b]
-        return total + ABSENT * (size[a] * size[b] - count)
+        pairs = size[a] * size[b]
+        if not sources.duplicates:
+            few, many = sorted((counts[a], counts[b]), key=len)
+            pairs -= sum(number * many[name] for name, number in few.items())
+        return total + ABSENT * max(pairs - count, 0)
 
     heap = [(-worth(a, b), a, b) for a in between for b in between[a] if a < b]
     heapq.heapify(heap)
@@ -113,6 +168,7 @@ def _correlation(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarra
                 known = between[a].get(c, (0.0, 0))
                 between[a][c] = between[c][a] = (known[0] + total, known[1] + count)
         size[a] += size.pop(b)
+        counts[a] += counts.pop(b)
         of[b] = a  # a is the lower of both, always
         for c in between[a]:
             heapq.heappush(heap, (-worth(*sorted((a, c))), *sorted((a, c))))

@@ -17,9 +17,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from features.errors import InputError
-from features.record_pairs import RecordPairs
 from recsys.matching.similarities import Similarities
-from recsys.matching.targets import DOUBT, Targets, best_of_each_other
+from recsys.matching.targets import Candidacies, Targets
 
 #: of the regression's weights, squared
 _DECAY = 1e-2
@@ -27,6 +26,10 @@ _DECAY = 1e-2
 _BELIEVED = 0.5
 #: where so many records of the smaller table have a match, targets taken away leave better decoys
 _MOST = 0.5
+#: a chance is never 0 or 1
+_DOUBT = 1e-3
+#: log-odds below the threshold of pairs that are as alike as matches, and are not best of each other
+_NEUTRAL = 1e-3
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,29 @@ class SelfTrained:
         names: Of the similarities. (F,)
         means: Of each; what is not told counts as this. (F,)
         weights: Of each, as they are. (F,)
-        added: To their weighted sum.
-        at: Scores, ascending, of pairs that are best of each other. (k,)
-        worth: Log-odds there, ascending. (k,)
-        threshold: Log-odds from which on a pair counts as the same.
-        rest: From which score on a pair counts as the same that is not best of each other; most never do.
+        added: To their weighted sum, the score.
+        scale: Log-odds of a pair that is best of its records are the score times this,
+        shift: and this added.
+        threshold: Log-odds from which on such a pair counts as the same.
         precision: Estimated, of what is called the same.
-        recall: Estimated, of matches that are candidates.
+        recall: Estimated, of matches that are best of their records.
     """
 
     names: tuple[str, ...]
     means: tuple[float, ...]
     weights: tuple[float, ...]
     added: float
-    at: tuple[float, ...]
-    worth: tuple[float, ...]
+    scale: float
+    shift: float
     threshold: float
-    rest: float
     precision: float
     recall: float
 
-    def log_odds(self, pairs: RecordPairs, alike: Similarities, one_to_one: bool = False) -> np.ndarray:
+    def log_odds(self, candidacies: Candidacies, alike: Similarities, one_to_one: bool = False) -> np.ndarray:
         """That pairs are the same, 0 for what is as likely as not. (m,) float64
 
         Args:
-            pairs: All candidates of a record together, since the best of them is judged otherwise than the rest. (m)
+            candidacies: All candidates of a record together, since the best of them is judged otherwise than the rest.
             alike: How alike their records are. (m, F)
             one_to_one: Whether an assignment follows that gives each record one partner: then all pairs are judged
                 alike, since a record whose best candidate is taken has another one.
@@ -72,15 +73,11 @@ class SelfTrained:
         if alike.names != self.names:
             raise InputError(f"similarities of {', '.join(alike.names)} were given to what has learned from others")
         score = self.scores(alike)
-        found = np.interp(score, self.at, self.worth)
-        if one_to_one:  # of pairs that are worth the same, the higher score
-            return found + 1e-4 * (found >= self.threshold) * (score - min(self.at))
-        rest = ~best_of_each_other(pairs, score, np.ones(len(score), bool))
-        # as far from being likely as its score is from what would make it so
-        found[rest] = np.minimum(found[rest], self.threshold + np.minimum(score[rest] - self.rest, 0) - DOUBT)
-        sure = rest & (score >= self.rest)
-        found[sure] = np.maximum(np.interp(score[sure], self.at, self.worth), self.threshold)
-        return found
+        found = score * self.scale + self.shift
+        if one_to_one:
+            return found
+        rest = ~Targets.of(candidacies, score).target
+        return np.where(rest, np.minimum(found, self.threshold - _NEUTRAL), found)
 
     def scores(self, alike: Similarities) -> np.ndarray:
         """The weighted sums. (m, F) -> (m,)"""
@@ -105,15 +102,15 @@ class SelfTrained:
 
 
 def self_trained(
-    pairs: RecordPairs,
+    candidacies: Candidacies,
     alike: Similarities,
-    strangers: tuple[RecordPairs, Similarities] | None = None,
+    strangers: tuple[Candidacies, Similarities] | None = None,
     rounds: int = 6,
 ) -> SelfTrained:
     """Learns from candidates which of them are the same.
 
     Args:
-        pairs: Candidates of two tables, or of one; several for each record, so that most are not the same. (m pairs)
+        candidacies: Several for each record, so that most are not the same. (m pairs)
         alike: Of each pair, "characters" among them. (m, F)
         strangers: Candidates inside sources without duplicates, which are never the same, and their similarities.
         rounds: Of self-training.
@@ -121,57 +118,79 @@ def self_trained(
     Raises:
         InputError: No pair.
     """
-    if not len(pairs):
+    if not len(candidacies.pairs):
         raise InputError("there are no candidates to learn from")
     means, deviations = _scale(alike.values)
     values = _on_scale(alike.values, means, deviations)
     start = np.append((np.array(alike.names) == "characters").astype(float), 0.0)
     found = None
-    if strangers is not None and len(strangers[0]):
+    if strangers is not None and len(strangers[0].pairs):
         others = strangers[0], _on_scale(strangers[1].values, means, deviations)
-        weights, found = _weighed(pairs, values, others, start, rounds)
-    if found is None or found.f1 < _BELIEVED or found.matched(pairs, _scores(values, weights)) > _MOST:
-        weights, found = _weighed(pairs, values, None, start, rounds)
+        weights, found = _weighed(candidacies, values, others, start, rounds)
+    if found is None or found.f1 < _BELIEVED or found.matched > _MOST:
+        again = _weighed(candidacies, values, None, start, rounds)
+        # taking targets away is right where most records have a match: it is believed where it says so itself
+        if found is None or again[1].matched > _MOST:
+            weights, found = again
     score = _scores(values, weights)
-    at, worth = found.calibrated(score)
+    scale, shift = _calibrated(found, score)
     plain = weights[:-1] / deviations
     return SelfTrained(
         alike.names,
         tuple(means.tolist()),
         tuple(plain.tolist()),
         float(weights[-1] - plain @ means),
-        tuple(at.tolist()),
-        tuple(worth.tolist()),
-        float(np.interp(found.threshold, at, worth)),
-        found.rest(score),
+        scale,
+        shift,
+        found.threshold * scale + shift,
         found.precision,
         found.recall,
     )
 
 
+def _calibrated(found: Targets, score: np.ndarray) -> tuple[float, float]:
+    """A scale above 0 and a shift: log-odds of targets by their scores, as their chances are. (m,)"""
+    targets = np.sort(score[found.target])
+    chance = found.chances(targets).clip(_DOUBT, 1 - _DOUBT)
+    # where all targets are surely right, decoys say from where on
+    scores = np.concatenate([targets, found.decoys])
+    chance = np.concatenate([chance, np.full(len(found.decoys), _DOUBT)])
+    weight = np.concatenate([np.ones(len(targets)), np.full(len(found.decoys), 0.1)])
+    weight /= weight.sum()
+    middle, spread = float(score.mean()), max(float(score.std()), 1e-6)
+
+    def loss(numbers: np.ndarray) -> float:
+        told = (scores - middle) / spread * np.exp(numbers[0]) + numbers[1]
+        return float(weight @ (np.logaddexp(0, told) - chance * told)) + 1e-3 * float(numbers @ numbers)
+
+    scale, shift = minimize(loss, np.zeros(2), method="Nelder-Mead").x
+    scale = float(np.exp(scale)) / spread
+    return scale, float(shift - scale * middle)
+
+
 def _weighed(
-    pairs: RecordPairs,
+    candidacies: Candidacies,
     values: np.ndarray,
-    strangers: tuple[RecordPairs, np.ndarray] | None,
+    strangers: tuple[Candidacies, np.ndarray] | None,
     weights: np.ndarray,
     rounds: int,
 ) -> tuple[np.ndarray, Targets]:
     """Weights after some rounds of self-training, and the targets and decoys under them."""
     for _ in range(rounds):
-        found = _targets(pairs, values, strangers, weights)
+        found = _targets(candidacies, values, strangers, weights)
         positive = found.target & (_scores(values, weights) >= found.threshold)
         if not positive.any() or found.target.all():
             break
         used = ~found.target | positive
         weights = _regression(values[used], positive[used])
-    return weights, _targets(pairs, values, strangers, weights)
+    return weights, _targets(candidacies, values, strangers, weights)
 
 
 def _targets(
-    pairs: RecordPairs, values: np.ndarray, strangers: tuple[RecordPairs, np.ndarray] | None, weights: np.ndarray
+    candidacies: Candidacies, values: np.ndarray, strangers: tuple[Candidacies, np.ndarray] | None, weights: np.ndarray
 ) -> Targets:
     others = None if strangers is None else (strangers[0], _scores(strangers[1], weights))
-    return Targets.of(pairs, _scores(values, weights), others)
+    return Targets.of(candidacies, _scores(values, weights), others)
 
 
 def _scores(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -47,21 +47,22 @@ class SiameseMatcher(DittoMatcher):
         return judged
 
 
-@torch.inference_mode()
 def record_vectors(matcher: DittoMatcher, reader: PairReader, told: ToldPairs) -> tuple[np.ndarray, np.ndarray]:
     """What a matcher's language model makes of the records of both tables, each by itself. (n, H), (n', H) float32"""
+    left = vectors_alone(matcher, reader, told.left)
+    return left, left if told.right is told.left else vectors_alone(matcher, reader, told.right)
 
-    def read(records: ToldRecords) -> np.ndarray:
-        width = matcher.encoder.model.config.get_text_config().hidden_size
-        vectors = np.zeros((len(records), width), np.float32)
-        for start in range(0, len(records), _RECORDS):
-            some = range(start, min(start + _RECORDS, len(records)))
-            written = reader.write.alone([records.record(row) for row in some])
-            vectors[start : some.stop] = computed(matcher, written, matcher.encode)
-        return vectors
 
-    left = read(told.left)
-    return left, left if told.right is told.left else read(told.right)
+@torch.inference_mode()
+def vectors_alone(matcher: DittoMatcher, reader: PairReader, records: ToldRecords) -> np.ndarray:
+    """What a matcher's language model makes of records, each by itself. (n, H) float32"""
+    width = matcher.encoder.model.config.get_text_config().hidden_size
+    vectors = np.zeros((len(records), width), np.float32)
+    for start in range(0, len(records), _RECORDS):
+        some = range(start, min(start + _RECORDS, len(records)))
+        written = reader.write.alone([records.record(row) for row in some])
+        vectors[start : some.stop] = computed(matcher, written, matcher.encode)
+    return vectors
 
 
 def make_matcher(config: DittoConfig, encoder: TextEncoder) -> DittoMatcher:

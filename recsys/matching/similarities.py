@@ -62,6 +62,11 @@ class Comparison:
         shares = {one: [np.isfinite(_numbers(table, one)).mean() for table in self._tables] for one in attributes}
         return [one for one in attributes if min(shares[one]) >= _NUMERIC]
 
+    def warm(self) -> None:
+        """Makes what a first comparison would otherwise wait for."""
+        rows = np.zeros(1, np.int64)
+        self.similarities(RecordPairs(self._tables[0], self._tables[0], rows, rows))
+
     def similarities(self, pairs: RecordPairs) -> Similarities:
         """Compares the records of pairs. (m pairs)"""
         vectors = {} if self._encode is None else {"vectors": _cosines(pairs, self._encode)}

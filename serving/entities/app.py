@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from serving.bounded_body import BoundedRoute
 from serving.entities.finder import EntityFinder, chance
-from serving.entities.requests import CurrentAnswer, FindAnswer, FindRequest
+from serving.entities.requests import MAX_NAMED, CurrentAnswer, FindAnswer, FindRequest
 from serving.web import REFUSALS, computed, service
 
 
@@ -46,12 +46,10 @@ def _router() -> APIRouter:
     @router.get("/entities/{entity_id}", response_model=CurrentAnswer)
     async def current(request: Request, entity_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Any:
         """What has become of an entity: a retired id names what has taken its place."""
-        entities = request.app.state.finder.entities
-        if entity_id >= entities.next_id:
+        finder: EntityFinder = request.app.state.finder
+        if entity_id >= finder.entities.next_id:
             raise HTTPException(404, f"no entity has ever had the id {entity_id}")
-        now = entities.current(pl.Series([entity_id]))[0]
-        records = entities.members.filter(pl.col("entity_id") == now).select("source", "record_id").to_dicts()
-        return {"asked": str(entity_id), "entity_id": None if now is None else str(now), "records": records}
+        return await computed(request, partial(_now, finder, entity_id))
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:
@@ -61,6 +59,17 @@ def _router() -> APIRouter:
         return {**finder.identity, **counts, "attributes": finder.attributes}
 
     return router
+
+
+def _now(finder: EntityFinder, entity_id: int) -> dict[str, Any]:
+    now = finder.entities.current(pl.Series([entity_id]))[0]
+    records = None if now is None else finder.records_of(now)
+    return {
+        "asked": str(entity_id),
+        "entity_id": None if now is None else str(now),
+        "size": 0 if records is None else records.height,
+        "records": [] if records is None else records.head(MAX_NAMED).to_dicts(),
+    }
 
 
 def _found(finder: EntityFinder, body: FindRequest) -> dict[str, Any]:

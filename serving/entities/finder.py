@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.entity_store import ResolvedEntities, read_entities
+from features.entity_store import read_entities
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.records import Records
+from features.resolved_entities import ResolvedEntities
 from recsys.blocking.nearest import TermIndex
 from recsys.blocking.terms import TermsConfig, TermSpace, texts_of
 from recsys.matching.calibration import probabilities
 from recsys.matching.self_training import SelfTrained
 from recsys.matching.similarities import Comparison
+from recsys.text_encoders import TextEncoderConfig
 from serving.entities.judges import Judge, MatcherJudge, SelfTrainedJudge
 from serving.matching.matcher import Matcher
 
@@ -79,11 +81,12 @@ class EntityFinder:
             raise InputError("there is no record to find anything among")
         self.entities, self.folder, self._judge = resolved.entities, folder, judge
         self._members = resolved.entities.members
-        values = resolved.records.select(resolved.attributes)
-        self._table = Records("the entities", pl.Series("id", np.arange(values.height)), values)
+        self._table = _table(resolved)
+        values = self._table.values
         texts = texts_of(values)
         self._space = TermSpace(TermsConfig(), texts)
         self._index = TermIndex(self._space.vectors(texts))
+        _ = self._by_entity, self.identity  # made now, and not while somebody waits
 
     @classmethod
     def load(
@@ -109,6 +112,19 @@ class EntityFinder:
     def __repr__(self) -> str:
         return f"EntityFinder({self.entities!r})"
 
+    def records_of(self, entity_id: int) -> pl.DataFrame:
+        """The records of an entity. Columns source and record_id."""
+        order, ids = self._by_entity
+        first, last = np.searchsorted(ids, [entity_id, entity_id + 1])
+        return self._members[order[first:last]].select("source", "record_id")
+
+    @cached_property
+    def _by_entity(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the members in the order of their entities, and these. (n,), (n,)"""
+        ids = self._members["entity_id"].to_numpy()
+        order = np.argsort(ids, kind="stable")
+        return order, ids[order]
+
     @property
     def attributes(self) -> list[str]:
         """What is told of a record."""
@@ -132,15 +148,17 @@ class EntityFinder:
         asked = Records.told("the records", records, self.attributes)
         near = self._index.nearest(self._space.vectors(texts_of(asked.values)), _NEAREST)
         row, place = np.nonzero(near.rows >= 0)
-        pairs = RecordPairs(asked, self._table, row, near.rows[row, place])
+        known = near.rows[row, place]
+        # a row of its own for each, so that two that are asked about do not compete for one that is known
+        pairs = RecordPairs(asked, self._table.take(known), row, np.arange(len(known)))
         log_odds = self._judge.judge(pairs).log_odds if len(pairs) else np.zeros(0)
-        return [self._found(pairs, log_odds, np.flatnonzero(row == one), n) for one in range(len(asked))]
+        return [self._found(known, log_odds, np.flatnonzero(row == one), n) for one in range(len(asked))]
 
-    def _found(self, pairs: RecordPairs, log_odds: np.ndarray, places: np.ndarray, n: int) -> Found:
+    def _found(self, known: np.ndarray, log_odds: np.ndarray, places: np.ndarray, n: int) -> Found:
         best = places[np.argsort(-log_odds[places], kind="stable")]
         records = []
         for place in best[:n]:
-            at = int(pairs.right_rows[place])
+            at = int(known[place])
             source, record_id, entity_id = self._members.row(at)
             values = {name: one for name, one in self._table.values.row(at, named=True).items() if one}
             records.append(FoundRecord(entity_id, source, record_id, float(log_odds[place]), values))
@@ -153,6 +171,12 @@ def chance(log_odds: float) -> float:
     return float(probabilities(np.array([log_odds]))[0])
 
 
+def _table(resolved: ResolvedEntities) -> Records:
+    """The known records; ids are rows."""
+    values = resolved.records.select(resolved.attributes)
+    return Records("the entities", pl.Series("id", np.arange(values.height)), values)
+
+
 def _judge(resolved: ResolvedEntities, folder: Path, matcher: Any, tracking_uri: str | None) -> Judge:
     """What the entities were resolved by."""
     by = resolved.settings.get("judge", {})
@@ -161,9 +185,15 @@ def _judge(resolved: ResolvedEntities, folder: Path, matcher: Any, tracking_uri:
             raise InputError(f"{folder} was resolved without a matcher; leave it out")
         if by.get("learned") is None:
             raise InputError(f"{folder} was resolved from too few records to judge another one by")
-        values = resolved.records.select(resolved.attributes)
-        table = Records("the entities", pl.Series("id", np.arange(values.height)), values)
-        return SelfTrainedJudge(Comparison(table), SelfTrained.from_json(by["learned"]))
+        learned = SelfTrained.from_json(by["learned"])
+        encode = None
+        if "vectors" in learned.names:
+            from serving.entities.vectors import RecordEncoder
+
+            encode = RecordEncoder(TextEncoderConfig(**resolved.settings["config"]["encoder"]))
+        comparison = Comparison(_table(resolved), encode=encode)
+        comparison.warm()
+        return SelfTrainedJudge(comparison, learned)
     known = by.get("matcher", {})
     if matcher is None:
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.self_training import SelfTrained, self_trained
 from recsys.matching.similarities import Comparison
-from serving.matching.matcher import Matcher
+from recsys.matching.targets import Candidacies
+
+if TYPE_CHECKING:  # which loads torch, and the data can speak without it
+    from serving.matching.matcher import Matcher
 
 #: pairs by which the speed of a matcher is known, where minutes are given
 _TIMED = 512
@@ -185,6 +188,8 @@ class SelfTrainedJudge:
         comparison: Of the records.
         learned: What was learned before; where not given, it is learned from the first pairs that are judged.
         strangers: Candidates inside sources without duplicates, which are never the same.
+        source: A number for the source of each record, where pairs are of one table of several sources. (n,)
+        several: Whether a thing may have several records in one source.
         one_to_one: Whether each record has one partner at the most.
     """
 
@@ -195,20 +200,24 @@ class SelfTrainedJudge:
         comparison: Comparison,
         learned: SelfTrained | None = None,
         strangers: RecordPairs | None = None,
+        source: np.ndarray | None = None,
+        several: bool = False,
         one_to_one: bool = False,
     ) -> None:
         self._comparison, self.learned, self._strangers = comparison, learned, strangers
-        self._one_to_one = one_to_one
+        self._source, self._several, self._one_to_one = source, several, one_to_one
 
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """All candidates of a record are wanted together. (m pairs)"""
         began = time.perf_counter()
+        candidacies = Candidacies.of(pairs, self._source, self._several)
         alike = self._comparison.similarities(pairs)
         if self.learned is None:
-            strangers = self._strangers
-            known = None if strangers is None else (strangers, self._comparison.similarities(strangers))
-            self.learned = self_trained(pairs, alike, known)
-        found = self.learned.log_odds(pairs, alike, self._one_to_one) - self.learned.threshold
+            strangers, known = self._strangers, None
+            if strangers is not None:
+                known = Candidacies.of(strangers, self._source), self._comparison.similarities(strangers)
+            self.learned = self_trained(candidacies, alike, known)
+        found = self.learned.log_odds(candidacies, alike, self._one_to_one) - self.learned.threshold
         progress(len(pairs), len(pairs))
         stage = Stage("similarities", len(found), int((found >= 0).sum()), time.perf_counter() - began)
         return Judged(found, (stage,))

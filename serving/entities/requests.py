@@ -12,6 +12,9 @@ from serving.requests import Strict
 #: of one request: each is compared with several that are known
 MAX_RECORDS = 64
 
+#: records of an entity that are named
+MAX_NAMED = 100
+
 
 class FindRequest(Strict):
     """Records whose entities are wanted; what is not said of an attribute is missing."""
@@ -61,4 +64,5 @@ class CurrentAnswer(BaseModel):
 
     asked: str
     entity_id: str | None = Field(description="Itself, or what it was merged into; null where its records are gone.")
-    records: list[dict[str, str]] = Field(description="Those that it has now: source and record_id.")
+    size: int = Field(description="How many records it has now.")
+    records: list[dict[str, str]] = Field(description="The first hundred of them: source and record_id.")

@@ -1,4 +1,4 @@
-"""Vectors of records by a language model, each different text read once."""
+"""Vectors of records by a language model as it comes, or by a matcher that reads records apart."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from functools import cached_property
 
 import numpy as np
 
+from features.errors import InputError
 from features.records import Records
 from recsys.blocking.terms import texts_of
+from recsys.matching.siamese import SiameseMatcher, vectors_alone
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.encoder import TextEncoder
 from recsys.text_encoders.loading import load_encoder
+from serving.matching.matcher import Matcher
 
 
 class RecordEncoder:
@@ -35,3 +38,24 @@ class RecordEncoder:
     @cached_property
     def _encoder(self) -> TextEncoder:
         return load_encoder(self._config)
+
+
+class MatcherEncoder:
+    """What a matcher that reads records apart makes of each: it was trained so that the same things are near.
+
+    Args:
+        matcher: Which.
+
+    Raises:
+        InputError: It reads records together.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        if not isinstance(matcher.model, SiameseMatcher):
+            raise InputError(f"{matcher.resolved.name} reads records together, and has no vectors of single ones")
+        self._matcher = matcher
+
+    def __call__(self, records: Records) -> np.ndarray:
+        """The vectors of some records. (n, H) float32"""
+        reader = self._matcher.reader
+        return vectors_alone(self._matcher.model, reader, reader.read(records.values))

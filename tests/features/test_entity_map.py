@@ -13,9 +13,13 @@ import pytest
 from features.dataset import Dataset
 from features.entity_items import through_entities
 from features.entity_map import EntityMap
-from features.entity_store import PAIRS, ResolvedEntities, read_entities, write_entities
+from features.entity_store import read_entities, write_entities, writing
 from features.errors import InputError
+from features.resolved_entities import PAIRS, ResolvedEntities
 from recsys.entities.stable_ids import updated
+
+#: what a store calls them
+KEYS = [pl.col("source").alias("$source"), pl.col("record_id").alias("$record_id")]
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def test_attributes_are_fused_by_rules(entities: EntityMap) -> None:
     for fuse, message in (
         ({"colour": "first"}, "a rule is given for 'colour', and the items have title, price, tags"),
         ({"price": "magic"}, "the rule for 'price' is 'magic', not one of first"),
-        ({"tags": "first"}, "the rule for 'tags' is 'first', and it holds List"),
+        ({"tags": "longest"}, "the rule for 'tags' is 'longest', and it holds List"),
         ({"price": "longest"}, "the rule for 'price' is 'longest', and it holds Int64"),
         ({"title": "mean"}, "the items cannot be fused so"),
     ):
@@ -102,7 +106,7 @@ def test_items_that_nobody_has_resolved_are_named(entities: EntityMap) -> None:
 
 
 def resolved(entities: EntityMap) -> ResolvedEntities:
-    records = entities.members.select("source", "record_id").with_columns(title=pl.lit("x"))
+    records = entities.members.select(KEYS).with_columns(title=pl.lit("x"))
     return ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {"judge": {"kind": "none"}})
 
 
@@ -139,7 +143,8 @@ _WRITER = """
 import sys
 import polars as pl
 from features.entity_map import EntityMap
-from features.entity_store import PAIRS, ResolvedEntities, read_entities, write_entities
+from features.entity_store import read_entities, write_entities
+from features.resolved_entities import PAIRS, ResolvedEntities
 from recsys.entities.stable_ids import updated
 names = [f"{n:05d}" for n in range(3000)]
 entities = read_entities(sys.argv[1]).entities
@@ -147,7 +152,7 @@ print("ready", flush=True)
 for n in range(1, 10_000):
     told = {"source": ["s"] * 3000, "record_id": names, "cluster": [place // (n % 7 + 1) for place in range(3000)]}
     entities = updated(entities, pl.DataFrame(told))
-    records = entities.members.select("source", "record_id")
+    records = entities.members.select(pl.col("source").alias("$source"), pl.col("record_id").alias("$record_id"))
     write_entities(sys.argv[1], ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {}))
 """
 
@@ -166,5 +171,57 @@ def test_a_killed_writer_leaves_the_old_map_or_the_new(entities: EntityMap, tmp_
         seen.add(found.version)
         assert found.members["entity_id"].max() < found.next_id
     assert max(seen) > 2
-    write_entities(folder, resolved(entities))
+    write_entities(folder, read_entities(folder))
     assert not list(folder.glob(".v*.part"))  # what the killed ones have left is gone
+
+
+def test_what_others_have_put_there_stays(entities: EntityMap, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    write_entities(folder, resolved(entities))
+    (folder / "venv").mkdir()
+    (folder / "views").mkdir()
+    for _ in range(5):
+        write_entities(folder, resolved(entities), keep=1)
+    assert (folder / "venv").is_dir() and (folder / "views").is_dir()
+    (tmp_path / "mine" / "v2").mkdir(parents=True)  # no version of ours
+    with pytest.raises(InputError, match="exists and holds no entities"):
+        write_entities(tmp_path / "mine", resolved(entities))
+
+
+def test_one_writes_at_a_time(entities: EntityMap, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    with writing(folder):
+        with pytest.raises(InputError, match="somebody else is resolving into"), writing(folder):
+            pass
+        write_entities(folder, resolved(entities))
+    with writing(folder):
+        pass
+    with pytest.raises(InputError, match="has a newer version than the one that was changed"):
+        write_entities(folder, resolved(EntityMap()))
+    with pytest.raises(ZeroDivisionError), writing(tmp_path / "never"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "never").exists()
+
+
+def test_an_earlier_version_is_read(entities: EntityMap, tmp_path: Path) -> None:
+    first = updated(EntityMap(), entities.members.select("source", "record_id").with_columns(cluster=pl.int_range(5)))
+    write_entities(tmp_path / "store", resolved(first))
+    write_entities(tmp_path / "store", resolved(entities))
+    assert read_entities(tmp_path / "store").entities.version == 2
+    assert len(read_entities(tmp_path / "store", 1).entities) == 5
+    with pytest.raises(InputError, match="has no version 7 any more; it has v1, v2"):
+        read_entities(tmp_path / "store", 7)
+
+
+def test_columns_may_be_called_as_the_map_calls_its_own(entities: EntityMap) -> None:
+    log = pl.DataFrame({"user_id": [1], "item_id": ["a:1"], "timestamp": [1], "source": ["app"], "entity_id": [9]})
+    items = pl.DataFrame({"item_id": ["a:1", "b:x"], "source": ["x", "y"], "record_id": [3, 4], "alias": ["p", "q"]})
+    found = through_entities(Dataset.construct("shop", log, items), entities)
+    assert found.interactions.rows() == [(1, 1, 1, "app", 9)] and found.items.rows() == [(1, "x", 3, "p")]
+
+
+def test_vectors_are_not_taken_apart(entities: EntityMap) -> None:
+    log = pl.DataFrame({"user_id": [1], "item_id": ["a:1"], "timestamp": [1]})
+    items = pl.DataFrame({"item_id": ["a:1", "b:x"], "vector": [[0.1, 0.2, 0.1], [0.3, 0.4, 0.5]]})
+    found = through_entities(Dataset.construct("shop", log, items), entities)
+    assert found.items["vector"].to_list() == [[0.1, 0.2, 0.1]]

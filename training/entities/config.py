@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from features.errors import InputError
 from recsys.blocking.blocker import BlockingConfig
@@ -59,3 +60,26 @@ class ResolveConfig:
             raise InputError("one_to_one is for sources without duplicates, and duplicates says that there are some")
         if not 0 <= self.precision <= 1:
             raise InputError(f"precision is 0 (the matcher's own threshold) to 1, got {self.precision:g}")
+
+    def of_sources(self, n: int) -> ResolveConfig:
+        """The same for so many sources: one alone is searched for duplicates.
+
+        Raises:
+            InputError: One to one of a single source.
+        """
+        if n > 1:
+            return self
+        if self.one_to_one:
+            raise InputError("one_to_one is between sources, and there is one")
+        return replace(self, duplicates=True)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ResolveConfig:
+        """From what `dataclasses.asdict` gave, lists for tuples allowed."""
+        blocking = {name: tuple(one) if isinstance(one, list) else one for name, one in data["blocking"].items()}
+        nested = {
+            "blocking": BlockingConfig(**blocking),
+            "encoder": TextEncoderConfig(**data["encoder"]),
+            "cascade": CascadeConfig(**data["cascade"]),
+        }
+        return cls(**{**data, **nested})

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from features.entity_store import PAIRS, ResolvedEntities
+from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.records import Records
-from recsys.blocking.blocker import Encode, block
+from features.resolved_entities import PAIRS, RECORD_KEYS, ResolvedEntities
+from recsys.blocking.blocker import Encode
 from recsys.entities.assignment import one_to_one
-from recsys.entities.clusters import clusters
+from recsys.entities.clusters import Sources, clusters
 from recsys.entities.stable_ids import updated
 from recsys.matching.similarities import Comparison
 from serving.entities.judges import Judge, Judged, Progress, SelfTrainedJudge
-from training.entities.all_records import RECORD, AllRecords, all_records
+from training.entities.all_records import AllRecords, all_records
+from training.entities.candidates import candidates, strangers
 from training.entities.config import ResolveConfig
 
 #: above 0 is likely the same, and at the threshold a pair is
@@ -32,10 +35,12 @@ class Resolution:
 
     Args:
         resolved: Entities, and what they follow from.
+        pairs: The candidates that were judged, of all records.
         figures: Records, candidates, entities, events and seconds by stage.
     """
 
     resolved: ResolvedEntities
+    pairs: RecordPairs
     figures: dict[str, Any]
 
 
@@ -43,7 +48,6 @@ class Resolution:
 class _Clock:
     """Seconds by stage."""
 
-    say: Callable[[str], None]
     seconds: dict[str, float] = field(default_factory=dict)
     _began: float = field(default_factory=time.perf_counter)
 
@@ -58,6 +62,8 @@ def resolve(
     config: ResolveConfig | None = None,
     judge: Judge | None = None,
     before: ResolvedEntities | None = None,
+    replaced: Collection[str] = (),
+    anew: bool = False,
     encode: Encode | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda done, total: None,
@@ -70,41 +76,52 @@ def resolve(
         judge: What says of pairs how likely they are the same; the data by themselves, where not given.
         before: What was resolved before: its records stay, those that are told anew are judged anew, and entities keep
             their ids.
+        replaced: Sources of which nothing stays but what is told now.
+        anew: Judges all pairs again, by whatever rules there are now.
         encode: What makes vectors of records, where blocking looks by vectors.
         say: Called with a line now and then.
         progress: Called with how many pairs are judged, and how many there are.
 
     Raises:
-        InputError: No source, or sources with other attributes than each other or than what was resolved before.
+        InputError: No source, or sources with other attributes than each other or than what was resolved before; other
+            rules than before, and not `anew`; or one to one of a single source.
     """
-    config, before, clock = config or ResolveConfig(), before or ResolvedEntities(), _Clock(say)
-    told = all_records(sources, before)
-    table = Records("the records", pl.Series("id", np.arange(told.records.height)), told.records.drop(RECORD))
-    lasting = judge is not None and judge.lasting
-    fresh = told.fresh if lasting else np.ones(len(table), bool)
+    config, before, clock = config or ResolveConfig(), before or ResolvedEntities(), _Clock()
+    told = all_records(sources, before, replaced)
+    config = config.of_sources(int(told.source.max()) + 1)
+    table, lasting = told.table, judge is not None and judge.lasting
+    if before.entities.version and not anew:
+        _check_rules(before.settings, config, judge)
+    fresh = told.fresh if lasting and not anew else np.ones(len(table), bool)
     say(f"{int(told.fresh.sum()):,} of {len(table):,} records are new; looking for candidates")
-    pairs = _candidates(told, table, fresh, config, encode)
+    pairs = candidates(told, fresh, config, encode)
     clock.done("blocking")
     if judge is None:
-        strangers = _strangers(told, table, config, encode)
-        judge = SelfTrainedJudge(Comparison(table, encode=encode), strangers=strangers, one_to_one=config.one_to_one)
+        judge = SelfTrainedJudge(
+            Comparison(table, encode=encode),
+            strangers=strangers(told, config, encode),
+            source=told.source,
+            several=config.duplicates,
+            one_to_one=config.one_to_one,
+        )
     say(f"judging {len(pairs):,} candidates, {len(pairs) / max(int(fresh.sum()), 1):.1f} a new record")
     judged = judge.judge(pairs, progress) if len(pairs) else Judged(np.zeros(0), ())
     clock.done("judging")
-    pairs, log_odds = _with_earlier(pairs, judged.log_odds, told, before if lasting else ResolvedEntities())
-    log_odds = log_odds + _AT_THRESHOLD
-    cluster = _clustered(pairs, log_odds, told.source, config)
-    entities = updated(before.entities, told.records.select(RECORD).with_columns(cluster=pl.Series(cluster)))
+    earlier = before if lasting and not anew else ResolvedEntities()
+    every, log_odds = _with_earlier(pairs, judged.log_odds, told, earlier)
+    cluster = _clustered(every, log_odds + _AT_THRESHOLD, told, config)
+    keys = dict(zip(RECORD_KEYS, ("source", "record_id"), strict=True))
+    clustered = told.records.select(RECORD_KEYS).rename(keys).with_columns(cluster=pl.Series(cluster))
+    entities = updated(before.entities, clustered)
     clock.done("clusters")
-    frame = _frame(told.records, pairs, log_odds - _AT_THRESHOLD)
-    settings = {"judge": judge.settings, "clusters": config.clusters, "one_to_one": config.one_to_one}
+    settings = json.loads(json.dumps({"judge": judge.settings, "config": asdict(config)}))  # as it is read again
     events = entities.log.filter(pl.col("version") > before.entities.version)["event"].value_counts()
     figures = {
         "records": len(table),
         "new_records": int(told.fresh.sum()),
         "candidates": len(judged.log_odds),
         "stages": [vars(one) for one in judged.stages],
-        "pairs_called_same": int((log_odds > 0).sum()),
+        "pairs_called_same": int((log_odds >= 0).sum()),
         "entities": len(entities),
         "largest_entity": int(np.bincount(cluster).max()),
         "version": entities.version,
@@ -113,57 +130,29 @@ def resolve(
     }
     if isinstance(judge, SelfTrainedJudge) and judge.learned is not None:
         figures["estimated"] = {"precision": judge.learned.precision, "recall": judge.learned.recall}
-    return Resolution(ResolvedEntities(entities, told.records, frame, settings), figures)
+    return Resolution(ResolvedEntities(entities, told.records, _frame(told, every, log_odds), settings), pairs, figures)
 
 
-def _candidates(
-    told: AllRecords, table: Records, fresh: np.ndarray, config: ResolveConfig, encode: Encode | None
-) -> RecordPairs:
-    """Pairs that are worth a look, and have a new record: between sources, and inside where duplicates may be."""
-    source = told.source
-    names = np.unique(source)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+def _check_rules(settings: dict[str, Any], config: ResolveConfig, judge: Judge | None) -> None:
+    """Refuses other rules than those of before, by which entities would fall apart.
 
-    def look(one: np.ndarray, other: np.ndarray) -> None:
-        if not len(one) or not len(other):
-            return
-        left = table.take(one)
-        right = left if other is one else table.take(other)
-        if other is one and len(one) < 2:
-            return
-        some = block(left, right, config.blocking, encode)
-        found.append((one[some.left_rows], other[some.right_rows]))
-
-    for n, name in enumerate(names):
-        rows = np.flatnonzero(source == name)
-        new, old = rows[fresh[rows]], rows[~fresh[rows]]
-        if config.duplicates or len(names) == 1:
-            look(new, new)
-            look(new, old)
-        for other in names[n + 1 :]:
-            others = np.flatnonzero(source == other)
-            look(new, others)
-            look(old, others[fresh[others]])
-    pairs = [np.concatenate([one[side] for one in found]) if found else np.zeros(0, np.int64) for side in (0, 1)]
-    low, high = np.minimum(*pairs), np.maximum(*pairs)
-    codes = np.unique(low * len(table) + high)
-    return RecordPairs(table, table, *np.divmod(codes, len(table)))
-
-
-def _strangers(told: AllRecords, table: Records, config: ResolveConfig, encode: Encode | None) -> RecordPairs | None:
-    """The nearest records inside each source, which are different things; none where there may be duplicates."""
-    source = told.source
-    if config.duplicates or source.max() == 0:
-        return None
-    found = []
-    for name in np.unique(source):
-        rows = np.flatnonzero(source == name)
-        if len(rows) > 1:
-            inside = table.take(rows)
-            some = block(inside, inside, config.blocking, encode)
-            found.append((rows[some.left_rows], rows[some.right_rows]))
-    sides = (np.concatenate([one[side] for one in found]) if found else np.zeros(0, np.int64) for side in (0, 1))
-    return RecordPairs(table, table, *sides)
+    Raises:
+        InputError: Names the rule.
+    """
+    told = settings.get("config", {})
+    for name in ("clusters", "one_to_one", "duplicates", "precision"):
+        if name in told and told[name] != getattr(config, name):
+            raise InputError(
+                f"{name} was {told[name]!r} when these entities were resolved, and is {getattr(config, name)!r} now; "
+                "leave it as it was, or judge all of them anew"
+            )
+    by = settings.get("judge", {})
+    now = {"kind": "self-trained"} if judge is None else judge.settings
+    if other := next((one for one in now if one != "learned" and by.get(one) != now[one]), None):
+        raise InputError(
+            f"these entities were judged otherwise ({other} was {by.get(other)!r}, and is {now[other]!r} now); name "
+            "the same judge, or judge all of them anew"
+        )
 
 
 def _with_earlier(
@@ -175,16 +164,18 @@ def _with_earlier(
     rows = [told.rows(before.pairs[f"{side}_source"], before.pairs[f"{side}_id"]) for side in ("left", "right")]
     stay = (rows[0] >= 0) & (rows[1] >= 0)
     stay &= ~(told.fresh[rows[0]] | told.fresh[rows[1]])
-    sides = (
-        np.concatenate([one[stay], new]) for one, new in zip(rows, (pairs.left_rows, pairs.right_rows), strict=True)
-    )
+    new = (pairs.left_rows, pairs.right_rows)
+    sides = (np.concatenate([one[stay], some]) for one, some in zip(rows, new, strict=True))
     odds = np.concatenate([before.pairs["log_odds"].to_numpy()[stay], log_odds])
     return RecordPairs(pairs.left, pairs.right, *sides), odds
 
 
-def _clustered(pairs: RecordPairs, log_odds: np.ndarray, source: np.ndarray, config: ResolveConfig) -> np.ndarray:
+def _clustered(pairs: RecordPairs, log_odds: np.ndarray, told: AllRecords, config: ResolveConfig) -> np.ndarray:
     """A number a record, the same for those of one entity. (n,)"""
-    rows = np.stack([pairs.left_rows, pairs.right_rows])
+    source, alike = told.source, told.alike
+    if not config.duplicates:  # records that say the same are different things all the same
+        alike = np.arange(len(source))
+    rows = np.stack([alike[pairs.left_rows], alike[pairs.right_rows]])
     if config.one_to_one:
         which = source[rows]
         code = which.min(axis=0) * (int(source.max()) + 1) + which.max(axis=0)
@@ -196,15 +187,17 @@ def _clustered(pairs: RecordPairs, log_odds: np.ndarray, source: np.ndarray, con
         ]
         kept = np.concatenate(kept) if kept else np.zeros(0, np.int64)
         rows, log_odds = rows[:, kept], log_odds[kept]
-    return clusters(len(source), (rows[0], rows[1]), log_odds, config.clusters)
+    of = Sources(source, config.duplicates, config.one_to_one)
+    return clusters(len(source), (rows[0], rows[1]), log_odds, config.clusters, of)[alike]
 
 
-def _frame(records: pl.DataFrame, pairs: RecordPairs, log_odds: np.ndarray) -> pl.DataFrame:
+def _frame(told: AllRecords, pairs: RecordPairs, log_odds: np.ndarray) -> pl.DataFrame:
     """The pairs as a store keeps them."""
-    sides = [records[rows].select(RECORD) for rows in (pairs.left_rows, pairs.right_rows)]
     named = [
-        one.rename({"source": f"{side}_source", "record_id": f"{side}_id"})
-        for side, one in zip(("left", "right"), sides, strict=True)
+        told.records[rows].select(
+            pl.col(RECORD_KEYS[0]).alias(f"{side}_source"), pl.col(RECORD_KEYS[1]).alias(f"{side}_id")
+        )
+        for side, rows in (("left", pairs.left_rows), ("right", pairs.right_rows))
     ]
     frame = pl.concat(named, how="horizontal").with_columns(log_odds=pl.Series(log_odds, dtype=pl.Float64))
     return frame.select(list(PAIRS)).sort(list(PAIRS)[:4])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from features.errors import InputError
 from recsys.entities.agreement import pairwise
 from recsys.entities.assignment import one_to_one
-from recsys.entities.clusters import ABSENT, CLUSTERS, clusters
+from recsys.entities.clusters import ABSENT, CLUSTERS, Sources, clusters
 
 
 @st.composite
@@ -124,3 +124,23 @@ def test_a_huge_component_is_assigned_greedily(monkeypatch: pytest.MonkeyPatch) 
 def test_agreement_of_clusters() -> None:
     assert pairwise(np.array([0, 0, 1]), np.array([5, 5, 7])) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
     assert pairwise(np.array([0, 1, 2]), np.array([5, 5, 5]))["recall"] == 0.0
+
+
+@pytest.mark.parametrize("kind", ["correlation", "centre"])
+def test_many_offers_of_one_thing_are_one_entity(kind: str) -> None:
+    """Offers of one source are never compared with each other, which says nothing against them."""
+    shop, offers = np.full(8, 8), np.arange(8)  # the shop's record has the highest row
+    of = Sources(np.array([0] * 8 + [1]))
+    assert clusters(9, (offers, shop), np.full(8, 4.0), kind, of).tolist() == [0] * 9
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs(), st.integers(2, 4), st.sampled_from(CLUSTERS))
+def test_one_to_one_brings_no_two_of_a_source_together(graph: tuple, sources: int, kind: str) -> None:
+    n, one, other, odds = graph
+    source = np.arange(n) % sources
+    found = clusters(n, (one, other), odds, kind, Sources(source, one_to_one=True))
+    pairs = list(zip(found.tolist(), source.tolist(), strict=True))
+    assert len(pairs) == len(set(pairs))
+    whole = clusters(n, (one, other), odds, "components")
+    assert all(len(set(whole[found == name])) == 1 for name in set(found.tolist()))

@@ -8,7 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from features.entity_map import EntityMap
-from features.entity_store import PAIRS, ResolvedEntities, write_entities
+from features.entity_store import write_entities
+from features.resolved_entities import PAIRS, ResolvedEntities
 from recsys.entities.stable_ids import updated
 from serving.app import create_app
 from serving.bundle import Bundle
@@ -42,7 +43,9 @@ def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = updated(EntityMap(), pl.DataFrame({**told, "cluster": apart}))
     entities = updated(first, pl.DataFrame({**told, "cluster": [n % THINGS for n in range(2 * THINGS)]}))
     assert entities.redirects.height == THINGS // 2
-    records = entities.members.select("source", "record_id").with_columns(title=pl.lit(""))
+    records = entities.members.select(
+        pl.col("source").alias("$source"), pl.col("record_id").alias("$record_id"), title=pl.lit("")
+    )
     write_entities(folder / "entities", ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {}))
     return folder
 

@@ -115,6 +115,62 @@ def test_one_to_one_leaves_no_record_two_partners() -> None:
     assert counts.max() == 1
 
 
+def test_one_to_one_of_three_sources_holds() -> None:
+    tables, true = feeds()
+    found = resolve(tables, ResolveConfig(one_to_one=True)).resolved
+    assert found.entities.members.group_by("entity_id", "source").len()["len"].max() == 1
+    assert pairwise(partition(found), true)["f1"] > 0.9
+    with pytest.raises(InputError, match="one_to_one is between sources, and there is one"):
+        resolve({"a": tables["a"]}, ResolveConfig(one_to_one=True))
+
+
+def test_records_that_say_the_very_same_are_one(capsys: pytest.CaptureFixture) -> None:
+    rows = ["rose soap x1037"] * 60 + ["blue lamp y2074"] * 3 + [f"{word} {k}" for k, word in enumerate(WORDS)]
+    table = Records.of("a", pl.DataFrame({"id": range(len(rows)), "title": rows}))
+    members = resolve({"a": table}, judge=CodeJudge(wrong=0)).resolved.entities.members
+    sizes = members.group_by("entity_id").len()["len"].sort(descending=True).to_list()
+    assert sizes[:2] == [60, 3]
+
+
+def test_other_rules_are_refused_unless_asked_for() -> None:
+    tables, _ = feeds(40)
+    first = resolve({"a": tables["a"]}).resolved
+    assert first.settings["config"]["duplicates"]
+    with pytest.raises(InputError, match="duplicates was True when these entities were resolved, and is False now"):
+        resolve({"b": tables["b"]}, before=first)
+    with pytest.raises(InputError, match="these entities were judged otherwise"):
+        resolve({"a": tables["a"]}, judge=CodeJudge(), before=first)
+    kept = resolve({"b": tables["b"]}, ResolveConfig(duplicates=True), before=first)
+    assert kept.figures["new_records"] == len(tables["b"])
+    anew = resolve({"b": tables["b"]}, judge=CodeJudge(), before=first, anew=True)
+    assert anew.figures["candidates"] > 0 and anew.resolved.settings["judge"]["kind"] == "codes"
+
+
+def test_a_source_is_replaced_by_what_is_told_now() -> None:
+    tables, _ = feeds(40)
+    first = resolve(tables, judge=CodeJudge(wrong=0)).resolved
+    fewer = tables["a"].take(np.arange(5))
+    stay = resolve({"a": fewer}, judge=CodeJudge(wrong=0), before=first).resolved
+    assert stay.entities is first.entities
+    gone = resolve({"a": fewer}, judge=CodeJudge(wrong=0), before=first, replaced=["a"]).resolved
+    assert gone.entities.members.filter(pl.col("source") == "a").height == 5
+    only = first.entities.members.filter(pl.col("entity_id").is_in(gone.entities.redirects["retired"].to_list()))
+    assert set(only["source"]) == {"a"}
+    with pytest.raises(InputError, match="'b' is to be replaced, and nothing is told of it now"):
+        resolve({"a": fewer}, before=first, replaced=["b"])
+
+
+def test_attributes_may_be_called_as_the_store_calls_its_own(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": [1, 2], "source": ["rose soap", "ink"], "record_id": ["x", "y"], "fresh": ["p", "q"]})
+    tables = {name: Records.of(name, frame) for name in "ab"}
+    first = resolve(tables).resolved
+    write_entities(tmp_path / "entities", first)
+    again = resolve(tables, before=read_entities(tmp_path / "entities"))
+    assert again.resolved.attributes == ["source", "record_id", "fresh"] and again.figures["new_records"] == 0
+    with pytest.raises(InputError, match="a source is called 'a:b'"):
+        resolve({"a:b": tables["a"]})
+
+
 def test_duplicates_inside_a_source_are_found_where_asked() -> None:
     tables, _ = feeds(60)
     both = pl.concat([tables[name].values.with_columns(id=tables[name].ids) for name in "ab"])
@@ -147,6 +203,10 @@ def test_records_are_found_again(tmp_path: Path) -> None:
     found = finder.find([{"title": f"{one} !"} for one in asked])
     own = finder.entities.entities(tables["a"].ids.head(20), "a").to_list()
     assert np.mean([one.entity_id == mine for one, mine in zip(found, own, strict=True)]) > 0.9
+    alone = [finder.find([{"title": f"{one} !"}])[0].entity_id for one in asked]
+    assert alone == [one.entity_id for one in found]  # whoever else is asked about
+    exact = finder.find([{"title": asked[0]}])[0].records[0]
+    assert exact.log_odds > 0.1
     assert finder.find([{"title": "zzzz"}, {}])[0].entity_id is None
     with pytest.raises(InputError, match="record 1 of the records has 'colour'"):
         finder.find([{"colour": "red"}])

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import polars as pl
@@ -43,10 +42,8 @@ class CodeJudge:
     """A code in the title says which thing it is; wrong for a share of the pairs, always the same ones."""
 
     lasting = True
-    settings = MappingProxyType({"kind": "codes"})
-
     def __init__(self, wrong: float = 0.1) -> None:
-        self._wrong = wrong
+        self._wrong, self.settings = wrong, {"kind": "codes"}
 
     def judge(self, pairs: RecordPairs, progress=lambda done, total: None) -> Judged:
         codes = pairs.left.values["title"].str.extract(r"([xyz]\d{4,})").fill_null("").to_numpy()

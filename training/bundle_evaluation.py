@@ -96,8 +96,27 @@ def served_lists(
     lists = torch.full((len(users), k), -1)
     lengths = torch.tensor([len(ids) for ids in answer.item_ids])
     filled = torch.arange(k) < lengths[:, None]
-    lists[filled] = torch.from_numpy(prepared.items.rows([one for ids in answer.item_ids for one in ids]))
-    return lists
+    ids = _of_now(prepared, [one for ids in answer.item_ids for one in ids])
+    lists[filled] = torch.from_numpy(prepared.items.rows(ids))
+    return lists if prepared.dataset.aliases is None else _once(lists)
+
+
+def _of_now(prepared: Prepared, ids: list[str] | list[int]) -> list[str] | list[int]:
+    """The ids that a bundle answers with as the data have them: what entities have become that were merged since."""
+    aliases = prepared.dataset.aliases
+    if aliases is None:
+        return ids
+    named = dict(aliases.iter_rows())
+    return [named.get(str(one), one) for one in ids]
+
+
+def _once(lists: Tensor) -> Tensor:
+    """Each item of a list at its first place alone, those after it moved up. (B, K)"""
+    ordered, order = lists.sort(dim=1, stable=True)
+    again = torch.zeros_like(lists, dtype=torch.bool)
+    again.scatter_(1, order[:, 1:], (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0))
+    lists = lists.masked_fill(again, -1)
+    return lists.gather(1, again.to(torch.uint8).argsort(dim=1, stable=True))
 
 
 def _times(evaluation: Evaluation, users: np.ndarray, bundle: Bundle) -> dict[str, list]:

@@ -23,11 +23,13 @@ class EntitiesConfig:
 
     Args:
         folder: Of `recsys resolve`, whose records are the data's items; empty where items are what they are.
+        version: Of the map; the current one, where 0. A run writes down which that was.
         fuse: A rule for attributes whose records differ, such as {"title": "longest"}.
         sources: In which order sources count; by name, where not given.
     """
 
     folder: str = ""
+    version: int = 0
     fuse: dict[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
 

@@ -31,13 +31,27 @@ def load(config: DataConfig) -> Dataset:
     """
     dataset = sources.load(config.name, Path(config.root) if config.root else None, **config.settings)
     if config.entities.folder:
-        entities = read_entities(config.entities.folder).entities
+        entities = read_entities(config.entities.folder, config.entities.version).entities
         dataset = through_entities(dataset, entities, config.entities.fuse, config.entities.sources)
     if not config.new_items:
         return dataset
     if not Path(config.new_items).is_file():
         raise InputError(f"data.new_items is {config.new_items!r}, and there is no such file")
     return dataset.with_new_items(ItemLog(config.new_items).read())
+
+
+def pinned(config: RunConfig) -> RunConfig:
+    """The configuration with the version of the entity map that is current now, so that it means the same later.
+
+    Raises:
+        InputError: There is no such map.
+    """
+    entities = config.data.entities
+    if not entities.folder or entities.version:
+        return config
+    version = read_entities(entities.folder).entities.version
+    data = dataclasses.replace(config.data, entities=dataclasses.replace(entities, version=version))
+    return dataclasses.replace(config, data=data)
 
 
 def split(config: SplitConfig, dataset: Dataset) -> Split:

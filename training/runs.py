@@ -15,7 +15,7 @@ from features.prepared import Prepared
 from recsys.fusion import text_of
 from recsys.retrievers import reads_asking_time
 from training import processes
-from training.data import describe, note_on_parts, prepare
+from training.data import describe, note_on_parts, pinned, prepare
 from training.evaluation import METRICS, evaluate_baselines
 from training.families import described, family_of
 from training.fit import Fitted
@@ -98,8 +98,7 @@ def run(
         InputError: Data or settings that cannot be used, or a run that cannot be resumed.
     """
     began = time.perf_counter()
-    if start is not None:
-        config = start.configured(config)
+    config = pinned(config if start is None else start.configured(config))
     if prepared is None:
         options.say(f"reading {config.data.name}")
         prepared = prepare(config, say=options.say)

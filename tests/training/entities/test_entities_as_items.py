@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from fastapi.testclient import TestClient
 
 from features.entity_map import EntityMap
@@ -13,9 +14,12 @@ from features.resolved_entities import PAIRS, ResolvedEntities
 from recsys.entities.stable_ids import updated
 from serving.app import create_app
 from serving.bundle import Bundle
+from serving.candidates import CandidateGenerator
+from training.bundle_evaluation import served_lists
 from training.cli import main
 from training.config import load_config
-from training.data import load
+from training.data import load, prepare
+from training.evaluation import Evaluation
 from training.runs import RunOptions, run
 
 #: things; each is told of by both feeds
@@ -43,10 +47,11 @@ def feeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = updated(EntityMap(), pl.DataFrame({**told, "cluster": apart}))
     entities = updated(first, pl.DataFrame({**told, "cluster": [n % THINGS for n in range(2 * THINGS)]}))
     assert entities.redirects.height == THINGS // 2
-    records = entities.members.select(
-        pl.col("source").alias("$source"), pl.col("record_id").alias("$record_id"), title=pl.lit("")
-    )
-    write_entities(folder / "entities", ResolvedEntities(entities, records, pl.DataFrame(schema=PAIRS), {}))
+    for one in (first, entities):
+        records = one.members.select(
+            pl.col("source").alias("$source"), pl.col("record_id").alias("$record_id"), title=pl.lit("")
+        )
+        write_entities(folder / "entities", ResolvedEntities(one, records, pl.DataFrame(schema=PAIRS), {}))
     return folder
 
 
@@ -105,3 +110,30 @@ def test_what_is_not_resolved_is_named(feeds: Path, capsys: pytest.CaptureFixtur
     shop.write_text(before)
     assert main([*told, "data.entities.folder=nowhere"]) == 2
     assert "nowhere holds no entities" in capsys.readouterr().err
+
+
+def test_a_run_writes_down_which_map_it_read(bundle: Path) -> None:
+    settings = yaml.safe_load((bundle.parent / "config.yaml").read_text())
+    assert settings["data"]["entities"]["version"] == 2
+
+
+def test_a_bundle_of_before_a_merge_is_measured_by_what_its_items_became(feeds: Path, tmp_path: Path) -> None:
+    """Its lists name both halves of an entity: the first one counts, and there are no gaps."""
+    settings = ["model.dim=8", "model.embeddings.width=8", "optimiser.max_epochs=1", "optimiser.backend=torch"]
+    settings.append(f"data.entities.folder={feeds / 'entities'}")
+    of = {"data__name": "tables", "data__root": str(feeds / "shop")}
+    old = run(load_config(settings=[*settings, "data.entities.version=1"], **of), RunOptions(tmp_path, track=False))
+    generator = CandidateGenerator.load(old.bundle)
+    assert len(generator.bundle.items) == THINGS + THINGS // 2
+    prepared = prepare(load_config(settings=settings, **of))
+    evaluation = Evaluation(prepared, "test")
+    lists = served_lists(generator, evaluation, evaluation.users, k=20).tolist()
+    histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in evaluation.users]
+    users = prepared.users.ids_of(evaluation.users).to_list()
+    served = generator.recommend(users, histories, k=20, exclude_seen=evaluation.seen is not None)
+    now = dict(prepared.dataset.aliases.iter_rows())
+    for found, ids in zip(lists, served.item_ids, strict=True):
+        expected = list(dict.fromkeys(now.get(str(one), one) for one in ids))
+        rows = [one for one in found if one >= 0]
+        assert len(rows) == len(set(rows)) and found == rows + [-1] * (20 - len(rows))
+        assert prepared.items.ids_of(np.array(rows)).to_list() == expected

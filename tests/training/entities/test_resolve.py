@@ -42,6 +42,7 @@ class CodeJudge:
     """A code in the title says which thing it is; wrong for a share of the pairs, always the same ones."""
 
     lasting = True
+
     def __init__(self, wrong: float = 0.1) -> None:
         self._wrong, self.settings = wrong, {"kind": "codes"}
 

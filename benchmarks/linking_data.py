@@ -95,10 +95,16 @@ def by_component(data: Linked, seed: int = 0) -> tuple[LabelledPairs, Linked]:
     return labelled, Linked(left, right, RecordPairs(left, right, *same), LabelledPairs("test", mine, mine, mine))
 
 
-def generated(n: int, seed: int = 0, shared: float = 0.1) -> Linked:
+def generated(n: int, seed: int = 0, shared: float = 0.1, described: int = 0) -> Linked:
     """Two tables of n products; a tenth of them is in both, told with typing errors, other orders, and gaps.
 
     Three in ten products are variants of another one: they differ by their code and price alone.
+
+    Args:
+        n: Products of each table.
+        seed: Of the draws.
+        shared: Share of products that are in both.
+        described: Words of a description that follows the title.
     """
     random = np.random.default_rng(seed)
     words = _words(random, 20_000)
@@ -108,6 +114,9 @@ def generated(n: int, seed: int = 0, shared: float = 0.1) -> Linked:
     total = 2 * n - round(shared * n)
     titles = words[random.choice(len(words), (total, 4), p=chance)]
     lengths = random.integers(2, 5, total)
+    if described:
+        titles = np.concatenate([titles, words[random.choice(len(words), (total, described), p=chance)]], axis=1)
+        lengths += described
     brand, price = random.integers(len(brands), size=total), random.lognormal(3, 1, total)
     of = np.where(random.random(total) < 0.3, random.integers(total, size=total), np.arange(total))  # variants
     code = [f"{''.join(random.choice(_LETTERS, 2))}-{number}" for number in random.integers(100, 99_999, total)]

@@ -5,6 +5,7 @@ another order, and gaps; three in ten are variants of another one. A matcher (Mi
 other tables, and distilled into one of half its layers that reads records apart. Then, each in a process of its own:
 
 - *cascade-N*: N records a table; the distilled matcher judges all candidates, the matcher a fifth of N pairs.
+- *no-labels-N*: the data by themselves; *described-N* too, with 35 words more in each title.
 - *matcher-25000*, *first-25000*: all candidates by one of both. "pairs a second" is of judging, records read included;
   "pairs a second once read" of pairs alone whose records' vectors are there.
 - *exponent*: of seconds as a power of N, from the smallest to the largest.
@@ -65,8 +66,8 @@ def main() -> None:
         for n in sizes:
             add(report, f"generated/cascade-{n}", apart(n, models, "cascade", options.quick))
             report.finish(options.out)
-        for who in ("matcher", "first"):
-            add(report, f"generated/{who}-{compared}", apart(compared, models, who, options.quick))
+        for who, n in (("matcher", compared), ("first", compared), ("no-labels", sizes[-1]), ("described", sizes[-1])):
+            add(report, f"generated/{who}-{n}", apart(n, models, who, options.quick))
             report.finish(options.out)
     seconds = {row["case"]: row["mean"] for row in report.rows if row["metric"] == "seconds"}
     ends = [seconds[f"generated/cascade-{n}"] for n in (sizes[0], sizes[-1])]
@@ -112,14 +113,16 @@ def apart(n: int, models: tuple[Path, Path], who: str, quick: bool) -> dict[str,
 def resolved(n: int, models: tuple[Path, Path], who: str) -> dict[str, Any]:
     """Generates, resolves, and compares with the truth."""
     torch.set_num_threads(2)
-    data = generated(n)
+    data = generated(n, described=35 if who == "described" else 0)
     second, first = (Matcher.of(Resolved(one, one.parent.name)) for one in models)
-    judge: Any = CascadeJudge(first, second, pairs=round(SHARE * n))
-    if who != "cascade":
-        judge = MatcherJudge(second if who == "matcher" else first)
+    judges: dict[str, Any] = {
+        "cascade": CascadeJudge(first, second, pairs=round(SHARE * n)),
+        "matcher": MatcherJudge(second),
+        "first": MatcherJudge(first),
+    }
     began = time.perf_counter()
     config = ResolveConfig(blocking=BlockingConfig(candidates=CANDIDATES))
-    found = resolve({"left": data.left, "right": data.right}, config, judge)
+    found = resolve({"left": data.left, "right": data.right}, config, judges.get(who))
     seconds = time.perf_counter() - began
     same = RecordPairs(*_sides(data.matches), np.ones(len(data.matches), bool))
     said = against_labels(found.resolved.entities, same, "left", "right")

@@ -182,7 +182,8 @@ def test_sigterm_ends_it(string_folder):
 
 def test_a_port_that_is_taken_is_told_in_one_line(string_folder):
     program = "import sys, serving.server\nfrom features.errors import InputError\n"
-    program += "try:\n    serving.server.serve(sys.argv[1], port=int(sys.argv[2]))\nexcept InputError as e:\n    print(e)"
+    program += "try:\n    serving.server.serve(sys.argv[1], port=int(sys.argv[2]))\n"
+    program += "except InputError as e:\n    print(e)"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(

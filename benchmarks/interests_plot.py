@@ -47,7 +47,10 @@ def draw(rows: Sequence[dict[str, Any]], metrics: Sequence[str], path: Path) -> 
         bottom.set_xlabel(label)
         if setting != "mixing":
             bottom.set_xscale("log")
-        bottom.set_xticks(sorted(ticks), [f"{value:g}" for value in sorted(ticks)], rotation=45)
+        marks = sorted(ticks)
+        # of two that would be written over each other, the higher one
+        named = [n == len(marks) - 1 or marks[n + 1] > 1.4 * one for n, one in enumerate(marks)]
+        bottom.set_xticks(marks, [f"{one:g}" * shown for one, shown in zip(marks, named, strict=True)], rotation=45)
         bottom.set_xticks([], minor=True)
     for line, metric in enumerate(metrics):
         panels[line, 0].set_ylabel(f"{metric} on validation")

@@ -16,6 +16,7 @@ so (Elias and Gygi, Nature Methods 2007: target-decoy search; Storey and Tibshir
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import isotonic_regression
@@ -64,7 +65,7 @@ class Candidacies:
             np.maximum.at(one, place, here)
         return among & (score >= best[0][places[0]]) & (score >= best[1][places[1]])
 
-    @property
+    @cached_property
     def most(self) -> int:
         """How many matches there are at the most, were each record to have one partner in each source."""
         rows, sources = (np.concatenate(one) for one in ((self.pairs.left_rows, self.pairs.right_rows), self.sources))

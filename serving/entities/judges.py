@@ -142,7 +142,7 @@ class CascadeJudge:
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """(m pairs)"""
         began = time.perf_counter()
-        found = self._first.score(pairs).log_odds - self.thresholds[0]
+        found = self._first.score(pairs, progress=progress).log_odds - self.thresholds[0]
         before = time.perf_counter() - began
         unsure = np.argsort(np.abs(found), kind="stable")
         asked, began = self._asked(pairs, unsure), time.perf_counter()

@@ -24,16 +24,14 @@ from training.matching.fit import fit_matcher
 TRIALS: dict[str, tuple[str, ...]] = {
     "amazon-google": (
         "optimiser.max_epochs=5",
-        "optimiser.max_epochs=5 optimiser.lr=2e-5",
         "optimiser.max_epochs=5 optimiser.lr=1e-4",
         "optimiser.max_epochs=5 batch_size=16",
-        "optimiser.max_epochs=10",
     ),
     "dirty-itunes-amazon": (
         "optimiser.max_epochs=20",
         "optimiser.max_epochs=40",
         "optimiser.max_epochs=40 optimiser.lr=1e-4",
-        "optimiser.max_epochs=40 batch_size=16",
+        "optimiser.max_epochs=20 batch_size=16",
     ),
     "generated": ("optimiser.max_epochs=1 model.max_tokens=32",),
 }

@@ -57,7 +57,23 @@ class DittoMatcher(nn.Module):
         self.to(encoder.model.device)
 
     def encode(self, sequences: Sequences) -> Tensor:
-        """What the language model makes of sequences. B sequences -> (B, H)"""
+        """What the language model makes of sequences, those of similar length at a time. B sequences -> (B, H)"""
+        parts = list(batches(sequences.lengths, self.budget))
+        if len(parts) == 1:
+            return self._encode(sequences)
+        places = torch.tensor([place for part in parts for place in part])
+        return torch.cat([self._encode(sequences.take(part)) for part in parts])[places.argsort()]
+
+    @property
+    def budget(self) -> int:
+        """Tokens, padding included, that the language model reads at a time."""
+        if self.encoder.model.device.type != "cpu":
+            return DEVICE_TOKENS
+        # what is kept for the gradient leaves the caches anyway, and each part costs a pass over all gradients
+        return (2 if self.training else 1) * THREAD_TOKENS * torch.get_num_threads()
+
+    def _encode(self, sequences: Sequences) -> Tensor:
+        """All at once. B sequences -> (B, H)"""
         lengths = torch.tensor(sequences.lengths)
         mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, L)
         told = {"input_ids": torch.full(mask.shape, self.encoder.tokenizer.pad_token_id or 0)}
@@ -137,10 +153,8 @@ def computed(matcher: DittoMatcher, sequences: S, function: Callable[[S], Tensor
         sequences: Any.
         function: B of them -> (B, K)
     """
-    on_cpu = matcher.encoder.model.device.type == "cpu"
-    budget = THREAD_TOKENS * torch.get_num_threads() if on_cpu else DEVICE_TOKENS
     found: np.ndarray | None = None
-    for some in batches(sequences.lengths, budget):
+    for some in batches(sequences.lengths, matcher.budget):
         told = function(sequences.take(some)).float().cpu().numpy()
         found = np.zeros((len(sequences), told.shape[1]), np.float32) if found is None else found
         found[some] = told

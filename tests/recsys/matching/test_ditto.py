@@ -141,3 +141,26 @@ def test_what_does_not_fit_the_model_is_told(made: Made) -> None:
     other = Records.of("other", pl.DataFrame({"id": [1], "name": ["x"]}))
     with pytest.raises(InputError, match="the records tell name, and this matcher reads title, maker"):
         log_odds(matcher, reader, RecordPairs(other, other, np.array([0]), np.array([0])))
+
+
+def test_what_is_learned_does_not_depend_on_how_many_tokens_are_read_at_a_time(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matcher, reader = made("bert")
+    told = reader.pairs(pairs([0, 1, 2, 0, 2], [0, 1, 0, 1, 1]))
+    written = reader.write(told.take(slice(0, 5)))
+    matcher.train()
+    for dropout in (one for one in matcher.modules() if isinstance(one, torch.nn.Dropout)):
+        dropout.p = 0.0
+    found = []
+    for tokens in (10_000, 1):
+        monkeypatch.setattr(ditto, "THREAD_TOKENS", tokens)
+        matcher.zero_grad()
+        said = matcher(written)
+        (said * torch.arange(5.0)).sum().backward()
+        slopes = [one.grad.clone() for one in matcher.parameters() if one.grad is not None]
+        found.append((said.detach(), slopes))
+    (said, slopes), (again, others) = found
+    torch.testing.assert_close(again, said)
+    for one, other in zip(slopes, others, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)

@@ -21,7 +21,7 @@ from features.prepared import Prepared
 from features.splits import make_split
 from recsys.baselines import Baseline
 from recsys.retrievers import Retriever
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from training.bundle_evaluation import evaluate_bundle
 from training.config import load_config
 from training.evaluation import Evaluation, evaluate

@@ -26,8 +26,8 @@ from features.errors import InputError
 from features.prepared import Prepared
 from recsys.diversity import distinct
 from recsys.metrics import RankedTargets
-from serving.app import create_app
 from serving.candidates import CandidateGenerator
+from serving.http.app import create_app
 from training.cli import main as recsys
 from training.config import load_config
 from training.data import prepare

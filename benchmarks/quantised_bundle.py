@@ -23,7 +23,7 @@ from report import Report, arguments
 from features.errors import InputError
 from features.prepared import Prepared
 from recsys.two_tower import TwoTower
-from serving.bundle_writer import write_bundle
+from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
 from training.bundle_evaluation import evaluate_bundle, served_lists
 from training.config import TrainConfig, load_config

@@ -36,7 +36,7 @@ from features.sources import load
 from features.splits import by_time, random_ratio
 from recsys.baselines import ItemKNN, Popularity
 from recsys.top_k import Scorer
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from training.config import load_config
 from training.evaluation import Evaluation, ModelScores
 from training.retention import AsBundle, EvaluationOf, measured, only_among

@@ -12,14 +12,14 @@ import polars as pl
 
 from features.item_log import ItemLog
 from recsys.interests import KINDS, RetrieverKind
-from serving.asked import attribute_frame, read_asked
-from serving.bundle import Bundle
-from serving.new_items import NewItems
-from serving.raw_ids import FieldError, RawIds, as_list
-from serving.recommendations import Interest, Recommendations, SimilarItems
+from serving.bundles.bundle import Bundle
+from serving.lists.asked import attribute_frame, read_asked
+from serving.lists.new_items import NewItems
+from serving.lists.raw_ids import FieldError, RawIds, as_list
+from serving.lists.recommendations import Interest, Recommendations, SimilarItems
+from serving.lists.shelf import Shelf
+from serving.lists.user_lists import Brought, UserLists
 from serving.resolve import Resolved, resolve
-from serving.shelf import Shelf
-from serving.user_lists import Brought, UserLists
 
 
 class CandidateGenerator:

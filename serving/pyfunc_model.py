@@ -1,7 +1,7 @@
 """A bundle as an MLflow model, by models-from-code: MLflow stores this file and the folder, and pickles nothing.
 
 It answers as `serving.candidates` does, because it calls it. MLflow checks every column of a request against the
-signature, which takes longer than finding the candidates; a service of one's own is `serving.app`.
+signature, which takes longer than finding the candidates; a service of one's own is `serving.http.app`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from mlflow.types.schema import Array
 
 from features.errors import InputError
 from recsys.interests import RetrieverKind
+from serving.bundles.manifest import Manifest
+from serving.bundles.packed import log_folder
 from serving.candidates import CandidateGenerator
-from serving.manifest import Manifest
-from serving.packed import log_folder
 
 #: what answering needs, by distribution name
 _REQUIREMENTS = (

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.errors import InputError
-from serving.manifest import MATCHER
+from serving.bundles.manifest import MATCHER
+from serving.bundles.sealed import read_manifest
+from serving.http.web import listen, run
 from serving.resolve import Resolved, resolve_aside
-from serving.sealed import read_manifest
-from serving.web import listen, run
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -81,8 +81,8 @@ def _loaded(
         matcher = Matcher.of(found)
         return create_matcher_app(matcher, threads=threads), matcher
 
-    from serving.app import create_app
     from serving.candidates import CandidateGenerator
+    from serving.http.app import create_app
 
     generator = CandidateGenerator.of(found, new_items=new_items)
     if notice := generator.new_items.notice:

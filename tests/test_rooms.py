@@ -38,7 +38,7 @@ def test_a_room_imports_only_what_it_may(room: str) -> None:
     ("statement", "absent"),
     [
         ("import recsys.two_tower, recsys.index", {"torchrec", "pytorch_lightning", "mlflow"}),
-        ("import serving.candidates, serving.app", {"torchrec", "pytorch_lightning", "mlflow", "training"}),
+        ("import serving.candidates, serving.http.app", {"torchrec", "pytorch_lightning", "mlflow", "training"}),
         ("import training.cli; training.cli.parser()", {"torch", "polars", "mlflow", "torchrec", "pytorch_lightning"}),
     ],
 )

@@ -12,7 +12,7 @@ from features.batches import FeatureBatch, JaggedArray
 from features.dataset import Dataset
 from features.feature_table import FeatureTable
 from features.prepared import Prepared
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from training.texts import text_vectors
 
 

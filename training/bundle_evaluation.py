@@ -17,7 +17,7 @@ from training.evaluation import KS, METRICS, Evaluation, ModelScores, evaluate, 
 
 if TYPE_CHECKING:
     from recsys.interests import RetrieverKind
-    from serving.bundle import Bundle
+    from serving.bundles.bundle import Bundle
     from serving.candidates import CandidateGenerator
 
 

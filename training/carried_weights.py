@@ -11,7 +11,7 @@ from features.prepared import Prepared
 from features.schema import Id
 from recsys.embeddings.quantised import QuantisedTable, is_table
 from recsys.retrievers import Retriever, RetrieverConfig, make_retriever
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 
 
 def carried_weights(source: str, bundle: Bundle, config: RetrieverConfig, prepared: Prepared) -> dict[str, Tensor]:

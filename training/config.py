@@ -13,7 +13,7 @@ from features.errors import InputError
 from recsys.index import IndexConfig
 from recsys.text_encoders import ItemTextConfig
 from recsys.two_tower import TwoTowerConfig
-from serving.bundle_writer import BundleConfig
+from serving.bundles.writer import BundleConfig
 from training.optimisers import OptimiserConfig
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import yaml
 
 from features.errors import InputError
-from serving.manifest import KIND_OF
+from serving.bundles.manifest import KIND_OF
 
 if TYPE_CHECKING:
     from features.prepared import Prepared

@@ -17,8 +17,8 @@ from recsys.index import ItemIndex
 from recsys.interests import Clusters, ClustersConfig, InterestsConfig, KNNEmbed, RetrieverKind, SimilarUsers
 from recsys.metrics import RankedTargets
 from recsys.retrievers import Retriever, encode_catalogue
-from serving.bundle_writer import encoded_users
-from serving.popular import Popular
+from serving.bundles.writer import encoded_users
+from serving.lists.popular import Popular
 from training.evaluation import KS, Evaluation, sum_up
 
 #: users that are asked for at a time

@@ -20,7 +20,7 @@ class Promotion:
         champion: The version that is champion now.
         previous: The version that `previous` points at now, if any.
         comparable: Whether the figures of both are of the same question; see
-            `serving.manifest.Manifest.knows_asking_time`.
+            `serving.bundles.manifest.Manifest.knows_asking_time`.
     """
 
     name: str

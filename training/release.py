@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from features.errors import InputError
 from features.prepared import Prepared
 from recsys.retrievers import Retriever
-from serving.bundle import Bundle, with_metrics
-from serving.bundle_writer import write_bundle
-from serving.manifest import Manifest
+from serving.bundles.bundle import Bundle, with_metrics
+from serving.bundles.manifest import Manifest
+from serving.bundles.writer import write_bundle
 from training.bundle_evaluation import evaluate_bundle
 from training.evaluation import METRICS
 from training.tracking import git_sha, library_versions

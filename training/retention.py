@@ -16,7 +16,7 @@ from torch import Tensor
 from features.prepared import Prepared
 from recsys.retrievers import Retriever
 from recsys.top_k import Scorer
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from training.as_bundle import AsBundle
 from training.evaluation import Evaluation, ModelScores, evaluate
 

@@ -10,7 +10,7 @@ from features.errors import InputError
 from recsys.index import IndexConfig
 from recsys.sequential import SequentialConfig
 from recsys.text_encoders import ItemTextConfig
-from serving.bundle_writer import BundleConfig
+from serving.bundles.writer import BundleConfig
 from training.config import DataConfig, LossConfig, SplitConfig
 from training.optimisers import OptimiserConfig
 

@@ -26,7 +26,7 @@ be_impatient()
 LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-lightning", "polars", "numpy", "mlflow")
 
 
-#: a registered version's tag: see `serving.manifest.Manifest.knows_asking_time`
+#: a registered version's tag: see `serving.bundles.manifest.Manifest.knows_asking_time`
 KNOWS_ASKING_TIME = "knows_asking_time"
 
 
@@ -133,8 +133,8 @@ class TrackedRun:
         Returns:
             The version's number.
         """
-        from serving.manifest import MATCHER
-        from serving.sealed import read_manifest
+        from serving.bundles.manifest import MATCHER
+        from serving.bundles.sealed import read_manifest
 
         said = read_manifest(folder)
         if said.get("kind") == MATCHER:

@@ -25,8 +25,8 @@ from features.splits import TEST
 from recsys.retrievers import RetrieverConfig, family_of
 from recsys.text_encoders import ItemTextConfig
 from recsys.text_encoders.loading import facts_of
-from serving.bundle import Bundle, with_metrics
-from serving.manifest import Manifest
+from serving.bundles.bundle import Bundle, with_metrics
+from serving.bundles.manifest import Manifest
 from serving.resolve import resolve
 from training.as_bundle import declared_as
 from training.carried_weights import carried_weights

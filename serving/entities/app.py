@@ -10,10 +10,10 @@ import polars as pl
 from fastapi import APIRouter, FastAPI, HTTPException, Path, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving.bounded_body import BoundedRoute
 from serving.entities.finder import EntityFinder, chance
 from serving.entities.requests import MAX_NAMED, CurrentAnswer, FindAnswer, FindRequest
-from serving.web import REFUSALS, computed, service
+from serving.http.bounded_body import BoundedRoute
+from serving.http.web import REFUSALS, computed, service
 
 
 def create_entity_app(finder: EntityFinder, threads: int = 0) -> FastAPI:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
+from serving.http.requests import Strict
 from serving.matching.requests import Told
-from serving.requests import Strict
 
 #: of one request: each is compared with several that are known
 MAX_RECORDS = 64

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 
-from serving.bounded_body import BoundedRoute
+from serving.http.bounded_body import BoundedRoute
+from serving.http.web import REFUSALS, computed, service
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
-from serving.web import REFUSALS, computed, service
 
 
 def create_matcher_app(matcher: Matcher, threads: int = 0) -> FastAPI:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving.manifest import MATCHER
-from serving.sealed import (
+from serving.bundles.manifest import MATCHER
+from serving.bundles.sealed import (
     MANIFEST,
     BundleError,
     carried,
@@ -96,7 +96,7 @@ class MatcherManifest:
         return dataclasses.replace(self, **sealed(folder, _names(files_in(folder))))
 
     def check_files(self, folder: Path, hashes: bool = True) -> None:
-        """Compares the files that lie there with those that it lists: see `serving.sealed.check_files`."""
+        """Compares the files that lie there with those that it lists: see `serving.bundles.sealed.check_files`."""
         check_files(folder, self.kind, _names(self.files), self.files, hashes)
 
 

@@ -25,9 +25,9 @@ from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.matching.thresholds import Decision, decide, for_precision
 from recsys.text_encoders.loading import load_encoder
+from serving.bundles.sealed import MANIFEST, TEXT_ENCODER, BundleError
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
 from serving.resolve import Resolved, resolve
-from serving.sealed import MANIFEST, TEXT_ENCODER, BundleError
 
 #: of the least certain pairs so many are compared with each other, when it is asked which to label
 _UNCERTAIN = 2_000

@@ -14,9 +14,9 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
 from features.errors import InputError
+from serving.bundles.packed import log_folder
 from serving.matching.manifest import MatcherManifest
 from serving.matching.matcher import Matcher
-from serving.packed import log_folder
 
 #: what scoring needs, by distribution name
 _REQUIREMENTS = (

@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from recsys.matching.calibration import Isotonic, Scaling, calibration_to_json
 from recsys.matching.ditto import DittoMatcher
 from recsys.text_encoders.saving import save_encoder
-from serving.in_place import replaced
+from serving.bundles.in_place import replaced
+from serving.bundles.sealed import TEXT_ENCODER
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
-from serving.sealed import TEXT_ENCODER
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from recsys.sequential import SequentialConfig
 from recsys.text_encoders import ItemTextConfig, TextEncoderConfig
 from recsys.text_encoders.items import read_items
 from recsys.two_tower import TwoTowerConfig
-from serving.bundle_writer import write_bundle
+from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
 
 SCHEMA = FeatureSchema(

@@ -17,9 +17,9 @@ from features.dataset import Dataset
 from features.errors import InputError
 from features.schema import Categorical, FeatureSchema, Id, Sequence
 from recsys.index import IndexConfig
-from serving.bundle_writer import write_bundle
+from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
-from serving.raw_ids import FieldError
+from serving.lists.raw_ids import FieldError
 
 
 def brute_force(prepared, model, user, history=None, attributes=None, seen=(), k=10):
@@ -306,7 +306,7 @@ def test_many_threads_ask_at_once(any_generator, strings):
 
 def test_large_requests_are_ranked_in_parts(any_generator, monkeypatch):
     whole = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
-    monkeypatch.setattr("serving.user_lists._CHUNK", 7)
+    monkeypatch.setattr("serving.lists.user_lists._CHUNK", 7)
     monkeypatch.setattr("recsys.retrievers._MOST", 5000)
     parts = any_generator.recommend([f"u{n:03d}" for n in range(40)], [["sku-001"]] * 20 + [None] * 20)
     assert parts.item_ids == whole.item_ids
@@ -314,8 +314,8 @@ def test_large_requests_are_ranked_in_parts(any_generator, monkeypatch):
 
 
 def test_what_is_encoded_on_demand_is_what_would_be_encoded_at_load(string_folders, generators, monkeypatch):
-    monkeypatch.setattr("serving.known_users._AT_LOAD", -1)
-    monkeypatch.setattr("serving.raw_ids._SMALL", -1)
+    monkeypatch.setattr("serving.bundles.known_users._AT_LOAD", -1)
+    monkeypatch.setattr("serving.lists.raw_ids._SMALL", -1)
     users = [*[f"u{n:03d}" for n in range(40)], "x", None]
     for family, folder in string_folders.items():
         lazy = CandidateGenerator.load(folder)

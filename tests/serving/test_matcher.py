@@ -20,13 +20,13 @@ from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1, for_precision
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
+from serving.bundles.sealed import BundleError
 from serving.candidates import CandidateGenerator
 from serving.matching.app import create_matcher_app
 from serving.matching.manifest import MatcherManifest
 from serving.matching.matcher import Matcher
 from serving.matching.requests import MAX_PAIRS
 from serving.matching.writer import Fitted, write_matcher
-from serving.sealed import BundleError
 from serving.server import serve
 
 WEIGHTS = ({"red": 1.5, "tea": 0.5}, 3.0)

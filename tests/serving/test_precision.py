@@ -15,12 +15,12 @@ from features.errors import InputError
 from recsys.embeddings import EmbeddingPlan
 from recsys.index import IndexConfig
 from recsys.retrievers import encode_catalogue
-from serving.app import create_app
-from serving.bundle import Bundle
-from serving.bundle_writer import BundleConfig, write_bundle
+from serving.bundles.bundle import Bundle
+from serving.bundles.manifest import Manifest
+from serving.bundles.sealed import BundleError
+from serving.bundles.writer import BundleConfig, write_bundle
 from serving.candidates import CandidateGenerator
-from serving.manifest import Manifest
-from serving.sealed import BundleError
+from serving.http.app import create_app
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 TABLE = "embeddings.tables.pooled.embedding_bags.item_id"

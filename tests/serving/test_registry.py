@@ -13,12 +13,12 @@ import pytest
 
 from features.errors import InputError
 from recsys.index import IndexConfig
-from serving.bundle_writer import write_bundle
+from serving.bundles.packed import requirements
+from serving.bundles.sealed import BundleError
+from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
-from serving.packed import requirements
 from serving.pyfunc_model import log_bundle
 from serving.resolve import _answer_of, resolve, resolve_aside
-from serving.sealed import BundleError
 from serving.sqlite_registry import look_up
 
 ROOT = Path(__file__).parents[2]
@@ -209,7 +209,7 @@ def test_only_a_whole_bundle_is_logged(tmp_path):
 
 
 def test_serving_itself_does_not_import_mlflow():
-    program = "import serving.app, serving.candidates, serving.resolve, sys; print('mlflow' in sys.modules)"
+    program = "import serving.http.app, serving.candidates, serving.resolve, sys; print('mlflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env={**os.environ}, capture_output=True, text=True, check=True
     )

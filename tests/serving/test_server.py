@@ -23,13 +23,13 @@ HEAVY = {
 #: is `recsys serve`, and says at /modules what has been imported
 PROGRAM = """
 import sys
-import serving.app
-made = serving.app.create_app
+import serving.http.app
+made = serving.http.app.create_app
 def create_app(*arguments, **settings):
     app = made(*arguments, **settings)
     app.add_api_route("/modules", lambda: sorted(sys.modules))
     return app
-serving.app.create_app = create_app
+serving.http.app.create_app = create_app
 from training.cli import main
 main(["serve", "--model", sys.argv[1], "--port", sys.argv[2], *sys.argv[3:]])
 """

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
-from serving.app import create_app
-from serving.bundle_writer import write_bundle
+from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
-from serving.raw_ids import FieldError
-from serving.requests import MAX_USERS
+from serving.http.app import create_app
+from serving.http.requests import MAX_USERS
+from serving.lists.raw_ids import FieldError
 from training.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")

@@ -11,7 +11,7 @@ import yaml
 
 from recsys.retrievers import FAMILIES
 from recsys.retrievers import family_of as family_of_model
-from serving.manifest import FILES_OF, KIND_OF
+from serving.bundles.manifest import FILES_OF, KIND_OF
 from training.config import as_dict
 from training.families import CONFIGS, RUNS, family_of, family_of_kind, model_of, trained_by
 from training.run_folder import open_folder

@@ -23,8 +23,8 @@ from features.schema import Categorical, FeatureSchema, Id, Sequence, Text
 from features.splits import cold_items, leave_one_out
 from recsys.fusion import fit_texts
 from recsys.retrievers import encode_catalogue, make_retriever
-from serving.bundle import Bundle
-from serving.manifest import Manifest
+from serving.bundles.bundle import Bundle
+from serving.bundles.manifest import Manifest
 from training.bundle_evaluation import evaluate_bundle
 from training.config import TrainConfig, load_config
 from training.evaluation import Evaluation, ModelScores, evaluate

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
-from serving.app import create_app
+from serving.http.app import create_app
 from training.config import load_config
 from training.runs import RunOptions, run
 

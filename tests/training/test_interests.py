@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from recsys.interests import ClustersConfig, InterestsConfig
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
+from serving.bundles.manifest import Manifest
 from serving.candidates import CandidateGenerator
-from serving.manifest import Manifest
 from training.cli import main
 from training.config import load_config
 from training.data import prepare

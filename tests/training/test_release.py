@@ -8,8 +8,8 @@ import torch
 
 from features.prepared import Prepared
 from recsys.two_tower import TwoTower
-from serving.bundle_writer import BundleConfig, write_bundle
-from serving.manifest import Manifest
+from serving.bundles.manifest import Manifest
+from serving.bundles.writer import BundleConfig, write_bundle
 from training.bundle_evaluation import evaluate_bundle
 from training.config import TrainConfig, as_dict, load_config
 from training.release import load_model, release, release_refitted

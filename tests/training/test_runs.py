@@ -15,9 +15,9 @@ from features.prepared import Prepared
 from features.schema import Sequence
 from features.splits import random_ratio
 from recsys.metrics import RankedTargets
-from serving.app import create_app
+from serving.bundles.manifest import Manifest
 from serving.candidates import CandidateGenerator
-from serving.manifest import Manifest
+from serving.http.app import create_app
 from training.bundle_evaluation import served_lists
 from training.config import LossConfig, TrainConfig, load_config
 from training.evaluation import Evaluation, ModelScores, evaluate, sum_up

@@ -16,8 +16,8 @@ from features.errors import InputError
 from features.prepared import Prepared
 from features.schema import Categorical, FeatureSchema, Id, Sequence
 from features.splits import TEST, TRAIN, leave_one_out
-from serving.bundle import Bundle
-from serving.manifest import Manifest
+from serving.bundles.bundle import Bundle
+from serving.bundles.manifest import Manifest
 from training.cli import main
 from training.config import load_config
 from training.data import prepare

@@ -23,7 +23,7 @@ from features.splits import TRAIN, cold_items, leave_one_out, random_ratio
 from features.text_pairs import PairsConfig, PairSource
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from training.bundle_evaluation import evaluate_bundle
 from training.cli import main
 from training.config import as_dict, load_config

@@ -19,7 +19,7 @@ from features.schema import Vector
 from features.sources.tables import write_tables
 from features.splits import leave_one_out, random_ratio
 from recsys.text_encoders import ItemTextConfig
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from training.as_bundle import declared_as
 from training.bundle_evaluation import evaluate_bundle
 from training.cli import main

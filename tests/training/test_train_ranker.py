@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from serving.bundles.manifest import Manifest
 from serving.candidates import CandidateGenerator
-from serving.manifest import Manifest
 from training.cli import main
 
 SMALL = ["--set", "data.settings.interactions=2000", "--set", "model.embeddings.width=16"]

@@ -19,10 +19,10 @@ from features.sources.tables import write_tables
 from features.splits import TEST, by_time, random_ratio
 from recsys.retrievers import encode_catalogue
 from recsys.two_tower import TwoTower
-from serving.bundle import Bundle
-from serving.bundle_writer import write_bundle
+from serving.bundles.bundle import Bundle
+from serving.bundles.manifest import Manifest
+from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
-from serving.manifest import Manifest
 from serving.resolve import Resolved
 from training.as_bundle import AsBundle
 from training.bundle_evaluation import evaluate_bundle

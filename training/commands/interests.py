@@ -13,7 +13,7 @@ from training.commands.options import data_arguments, data_of_model, json_argume
 if TYPE_CHECKING:
     from features.prepared import Prepared
     from recsys.interests import InterestsConfig, RetrieverKind
-    from serving.manifest import Manifest
+    from serving.bundles.manifest import Manifest
     from training.interests import InterestsMeasure
 
 #: what a table shows of each retriever
@@ -56,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Chooses, writes, measures and prints."""
-    from serving.bundle import Bundle, with_metrics
-    from serving.in_place import replaced
-    from serving.interests_writer import with_interests
+    from serving.bundles.bundle import Bundle, with_metrics
+    from serving.bundles.in_place import replaced
+    from serving.bundles.interests_writer import with_interests
     from training.as_bundle import declared_as
     from training.bundle_evaluation import evaluate_bundle, evaluate_reranked
     from training.evaluation import Evaluation

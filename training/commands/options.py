@@ -14,8 +14,8 @@ from features.errors import InputError
 if TYPE_CHECKING:
     from features.dataset import Dataset
     from features.prepared import Prepared
+    from serving.bundles.manifest import Manifest
     from serving.candidates import CandidateGenerator
-    from serving.manifest import Manifest
 
 
 def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
@@ -152,8 +152,8 @@ def data_of_model(arguments: argparse.Namespace) -> tuple[Path, Manifest, Prepar
     Raises:
         InputError: No data is named, or anything that is named cannot be used.
     """
-    from serving.item_texts import BundleText
-    from serving.manifest import Manifest
+    from serving.bundles.item_texts import BundleText
+    from serving.bundles.manifest import Manifest
     from serving.resolve import resolve
     from training.data import prepare
     from training.families import family_of_kind

@@ -117,7 +117,7 @@ def _base(arguments: argparse.Namespace, prepared: Prepared) -> Path:
     Raises:
         InputError: No such bundle, or one of other data, another split, or whose features are seen otherwise.
     """
-    from serving.bundle import Bundle
+    from serving.bundles.bundle import Bundle
     from serving.resolve import resolve
 
     folder = resolve(arguments.into, arguments.tracking_uri).folder
@@ -149,9 +149,9 @@ def _base(arguments: argparse.Namespace, prepared: Prepared) -> Path:
 
 def _into(base: Path, out: Path, model: Ranker, prepared: Prepared) -> dict[str, float]:
     """Writes the bundle with the ranker; its manifest has the figures of both kinds of list."""
-    from serving.bundle import with_metrics
-    from serving.manifest import Manifest
-    from serving.ranker_writer import with_ranker
+    from serving.bundles.bundle import with_metrics
+    from serving.bundles.manifest import Manifest
+    from serving.bundles.ranker_writer import with_ranker
     from training.bundle_evaluation import evaluate_reranked
 
     shutil.rmtree(out, ignore_errors=True)

@@ -12,9 +12,9 @@ from features.entity_map import EntityMap
 from features.entity_store import write_entities
 from features.resolved_entities import PAIRS, ResolvedEntities
 from recsys.entities.stable_ids import updated
-from serving.app import create_app
-from serving.bundle import Bundle
+from serving.bundles.bundle import Bundle
 from serving.candidates import CandidateGenerator
+from serving.http.app import create_app
 from training.bundle_evaluation import served_lists
 from training.cli import main
 from training.config import load_config

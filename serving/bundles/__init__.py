@@ -1,0 +1,1 @@
+"""The artefact that is trained, registered and served: written, sealed, read and checked."""

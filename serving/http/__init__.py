@@ -1,0 +1,1 @@
+"""The service: routes, the shapes of requests and answers, and their limits."""

@@ -1,0 +1,1 @@
+"""From a request's users and items to ranked lists."""

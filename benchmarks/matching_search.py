@@ -29,9 +29,9 @@ TRIALS: dict[str, tuple[str, ...]] = {
     ),
     "dirty-itunes-amazon": (
         "optimiser.max_epochs=20",
-        "optimiser.max_epochs=40",
-        "optimiser.max_epochs=40 optimiser.lr=1e-4",
+        "optimiser.max_epochs=20 optimiser.lr=1e-4",
         "optimiser.max_epochs=20 batch_size=16",
+        "optimiser.max_epochs=20 batch_size=16 optimiser.lr=1e-4",
     ),
     "generated": ("optimiser.max_epochs=1 model.max_tokens=32",),
 }

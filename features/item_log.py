@@ -86,6 +86,14 @@ class ItemLog:
                 items[item] = attributes
         return items
 
+    def state(self) -> tuple[int, ...]:
+        """Another one whenever the file has changed; empty where there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return ()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def _append(self, lines: list[dict[str, Any]]) -> None:
         if not lines:
             return

@@ -58,7 +58,7 @@ def resolve(source: str | Path, tracking_uri: str | None = None) -> Resolved:
     Raises:
         InputError: No such model, alias, version or folder.
     """
-    return _at_once(source, tracking_uri) or _registered(**_parts(source), store=tracking_store(tracking_uri))
+    return at_once(source, tracking_uri) or _registered(**_parts(source), store=tracking_store(tracking_uri))
 
 
 def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> Callable[[], Resolved]:
@@ -71,7 +71,7 @@ def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> Callab
     Returns:
         Waits for the answer, and raises what `resolve` would.
     """
-    found = _at_once(source, tracking_uri)
+    found = at_once(source, tracking_uri)
     if found is not None:
         return lambda: found
     command = [sys.executable, "-m", "serving.resolve", str(source), *([tracking_uri] if tracking_uri else [])]
@@ -90,7 +90,7 @@ def _answer_of(process: subprocess.Popen[str]) -> Resolved:
     return Resolved(**{**answer, "folder": Path(answer["folder"])})
 
 
-def _at_once(source: str | Path, tracking_uri: str | None) -> Resolved | None:
+def at_once(source: str | Path, tracking_uri: str | None) -> Resolved | None:
     """A folder, or a registered model that is found without MLflow; None where MLflow has to be asked."""
     if not str(source).startswith("models:"):
         folder = Path(source).expanduser()

@@ -2,66 +2,119 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import secrets
 import sys
+import time
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING
 
 from features.errors import InputError
 from serving.bundles.manifest import MATCHER
 from serving.bundles.sealed import read_manifest
-from serving.http.web import listen, run
+from serving.http.config import ServiceConfig
 from serving.resolve import Resolved, resolve_aside
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from serving.candidates import CandidateGenerator
 
-def serve(
-    source: str | Path | None,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    *,
-    tracking_uri: str | None = None,
-    threads: int = 0,
-    new_items: Path | str | None = None,
-    entities: Path | str | None = None,
-) -> None:
-    """Serves until it is stopped.
+
+@dataclass(frozen=True)
+class Served:
+    """What is to be served.
 
     Args:
         source: What `serving.candidates.CandidateGenerator.load` takes; of entities the matcher that they were resolved
             with, if it was one.
+        tracking_uri: Where models are registered.
+        entities: A folder of `recsys resolve`, which is served in the place of a recommender.
+    """
+
+    source: str | Path | None
+    tracking_uri: str | None = None
+    entities: Path | str | None = None
+
+
+def serve(
+    served: Served, host: str = "127.0.0.1", port: int = 8000, config: ServiceConfig | None = None, workers: int = 1
+) -> int:
+    """Serves until it is told to end.
+
+    Args:
+        served: What.
         host: The address to listen at.
         port: The port.
-        tracking_uri: Where models are registered.
-        threads: How many requests are computed at a time; 0 takes the number of processors.
-        new_items: Takes new items, and keeps them in this file; takes none where not given.
-        entities: A folder of `recsys resolve`, which is served in the place of a recommender.
+        config: How it is run. Where it changes something and names no token, one is made, and told.
+        workers: Processes that answer at the port.
+
+    Returns:
+        An exit status.
 
     Raises:
-        InputError: The source cannot be loaded, or the port cannot be listened at.
+        InputError: It cannot be loaded, or the port cannot be listened at.
     """
+    from serving.http.listening import address_of, listen
+
+    config = config or ServiceConfig()
+    if workers < 1:
+        raise InputError(f"workers is 1 or more, got {workers}")
+    if config.token is None and config.changes:
+        config = dataclasses.replace(config, token=secrets.token_urlsafe(24))
+        print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     with listen(host, port) as listener:
-        looking_up = None if source is None else resolve_aside(source, tracking_uri)
+        work = partial(_work, served, config, listener, address_of(listener, host))
+        if workers == 1:
+            work()
+            return 0
+        from serving.workers import run_workers
 
-        import torch
-
-        # requests run side by side; a request that used all processors for itself would stand in the others' way
-        torch.set_num_threads(1)
-        app, what = _loaded(looking_up() if looking_up else None, threads, new_items, entities)
-        run(app, listener, host, what)
+        threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
+        config = dataclasses.replace(config, threads=threads)
+        work = partial(_work, served, config, listener, address_of(listener, host))
+        return run_workers(workers, work, 15 + config.drain_seconds)
 
 
-def _loaded(
-    found: Resolved | None, threads: int, new_items: Path | str | None, entities: Path | str | None
-) -> tuple[FastAPI, object]:
+def _work(served: Served, config: ServiceConfig, listener: socket, address: str) -> None:
+    """What a process does: load, then answer."""
+    began = time.perf_counter()
+    looking_up = None if served.source is None else resolve_aside(served.source, served.tracking_uri)
+
+    import torch
+
+    # requests run side by side; a request that used all processors for itself would stand in the others' way
+    torch.set_num_threads(1)
+    imported = time.perf_counter()
+    found = looking_up() if looking_up else None
+    resolved = time.perf_counter()
+    app, what = _loaded(served, found, config)
+    loaded = time.perf_counter()
+
+    from serving.http.listening import answer_at
+    from serving.http.observed import log_to_stderr, tell
+
+    log_to_stderr()
+    stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
+    tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
+    print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
+    answer_at(app, listener)
+
+
+def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tuple[FastAPI, object]:
     """The application for what is to be served, and what that is."""
     matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
-    if new_items is not None and (matches or entities is not None):
-        what = f"{found.name} is a matcher of records" if entities is None else f"{entities} holds entities"
+    if config.new_items is not None and (matches or served.entities is not None):
+        what = (
+            f"{found.name} is a matcher of records" if served.entities is None else f"{served.entities} holds entities"
+        )
         raise InputError(f"{what}, and takes no new items; leave out --new-items")
-    if entities is not None:
+    if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder
 
@@ -72,19 +125,30 @@ def _loaded(
             from serving.matching.matcher import Matcher
 
             matcher = Matcher.of(found)
-        finder = EntityFinder.load(entities, matcher)
-        return create_entity_app(finder, threads=threads), finder
+        finder = EntityFinder.load(served.entities, matcher)
+        return create_entity_app(finder, config), finder
     if matches:
         from serving.matching.app import create_matcher_app
         from serving.matching.matcher import Matcher
 
         matcher = Matcher.of(found)
-        return create_matcher_app(matcher, threads=threads), matcher
+        return create_matcher_app(matcher, config), matcher
+    return _recommender(served, found, config)
 
+
+def _recommender(served: Served, found: Resolved, config: ServiceConfig) -> tuple[FastAPI, CandidateGenerator]:
+    """A service that follows the registry."""
     from serving.candidates import CandidateGenerator
+    from serving.fitness import fitness
+    from serving.following import Following
     from serving.http.app import create_app
+    from serving.reload import Live, Reloader
 
-    generator = CandidateGenerator.of(found, new_items=new_items)
+    load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items)
+    generator = load(found)
     if notice := generator.new_items.notice:
         print(notice, file=sys.stderr)
-    return create_app(generator, threads=threads), generator
+    check = partial(fitness, least_recall=config.least_recall)
+    follow = Following(served.source, served.tracking_uri)
+    reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds)
+    return create_app(generator, config, reloader=reloader), generator

@@ -8,27 +8,27 @@ from typing import Annotated, Any
 
 import polars as pl
 from fastapi import APIRouter, FastAPI, HTTPException, Path, Request, Response
-from fastapi.responses import JSONResponse
 
 from serving.entities.finder import EntityFinder, chance
 from serving.entities.requests import MAX_NAMED, CurrentAnswer, FindAnswer, FindRequest
 from serving.http.bounded_body import BoundedRoute
-from serving.http.web import REFUSALS, computed, service
+from serving.http.config import ServiceConfig
+from serving.http.web import REFUSALS, answer, computed, service
 
 
-def create_entity_app(finder: EntityFinder, threads: int = 0) -> FastAPI:
+def create_entity_app(finder: EntityFinder, config: ServiceConfig | None = None) -> FastAPI:
     """The ASGI application.
 
     Args:
         finder: Which answers.
-        threads: How many requests are computed at a time; 0 takes the number of processors.
+        config: How it is run.
     """
     app = service(
         "Entities of records",
         str(finder.entities.version),
         f"Records are told by {', '.join(finder.attributes)}.",
-        threads,
         partial(_found, finder, FindRequest(records=[{}])),
+        config or ServiceConfig(),
     )
     app.state.finder = finder
     app.include_router(_router())
@@ -36,12 +36,12 @@ def create_entity_app(finder: EntityFinder, threads: int = 0) -> FastAPI:
 
 
 def _router() -> APIRouter:
-    router = APIRouter(route_class=BoundedRoute)
+    router = APIRouter(route_class=BoundedRoute, tags=["entities"])
 
     @router.post("/find", response_model=FindAnswer, responses=REFUSALS)
     async def find(request: Request, body: FindRequest) -> Response:
         """Which entity each record is, and the known records that say so."""
-        return JSONResponse(await computed(request, partial(_found, request.app.state.finder, body)))
+        return answer(await computed(request, partial(_found, request.app.state.finder, body)))
 
     @router.get("/entities/{entity_id}", response_model=CurrentAnswer)
     async def current(request: Request, entity_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Any:

@@ -74,6 +74,15 @@ class NewItemsAnswer(BaseModel):
     new_items: int = Field(description="How many there are now.")
 
 
+class LookAnswer(BaseModel):
+    """What became of a look at the registry, and which model answers now."""
+
+    model: ModelIdentity
+    outcome: Literal["unchanged", "swapped", "refused", "failed", "unasked"]
+    version: str | None = Field(description="Which the registry names.")
+    why: str | None = Field(description="What was wrong with it, if anything.")
+
+
 class InvocationAnswer(BaseModel):
     """As MLflow's scoring server answers, and which model it was."""
 

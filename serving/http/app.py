@@ -2,108 +2,133 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 
-from serving.http.answers import CandidateAnswer, InvocationAnswer, SimilarAnswer
+from serving.http.answers import CandidateAnswer, InvocationAnswer, LookAnswer, SimilarAnswer
+from serving.http.authority import UNAUTHORISED, authorised
 from serving.http.bounded_body import BoundedRoute
+from serving.http.config import ServiceConfig
 from serving.http.item_routes import item_routes
-from serving.http.requests import CandidateRequest, InvocationRequest, Parameters, SimilarRequest
-from serving.http.web import REFUSALS, computed, service
+from serving.http.metrics import Figures
+from serving.http.observed import tell
+from serving.http.questions import answered
+from serving.http.requests import CandidateRequest, InvocationRequest, NoBody, Parameters, SimilarRequest
+from serving.http.web import REFUSALS, answer, computed, service
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
+    from serving.reload import Look, Reloader
 
 
 def create_app(
     source: str | Path | CandidateGenerator,
+    config: ServiceConfig | None = None,
     *,
     tracking_uri: str | None = None,
-    threads: int = 0,
-    new_items: Path | str | None = None,
+    reloader: Reloader | None = None,
 ) -> FastAPI:
     """The ASGI application.
 
     Args:
         source: What `serving.candidates.CandidateGenerator.load` takes, or a generator.
+        config: How it is run.
         tracking_uri: Where models are registered.
-        threads: How many requests are computed at a time; 0 takes the number of processors.
-        new_items: Takes new items, and keeps them in this file; takes none where not given. A generator that is given
-            has its own.
+        reloader: Swaps other versions in: see `serving.reload`; what answers is its own `Live`.
 
     Raises:
         InputError: The source cannot be loaded.
     """
     from serving.candidates import CandidateGenerator
+    from serving.reload import Live
 
-    generator = source
-    if not isinstance(source, CandidateGenerator):
-        generator = CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=new_items)
+    config = config or ServiceConfig()
+    if reloader is not None:
+        live = reloader.live
+    elif isinstance(source, CandidateGenerator):
+        live = Live(source)
+    else:
+        live = Live(CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=config.new_items))
+
+    def beside(app: FastAPI) -> AbstractContextManager[Any]:
+        return nullcontext() if reloader is None else reloader
+
+    def ask_one() -> None:
+        live.generator.warm()
 
     app = service(
         "Recommendation candidates",
-        generator.bundle.manifest.build_id,
+        live.generator.bundle.manifest.build_id,
         "Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
-        threads,
-        generator.warm,
+        ask_one,
+        config,
+        beside,
     )
-    app.state.generator = generator
+    app.state.live, app.state.reloader = live, reloader
+    app.state.figures.serves(live.generator.identity)
+    if reloader is not None:
+        reloader.after = partial(_looked, app.state.figures)
     app.include_router(_router())
     app.include_router(item_routes())
     return app
 
 
+def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: CandidateGenerator) -> None:
+    """What an operator learns of other versions."""
+    if look.outcome == "unasked":
+        figures.unasked()
+    else:
+        figures.swap(look.outcome)
+    tell("reload", logging.INFO if look.outcome == "swapped" else logging.WARNING, **asdict(look))
+    if look.outcome == "swapped":
+        figures.serves(old.identity, False)
+        figures.serves(new.identity)
+
+
 def _router() -> APIRouter:
-    router = APIRouter(route_class=BoundedRoute)
+    router = APIRouter(route_class=BoundedRoute, tags=["candidates"])
 
     @router.post("/candidates", response_model=CandidateAnswer, responses=REFUSALS)
     async def candidates(request: Request, body: CandidateRequest) -> Response:
         """The best items for each of some users."""
-        generator: CandidateGenerator = request.app.state.generator  # one reference for the whole request
-        ask = partial(
-            generator.recommend,
-            body.user_ids,
-            body.histories,
-            body.k,
-            body.exclude_seen,
-            attributes=body.attributes,
-            rerank=body.rerank,
-            rerank_depth=body.rerank_depth,
-            history_times=body.history_times,
-            asked_at=body.asked_at,
-            interests=body.interests,
-        )
-        found = await computed(request, ask)
-        return JSONResponse({"model": generator.identity, "candidates": found.to_json()})
+        generator: CandidateGenerator = request.app.state.live.generator  # one reference for the whole request
+        found = await answered(request.app.state.compute, generator, body)
+        given = sum(len(one or ()) for one in body.histories or ())
+        request.app.state.figures.answered(found.sources, found.unknown_history_items, given)
+        return answer({"model": generator.identity, "candidates": found.to_json()})
 
     @router.post("/similar", response_model=SimilarAnswer, responses=REFUSALS)
     async def similar(request: Request, body: SimilarRequest) -> Response:
         """The items most like each of some items."""
-        generator: CandidateGenerator = request.app.state.generator
-        found = await computed(request, partial(generator.similar, body.item_ids, body.k))
-        return JSONResponse({"model": generator.identity, "similar": found.to_json()})
+        generator: CandidateGenerator = request.app.state.live.generator
+        ask = partial(generator.similar, **{name: getattr(body, name) for name in type(body).model_fields})
+        found = await computed(request, ask, len(body.item_ids))
+        return answer({"model": generator.identity, "similar": found.to_json()})
 
     @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
         """The same, with the bodies of MLflow's scoring server, so that its clients can move."""
-        generator: CandidateGenerator = request.app.state.generator
+        generator: CandidateGenerator = request.app.state.live.generator
         records, params = body.records(), body.params or Parameters()
         users, histories = [one.user_id for one in records], [one.history for one in records]
         times = {name: [getattr(one, name) for one in records] for name in ("history_times", "asked_at")}
         # a column that says nothing of anybody is one that is not there, as in frames that others have filled
         told = {name: column for name, column in times.items() if any(one is not None for one in column)}
         ask = partial(generator.recommend, users, histories, **told, **params.model_dump())
-        found = await computed(request, ask)
-        return JSONResponse({"predictions": found.to_json(), "model": generator.identity})
+        found = await computed(request, ask, len(records))
+        return answer({"predictions": found.to_json(), "model": generator.identity})
 
-    @router.get("/version")
+    @router.get("/version", tags=["operation"])
     async def version(request: Request) -> dict[str, Any]:
         """Which model answers, and what its manifest says of it."""
-        generator: CandidateGenerator = request.app.state.generator
+        generator: CandidateGenerator = request.app.state.live.generator
         manifest = generator.bundle.manifest
         return {
             **generator.identity,
@@ -126,5 +151,20 @@ def _router() -> APIRouter:
             "libraries": manifest.libraries,
             "git_sha": manifest.git_sha,
         }
+
+    @router.post(
+        "/admin/reload",
+        response_model=LookAnswer,
+        responses={**REFUSALS, **UNAUTHORISED},
+        dependencies=[Depends(authorised)],
+        tags=["operation"],
+    )
+    async def reload(request: Request, body: NoBody) -> Response:
+        """Looks at the registry now, and not only when it is time; of several processes, the one that is asked does."""
+        reloader: Reloader | None = request.app.state.reloader
+        if reloader is None:
+            raise HTTPException(409, "this service follows no registry: it serves a folder, or one version")
+        look = await asyncio.to_thread(reloader.look)
+        return answer({"model": request.app.state.live.generator.identity, **asdict(look)})
 
     return router

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from features.errors import InputError
 from serving.http.answers import NewItemsAnswer, Problems
+from serving.http.authority import UNAUTHORISED, authorised, bearer
 from serving.http.bounded_body import BoundedRoute
 from serving.http.requests import GoneItemsRequest, NewItemsRequest
-from serving.http.web import REFUSALS
+from serving.http.web import REFUSALS, answer
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
     from serving.candidates import CandidateGenerator
@@ -23,26 +23,28 @@ if TYPE_CHECKING:  # torch and FAISS take seconds to import
 
 def item_routes() -> APIRouter:
     """The routes; the application's state holds the generator."""
-    router = APIRouter(route_class=BoundedRoute)
+    router = APIRouter(route_class=BoundedRoute, dependencies=[Depends(bearer)], tags=["new items"])
     # a language model reads one request's items after the other's, and never where the others are answered
     reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
     answers = {
         **REFUSALS,
-        403: {"model": Problems, "description": "This service takes no new items."},
+        **UNAUTHORISED,
+        403: {"model": Problems, "description": "This service takes no new items, or none without a token."},
         503: {"model": Problems, "description": "Items cannot be read or kept here; the answer says why."},
     }
 
-    async def changed(request: Request, change: Callable[[NewItems], int]) -> JSONResponse:
-        generator: CandidateGenerator = request.app.state.generator
+    async def changed(request: Request, change: Callable[[NewItems], int]) -> Response:
+        generator: CandidateGenerator = request.app.state.live.generator
         if not generator.new_items.kept:
             raise HTTPException(403, "this service takes no new items; it was started without --new-items")
+        await authorised(request)
         try:
             n = await asyncio.get_running_loop().run_in_executor(reading, change, generator.new_items)
         except InputError as error:
             if hasattr(error, "field"):
                 raise
             raise HTTPException(503, str(error)) from error  # nothing is wrong with the request
-        return JSONResponse({"model": generator.identity, "changed": n, "new_items": len(generator.new_items)})
+        return answer({"model": generator.identity, "changed": n, "new_items": len(generator.new_items)})
 
     @router.post("/items", response_model=NewItemsAnswer, responses=answers)
     async def new_items(request: Request, body: NewItemsRequest) -> Response:

@@ -48,6 +48,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class NoBody(Strict):
+    """An object without fields."""
+
+
 class CandidateRequest(Strict):
     """Users to find candidates for. One of `user_ids` and `histories` at least; with both, they are equally long."""
 

@@ -1,74 +1,142 @@
-"""What services have in common: threads that compute, refusals as JSON, and a port."""
+"""What services have in common: a queue of computations, figures, refusals as JSON, and what operators ask."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, HTTPException, Request
+from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from pydantic_core import to_json
 
 from features.errors import InputError
 from serving.http.answers import Problems
 from serving.http.bounded_body import BoundedRoute
+from serving.http.compute import Busy, ComputeQueue, Late
+from serving.http.config import ServiceConfig
+from serving.http.metrics import CONTENT_TYPE, Figures
+from serving.http.observed import Observed
 
-#: what any route may answer to a request that cannot be used
+#: what any route may answer to a request that cannot be used, or not now
 REFUSALS: dict[int | str, dict[str, Any]] = {
     413: {"model": Problems, "description": "The body is too large."},
     422: {"model": Problems, "description": "A field cannot be used; the answer names it."},
+    429: {"model": Problems, "description": "Too many requests wait; Retry-After says when to ask again, in seconds."},
+    503: {"model": Problems, "description": "The request has waited for too long, and was not computed."},
 }
 
 
-def service(title: str, version: str, description: str, threads: int, ask_one: Callable[[], Any]) -> FastAPI:
-    """An application without routes but those that say whether it lives and answers.
+def service(
+    title: str,
+    version: str,
+    description: str,
+    ask_one: Callable[[], Any],
+    config: ServiceConfig,
+    beside: Callable[[FastAPI], contextlib.AbstractContextManager[Any]] | None = None,
+) -> FastAPI:
+    """An application without routes but those that say how it does.
 
     Args:
         title: What it is.
         version: Of what answers.
         description: For its documentation.
-        threads: How many requests are computed at a time; 0 takes the number of processors.
         ask_one: Asks it something, to see whether it answers.
+        config: How it is run.
+        beside: What goes on beside it while it runs, entered and left in a thread.
     """
-    app = FastAPI(title=title, version=version, description=description)
-    # more threads than processors would only make all of them slower
-    app.state.threads = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="ranking")
-    router = APIRouter(route_class=BoundedRoute)
+
+    @contextlib.asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        with contextlib.ExitStack() as stack:
+            if beside is not None:
+                await asyncio.to_thread(stack.enter_context, beside(app))
+            yield
+        app.state.compute.close()
+
+    app = FastAPI(title=title, version=version, description=description, lifespan=running)
+    app.state.config, app.state.figures = config, Figures()
+    app.state.compute = ComputeQueue(config.threads, config.most_waiting, config.most_seconds)
+    app.state.compute.watch = app.state.figures
+    app.state.draining = False
+    app.include_router(_operation(ask_one))
+    app.add_exception_handler(InputError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Busy, _busy)
+    app.add_exception_handler(Late, _late)
+    if config.cors:
+        app.add_middleware(CORSMiddleware, allow_origins=list(config.cors), allow_methods=["GET", "POST"],
+                           allow_headers=["content-type", "x-request-id"])  # fmt: skip
+    app.add_middleware(Observed, figures=app.state.figures, log_requests=config.log_requests)
+    return app
+
+
+def _operation(ask_one: Callable[[], Any]) -> APIRouter:
+    router = APIRouter(route_class=BoundedRoute, tags=["operation"])
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
         """The process is alive."""
         return {"status": "alive"}
 
-    @router.get("/readyz", responses={503: {"model": Problems, "description": "No model answers."}})
+    @router.get("/readyz", responses={503: {"model": Problems, "description": "No model answers, or not for long."}})
     async def readyz(request: Request) -> dict[str, str]:
-        """A model is loaded and answers: one is asked."""
+        """A model is loaded and answers: one is asked. Not so while the service ends, or while too much waits."""
+        if request.app.state.draining:
+            raise HTTPException(503, "the service ends")
         try:
             await computed(request, ask_one)
+        except Busy:
+            raise
         except Exception as error:
             raise HTTPException(503, "the model does not answer") from error
         return {"status": "ready"}
 
-    app.include_router(router)
-    app.add_exception_handler(InputError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    return app
+    @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics(request: Request) -> Response:
+        """Figures as Prometheus reads them."""
+        return Response(await asyncio.to_thread(request.app.state.figures.text), headers={"content-type": CONTENT_TYPE})
+
+    return router
 
 
-async def computed(request: Request, ask: Callable[[], Any]) -> Any:
-    """Runs what takes long in a thread, so that other requests are read and answered meanwhile."""
-    return await asyncio.get_running_loop().run_in_executor(request.app.state.threads, ask)
+async def computed(request: Request, ask: Callable[[], Any], size: int = 1) -> Any:
+    """Runs what takes long in a thread, so that other requests are read and answered meanwhile.
+
+    Args:
+        request: Which is answered.
+        ask: Runs in a thread.
+        size: How many users it is for.
+
+    Raises:
+        Busy: Too much waits already.
+        Late: It has waited for too long.
+    """
+    return await request.app.state.compute.alone(ask, size)
+
+
+def answer(content: Any) -> Response:
+    """Content as JSON."""
+    return Response(to_json(content, inf_nan_mode="null"), media_type="application/json")
 
 
 async def _refused(request: Request, error: InputError) -> JSONResponse:
     """Input that only the catalogue could judge."""
     place = ["body", *getattr(error, "field", ())]
     return JSONResponse({"detail": [{"loc": place, "msg": str(error), "type": "value_error"}]}, 422)
+
+
+async def _busy(request: Request, error: Busy) -> JSONResponse:
+    request.app.state.figures.refused("busy")
+    return JSONResponse({"detail": str(error)}, 429, {"Retry-After": str(error.seconds)})
+
+
+async def _late(request: Request, error: Late) -> JSONResponse:
+    request.app.state.figures.refused("late")
+    return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})
 
 
 _ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "none"}
@@ -83,40 +151,3 @@ async def _invalid(request: Request, error: RequestValidationError) -> JSONRespo
         place = [part for part in one["loc"] if part not in _ALTERNATIVES and not str(part).startswith("list[")]
         problems.append({"loc": place, "msg": one["msg"] + why, "type": one["type"]})
     return JSONResponse({"detail": problems}, 422)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
-
-    Raises:
-        InputError: The port cannot be listened at.
-    """
-    # The protocol is named, because asyncio turns Nagle's algorithm off only where it is; with it every answer that
-    # follows another on the same connection would wait 40 ms for an acknowledgement.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(2048)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise InputError(f"cannot listen at {host} port {port}: {getattr(error, 'strerror', None) or error}") from error
-    return listener
-
-
-def run(app: FastAPI, listener: socket.socket, host: str, what: object) -> None:
-    """Answers requests until it is stopped.
-
-    Args:
-        app: The application.
-        listener: What `listen` gave.
-        host: What it was given.
-        what: Who answers, for people.
-    """
-    import uvicorn
-
-    config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=30, timeout_graceful_shutdown=10)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
-    uvicorn.Server(config).run(sockets=[listener])

@@ -44,8 +44,10 @@ class NewItems:
         #: kept items that have no place in this model, and why: what follows an id in a sentence
         self.left_out: dict[str | int, str] = {}
         self._placed: dict[str | int, Placed] = {}
+        self._said: dict[str | int, Said] = {}
+        self._as_of: tuple[int, ...] | None = None
         if log is not None:
-            self._restore(log)
+            self.refresh()
 
     def __len__(self) -> int:
         return self.shelf.n_new
@@ -62,6 +64,19 @@ class NewItems:
             return None
         example, why = next(iter(self.left_out.items()))
         return f"{self._log.path}: {len(self.left_out):,} left out, such as {example!r}, which {why}"
+
+    def refresh(self) -> None:
+        """Takes in what is in the log by now, as other processes may have written to it.
+
+        Raises:
+            InputError: A log that cannot be read or is another catalogue's. What was here before still is.
+        """
+        if self._log is None:
+            return
+        with self._changing:
+            if (as_of := self._log.state()) != self._as_of:
+                self._restore(self._log)
+                self._as_of = as_of
 
     def add(self, items: Sequence[tuple[str | int, Said]]) -> int:
         """Takes items in; one that has come before is replaced.
@@ -88,7 +103,8 @@ class NewItems:
             placed = {**self._placed, **dict(zip(ids, found.placed, strict=True))}
             if len(placed) > MOST:
                 raise FieldError(f"there may be {MOST:,} new items, and with these there would be more", "items")
-            self._change(placed, lambda log: log.add(dict(zip(ids, said, strict=True))))
+            told = dict(zip(ids, said, strict=True))
+            self._change(placed, {**self._said, **told}, lambda log: log.add(told))
         return len(ids)
 
     def remove(self, items: Sequence[str | int]) -> int:
@@ -103,15 +119,17 @@ class NewItems:
             gone = [one for one in self._placed if one in asked]
             if gone:
                 placed = {one: where for one, where in self._placed.items() if one not in asked}
-                self._change(placed, lambda log: log.remove(gone))
+                self._change(placed, self._said, lambda log: log.remove(gone))
         return len(gone)
 
-    def _change(self, placed: dict[str | int, Placed], write: Callable[[ItemLog], None]) -> None:
+    def _change(
+        self, placed: dict[str | int, Placed], said: dict[str | int, Said], write: Callable[[ItemLog], None]
+    ) -> None:
         """Other items than before, from the next request on; what cannot be kept is not taken in either."""
         shelf = self.shelf.with_new(placed)
         if self._log is not None:
             write(self._log)
-        self._placed, self.shelf = placed, shelf
+        self._placed, self._said, self.shelf = placed, said, shelf
 
     def _checked(self, items: Sequence[tuple[str | int, Said]]) -> tuple[list[str | int], list[dict[str, Any]]]:
         """Ids in the catalogue's own type, and what is said of each."""
@@ -140,31 +158,40 @@ class NewItems:
 
     def _restore(self, log: ItemLog) -> None:
         """Takes in what was kept, but for what the catalogue has by now and what has no place in this model."""
-        waiting: dict[str | int, Said] = {}
+        kept: dict[str | int, Said] = {}
+        left_out: dict[str | int, str] = {}
         for n, (item, said) in enumerate(log.read().items()):
             try:
                 mine = self._ids.canonical(item, n, ("items",))
             except FieldError as error:
                 raise InputError(f"the new items {log.path} are not this model's: {error}") from None
             if mine is None or not is_id(mine):
-                self.left_out[item] = "is no id here"
+                left_out[item] = "is no id here"
             else:
-                waiting[mine] = said
-        rows = self._ids.rows(list(waiting), "items").tolist()
-        waiting = {one: said for (one, said), row in zip(waiting.items(), rows, strict=True) if row < 0}
+                kept[mine] = said
+        rows = self._ids.rows(list(kept), "items").tolist()
+        kept = {one: said for (one, said), row in zip(kept.items(), rows, strict=True) if row < 0}
         if not self._reader.reads_items:
-            self.left_out |= dict.fromkeys(waiting, "cannot be placed by a model that knows items by their ids alone")
+            self.left_out = left_out | dict.fromkeys(
+                kept, "cannot be placed by a model that knows items by their ids alone"
+            )
             return
-        self._leave_out_misfits(waiting)
-        if not waiting:
-            return
-        found = self._reader.read(list(waiting.values()), again=True)
-        ids = list(waiting)
-        self.left_out |= {ids[n]: why for n, why in found.refused.items()}
-        self._placed = {one: where for one, where in zip(ids, found.placed, strict=True) if one not in self.left_out}
-        self.shelf = self.shelf.with_new(self._placed)
+        # what has been read already need not be read again
+        placed = {
+            one: self._placed[one] for one, said in kept.items() if self._said.get(one) == said and one in self._placed
+        }
+        waiting = {one: said for one, said in kept.items() if one not in placed}
+        self._leave_out_misfits(waiting, left_out)
+        if waiting:
+            found = self._reader.read(list(waiting.values()), again=True)
+            ids = list(waiting)
+            left_out |= {ids[n]: why for n, why in found.refused.items()}
+            placed |= {one: where for one, where in zip(ids, found.placed, strict=True) if one not in left_out}
+        self.left_out, self._said = left_out, kept
+        if waiting or len(placed) < len(self._placed):
+            self._placed, self.shelf = placed, self.shelf.with_new(placed)
 
-    def _leave_out_misfits(self, waiting: dict[str | int, Said]) -> None:
+    def _leave_out_misfits(self, waiting: dict[str | int, Said], left_out: dict[str | int, str]) -> None:
         """Takes out those of which something is said that its column cannot hold, as another model's could."""
         try:
             self._reader.frame(list(waiting.values()))
@@ -173,5 +200,5 @@ class NewItems:
                 try:
                     self._reader.frame([said])
                 except FieldError as error:
-                    self.left_out[item] = str(error).removeprefix("items[0] ")
+                    left_out[item] = str(error).removeprefix("items[0] ")
                     del waiting[item]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import polars as pl
@@ -127,6 +127,12 @@ class Recommendations(_Lists):
     rows: list[Sequence[int]] = field(default_factory=list, repr=False)
     interests: list[list[Interest]] = field(default_factory=list, repr=False)
     interest_of: list[list[int]] = field(default_factory=list, repr=False)
+
+    def take(self, start: int, stop: int) -> Recommendations:
+        """The answer to some of the users."""
+        part = slice(start, stop)
+        kept = {one.name: getattr(self, one.name) for one in fields(self)}
+        return Recommendations(**{name: one[part] if name != "titles" else one for name, one in kept.items()})
 
     def to_frame(self) -> pl.DataFrame:
         """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one.

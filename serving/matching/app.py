@@ -6,27 +6,27 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
 
 from serving.http.bounded_body import BoundedRoute
-from serving.http.web import REFUSALS, computed, service
+from serving.http.config import ServiceConfig
+from serving.http.web import REFUSALS, answer, computed, service
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
 
 
-def create_matcher_app(matcher: Matcher, threads: int = 0) -> FastAPI:
+def create_matcher_app(matcher: Matcher, config: ServiceConfig | None = None) -> FastAPI:
     """The ASGI application.
 
     Args:
         matcher: Which answers.
-        threads: How many requests are computed at a time; 0 takes the number of processors.
+        config: How it is run.
     """
     app = service(
         "Matching of records",
         matcher.manifest.build_id,
         f"Records are told by {', '.join(matcher.manifest.attributes)}.",
-        threads,
         partial(_scored, matcher, MatchRequest(pairs=[{"left": {}, "right": {}}])),
+        config or ServiceConfig(),
     )
     app.state.matcher = matcher
     app.include_router(_router())
@@ -34,12 +34,12 @@ def create_matcher_app(matcher: Matcher, threads: int = 0) -> FastAPI:
 
 
 def _router() -> APIRouter:
-    router = APIRouter(route_class=BoundedRoute)
+    router = APIRouter(route_class=BoundedRoute, tags=["matching"])
 
     @router.post("/match", response_model=MatchAnswer, responses=REFUSALS)
     async def match(request: Request, body: MatchRequest) -> Response:
         """How likely the records of each pair are the same thing."""
-        return JSONResponse(await computed(request, partial(_scored, request.app.state.matcher, body)))
+        return answer(await computed(request, partial(_scored, request.app.state.matcher, body)))
 
     @router.post("/explain", response_model=ExplainAnswer, responses=REFUSALS)
     async def explain(request: Request, body: ExplainRequest) -> Response:
@@ -48,7 +48,7 @@ def _router() -> APIRouter:
         found = await computed(request, partial(matcher.explain, body.left, body.right))
         chance = float(matcher.scored(found).probabilities[0])
         told = {"probability": chance, "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes}
-        return JSONResponse({"model": matcher.identity, **told, "words": found.frame().to_dicts()})
+        return answer({"model": matcher.identity, **told, "words": found.frame().to_dicts()})
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:

@@ -22,12 +22,13 @@ from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder
 from serving.bundles.sealed import BundleError
 from serving.candidates import CandidateGenerator
+from serving.http.config import ServiceConfig
 from serving.matching.app import create_matcher_app
 from serving.matching.manifest import MatcherManifest
 from serving.matching.matcher import Matcher
 from serving.matching.requests import MAX_PAIRS
 from serving.matching.writer import Fitted, write_matcher
-from serving.server import serve
+from serving.server import Served, serve
 
 WEIGHTS = ({"red": 1.5, "tea": 0.5}, 3.0)
 
@@ -252,16 +253,16 @@ def test_serve_answers_for_whatever_the_bundle_is(
     folder: Path, matcher: Matcher, coloured_pairs: LabelledPairs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     served = []
-    monkeypatch.setattr("serving.server.run", lambda app, listener, *told: (served.append(app), listener.close()))
+    monkeypatch.setattr("serving.http.listening.answer_at", lambda app, listener: served.append(app))
     threads = torch.get_num_threads()
-    serve(folder, port=0)
+    serve(Served(folder), port=0)
     torch.set_num_threads(threads)
     asked = {"pairs": records(coloured_pairs.test, 3)}
     answer = TestClient(served[0]).post("/match", json=asked).json()
     expected = matcher.score(coloured_pairs.test.take(np.arange(3))).log_odds
     np.testing.assert_allclose([one["log_odds"] for one in answer["pairs"]], expected, atol=1e-5)
     with pytest.raises(InputError, match="is a matcher of records, and takes no new items"):
-        serve(folder, port=0, new_items=tmp_path / "new.jsonl")
+        serve(Served(folder), port=0, config=ServiceConfig(new_items=tmp_path / "new.jsonl"))
 
 
 def test_no_pairs_are_no_error(matcher: Matcher, coloured_pairs: LabelledPairs) -> None:

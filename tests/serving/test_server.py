@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -35,6 +36,10 @@ main(["serve", "--model", sys.argv[1], "--port", sys.argv[2], *sys.argv[3:]])
 """
 
 
+TOKEN = "a-token-of-this-test"
+HEADERS = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -46,7 +51,8 @@ def server(string_folder, tmp_path_factory):
     port, began = free_port(), time.perf_counter()
     kept = tmp_path_factory.mktemp("kept") / "new.jsonl"
     command = [sys.executable, "-c", PROGRAM, str(string_folder), str(port), "--new-items", str(kept)]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "RECSYS_TOKEN": TOKEN}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         answer = first_answer(process, port)
         yield process, port, answer, time.perf_counter() - began
@@ -68,9 +74,7 @@ def first_answer(process, port, limit=60):
 
 
 def ask(port, body, path="/candidates", timeout=30):
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), HEADERS)
     with urllib.request.urlopen(request, timeout=timeout) as answer:
         return json.load(answer)
 
@@ -142,7 +146,7 @@ def test_items_that_come_are_found_and_kept_and_go_again(server):
     assert json.loads(kept.read_text()) == {"item_id": "soap", "attributes": {"genres": "a"}}
     assert "soap" in ask(port, everything)["candidates"][0]["item_ids"]
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request("DELETE", "/items", b'{"item_ids": ["soap"]}', {"content-type": "application/json"})
+    connection.request("DELETE", "/items", b'{"item_ids": ["soap"]}', HEADERS)
     assert json.load(connection.getresponse())["new_items"] == 0
     connection.close()
     assert "soap" not in ask(port, everything)["candidates"][0]["item_ids"]
@@ -182,7 +186,7 @@ def test_sigterm_ends_it(string_folder):
 
 def test_a_port_that_is_taken_is_told_in_one_line(string_folder):
     program = "import sys, serving.server\nfrom features.errors import InputError\n"
-    program += "try:\n    serving.server.serve(sys.argv[1], port=int(sys.argv[2]))\n"
+    program += "try:\n    serving.server.serve(serving.server.Served(sys.argv[1]), port=int(sys.argv[2]))\n"
     program += "except InputError as e:\n    print(e)"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from features.errors import InputError
@@ -11,6 +12,12 @@ from training.commands.options import model_argument
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
+    parser.description = (
+        "Answer candidate requests over HTTP, or those of a matcher, or of entities. A model that is named by an alias "
+        "is followed: when the alias moves, the other version is loaded aside, checked, and takes over between two "
+        "requests. What changes something needs the bearer token of RECSYS_TOKEN; where that is not set, one is made "
+        "and told at the start."
+    )
     model_argument(parser, required=False, what="; of entities, the matcher that they were resolved with, if any was")
     parser.add_argument(
         "--entities", type=Path, metavar="FOLDER", help="serve the entities that `recsys resolve` has written there"
@@ -18,26 +25,79 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="the port to listen at (default: %(default)s)")
     parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="processes that answer at it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="requests that each of them computes at a time (default: the processors, divided among the processes)",
+    )
+    parser.add_argument(
         "--new-items",
         type=Path,
         metavar="FILE",
         help="take items that have come since the model was built (POST /items), and keep them in this file, which the "
         "next training reads by --set data.new_items=FILE (default: take none)",
     )
+    parser.add_argument(
+        "--poll",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="how often the registry is asked for another version; 0 for never (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--least-recall",
+        type=float,
+        default=0.9,
+        metavar="SHARE",
+        help="what a version's approximate index must find of an exact one's to take over (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--queue",
+        type=int,
+        default=4096,
+        metavar="USERS",
+        help="users of requests that may wait in a process; who comes then is answered 429 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="for how long requests are still taken after SIGTERM, while /readyz says 503 (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--cors",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin ask, such as https://shop.example; may be repeated (default: none)",
+    )
+    parser.add_argument("--ui", action="store_true", help="offer a page at /ui, which shows histories to whoever asks")
+    parser.add_argument("--log-requests", action="store_true", help="log each request as a line of JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serves until it is stopped."""
+    """Serves until it is told to end."""
     if arguments.model is None and arguments.entities is None:
         raise InputError("there is nothing to serve: --model names a model, and --entities a folder of entities")
-    from serving.server import serve
+    from serving.http.config import ServiceConfig
+    from serving.server import Served, serve
 
-    serve(
-        arguments.model,
-        host=arguments.host,
-        port=arguments.port,
-        tracking_uri=arguments.tracking_uri,
+    config = ServiceConfig(
+        threads=arguments.threads,
+        most_waiting=arguments.queue,
+        token=os.environ.get("RECSYS_TOKEN") or None,
+        cors=tuple(arguments.cors),
+        ui=arguments.ui,
+        log_requests=arguments.log_requests,
+        drain_seconds=arguments.drain,
+        poll_seconds=arguments.poll,
+        least_recall=arguments.least_recall,
         new_items=arguments.new_items,
-        entities=arguments.entities,
     )
-    return 0
+    served = Served(arguments.model, arguments.tracking_uri, arguments.entities)
+    return serve(served, arguments.host, arguments.port, config, arguments.workers)

@@ -15,10 +15,13 @@ from features.errors import InputError
 from features.item_log import ItemLog
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
+from serving.http.config import ServiceConfig
 from serving.http.requests import MAX_ATTRIBUTES, MAX_CHARACTERS, MAX_NEW_ITEMS, MAX_USERS, MAX_VALUES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
+TOKEN = "a-token-of-this-test"
+BROUGHT = {"authorization": f"Bearer {TOKEN}"}
 ITEMS = [
     {"item_id": "soap", "attributes": {"title": "Rose soap", "maker": "Ada", "genres": "a|b", "weight": 4.5}},
     {"item_id": "ink", "attributes": {"title": "Ink", "year": 2001, "note": None}},
@@ -32,7 +35,7 @@ def generator(telling, tmp_path):
 
 @pytest.fixture
 def client(generator):
-    return TestClient(create_app(generator))
+    return TestClient(create_app(generator, ServiceConfig(token=TOKEN)), headers=BROUGHT)
 
 
 def candidates(client, **asked):
@@ -63,7 +66,8 @@ def test_it_is_a_candidate_from_the_next_request_on(client, generator, tmp_path)
     assert gone == {"model": generator.identity, "changed": 1, "new_items": 1}
     assert "soap" not in candidates(client, k=62)["item_ids"]
     # the next start finds what is left
-    restarted = TestClient(create_app(generator.resolved.folder, new_items=tmp_path / "new.jsonl"))
+    config = ServiceConfig(new_items=tmp_path / "new.jsonl")
+    restarted = TestClient(create_app(generator.resolved.folder, config))
     assert set(candidates(restarted, k=62)["item_ids"]) == set(candidates(client, k=62)["item_ids"])
 
 
@@ -73,6 +77,18 @@ def test_a_service_that_was_not_started_for_it_takes_none(telling):
         assert answer.status_code == 403
         assert answer.json() == {"detail": "this service takes no new items; it was started without --new-items"}
     assert client.get("/version").json()["new_items"] == 0
+
+
+@pytest.mark.parametrize("brought", [{}, {"authorization": "Bearer another-token-than-that"}, {"authorization": "x"}])
+def test_who_brings_no_token_changes_nothing(generator, brought):
+    client = TestClient(create_app(generator, ServiceConfig(token=TOKEN)), headers=brought)
+    for answer in (client.post("/items", json={"items": ITEMS}), delete(client, ["soap"])):
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+    assert len(generator.new_items) == 0
+    closed = TestClient(create_app(generator), headers=BROUGHT)
+    assert closed.post("/items", json={"items": ITEMS}).status_code == 403
+    assert candidates(client)["item_ids"]  # asking needs none
 
 
 def item(item_id="new", **attributes):

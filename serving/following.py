@@ -1,0 +1,98 @@
+"""Which version of a registered model is to be served now, asked again and again.
+
+A local SQLite registry is read directly, in a millisecond. Any other one is asked by a process of its own that lives as
+long as the service: MLflow takes seconds to import and more memory than a small model, and what it downloads does not
+stand in the way of requests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import queue
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from features.errors import InputError
+from serving.resolve import Resolved, at_once, resolve
+
+#: for how long a registry may think, downloads included
+_SECONDS = 600.0
+
+
+class Following:
+    """Asks for a source again and again.
+
+    Args:
+        source: See `serving.resolve.resolve`.
+        tracking_uri: See `serving.resolve.resolve`.
+        seconds: For how long the registry may think, downloads included.
+    """
+
+    def __init__(self, source: str | Path, tracking_uri: str | None = None, seconds: float = _SECONDS) -> None:
+        self._asked, self._seconds = (str(source), tracking_uri), seconds
+        self._process: subprocess.Popen[str] | None = None
+        self._lines: queue.Queue[str] = queue.Queue()
+
+    def __call__(self) -> Resolved:
+        """The version that the source names now.
+
+        Raises:
+            InputError: No such one, or the registry does not answer.
+        """
+        found = at_once(*self._asked)
+        return found if found is not None else self._answer()
+
+    def close(self) -> None:
+        """Ends the process, if there is one."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _answer(self) -> Resolved:
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        try:
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._lines.get(timeout=self._seconds))
+        except (OSError, ValueError, queue.Empty) as error:
+            self.close()
+            raise InputError(f"the model registry could not be asked: {str(error) or 'no answer'}") from None
+        if "error" in answer:
+            raise InputError(answer["error"])
+        return Resolved(**{**answer, "folder": Path(answer["folder"])})
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "serving.following", *(one for one in self._asked if one is not None)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._lines = queue.Queue()
+        threading.Thread(target=_read, args=(self._process, self._lines), name="following", daemon=True).start()
+
+
+def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
+    for line in process.stdout:
+        lines.put(line)
+    lines.put("")  # it has ended: whoever waits need not wait for longer
+
+
+def _answering(*asked: str) -> None:
+    """The process: an answer a line that it reads, until nobody writes any more."""
+    out = sys.stdout
+    sys.stdout = sys.stderr  # what libraries print is no answer
+    for _ in sys.stdin:
+        try:
+            answer: dict[str, Any] = dataclasses.asdict(resolve(*asked))
+        except InputError as error:
+            answer = {"error": str(error)}
+        except Exception as error:
+            answer = {"error": f"the model registry could not be asked: {' '.join(str(error).split())[:300]}"}
+        print(json.dumps(answer, default=str), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    _answering(*sys.argv[1:3])

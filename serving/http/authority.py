@@ -1,0 +1,39 @@
+"""Who may change something: whoever brings the token that the service was started with."""
+
+from __future__ import annotations
+
+import hmac
+
+from fastapi import HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from serving.http.answers import Problems
+
+#: so that the documentation says which routes need it, and its pages can send one
+bearer = HTTPBearer(auto_error=False, description="The token that the service was started with.")
+
+#: what any route that changes something may answer besides
+UNAUTHORISED = {
+    401: {"model": Problems, "description": "The request brings no token, or another one."},
+    403: {"model": Problems, "description": "Nothing can be changed here: the service was started without a token."},
+}
+
+
+def check_token(token: str | None, brought: HTTPAuthorizationCredentials | None) -> None:
+    """Refuses a request that brings another token.
+
+    Raises:
+        HTTPException: 403 where there is none to bring, 401 where it is another.
+    """
+    if token is None:
+        raise HTTPException(403, "this service was started without a token, so nothing can be changed")
+    # both as bytes: compare_digest takes no letters beyond ASCII in strings
+    if brought is None or not hmac.compare_digest(brought.credentials.encode(), token.encode()):
+        raise HTTPException(
+            401, "a bearer token is needed, the one that the service was started with", {"WWW-Authenticate": "Bearer"}
+        )
+
+
+async def authorised(request: Request) -> None:
+    """A dependency of routes that change something."""
+    check_token(request.app.state.config.token, await bearer(request))

@@ -1,0 +1,136 @@
+"""The port: who listens at it, what a client may do to a connection, and how the service ends."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from features.errors import InputError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+#: for how long a client may take to say what it wants, and how much of that there may be before the body
+_HEAD_SECONDS = 20.0
+_HEAD_BYTES = 64 << 10
+
+#: connections of a process: each may hold a body in memory
+_CONNECTIONS = 1024
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        InputError: The port cannot be listened at.
+    """
+    # The protocol is named, because asyncio turns Nagle's algorithm off only where it is; with it every answer that
+    # follows another on the same connection would wait 40 ms for an acknowledgement.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(2048)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError(f"cannot listen at {host} port {port}: {getattr(error, 'strerror', None) or error}") from error
+    return listener
+
+
+class PatientOnce(HttpToolsProtocol):
+    """A connection that is closed when a request has begun and its head does not end, in time or in length."""
+
+    _late: asyncio.TimerHandle | None = None
+    _head = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Waits for a request, for a while."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Reads what has come."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if not busy:
+            self._wait()
+            self._head += len(data)
+            if self._head > _HEAD_BYTES and not self._body_begun(data):
+                self.transport.close()
+                return
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """The head is over."""
+        self._done()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there any more."""
+        self._done()
+        super().connection_lost(exc)
+
+    def _body_begun(self, data: bytes) -> bool:
+        return b"\r\n\r\n" in data
+
+    def _wait(self) -> None:
+        if self._late is None:
+            self._late = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+
+    def _done(self) -> None:
+        self._head = 0
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+class Server(uvicorn.Server):
+    """One that says that it ends before it does, so that whoever sends requests to several servers stops in time.
+
+    Args:
+        config: Uvicorn's.
+        app: The application.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app, self._until = app, float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begins to end; a second signal ends at once."""
+        seconds = self._app.state.config.drain_seconds
+        if sig == signal.SIGTERM and seconds and not self._app.state.draining:
+            self._app.state.draining, self._until = True, time.monotonic() + seconds
+            return
+        self._app.state.draining = True
+        super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether it ends now."""
+        return await super().on_tick(counter) or time.monotonic() > self._until
+
+
+def answer_at(app: FastAPI, listener: socket.socket) -> None:
+    """Answers requests until the process is told to end.
+
+    Args:
+        app: The application.
+        listener: What `listen` gave.
+    """
+    settings: dict[str, Any] = {"loop": "uvloop", "http": PatientOnce, "ws": "none", "log_level": "error"}
+    config = uvicorn.Config(
+        app, **settings, limit_concurrency=_CONNECTIONS, timeout_keep_alive=30, timeout_graceful_shutdown=10
+    )
+    Server(config, app).run(sockets=[listener])
+
+
+def address_of(listener: socket.socket, host: str) -> str:
+    """Where a listener is reached."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"

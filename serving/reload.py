@@ -1,0 +1,136 @@
+"""Another version takes over while the service answers: found, loaded aside, checked, warmed, and swapped in at once.
+
+Requests take one reference to the generator, so that a list never comes from two versions. Whatever fails leaves the
+version that answers in its place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from features.errors import InputError
+from serving.candidates import CandidateGenerator
+from serving.resolve import Resolved
+
+Outcome = Literal["unchanged", "swapped", "refused", "failed", "unasked"]
+LOG = logging.getLogger("recsys.serving")
+
+
+class Live:
+    """What answers now.
+
+    Args:
+        generator: Which answers first.
+    """
+
+    def __init__(self, generator: CandidateGenerator) -> None:
+        #: whoever answers takes it once
+        self.generator = generator
+
+
+@dataclass(frozen=True)
+class Look:
+    """What became of a look at the registry.
+
+    Args:
+        outcome: "unchanged"; "swapped"; "refused" by a check; "failed" to load; "unasked", as the registry did not
+            answer.
+        version: Which the registry names.
+        why: What was wrong, if anything.
+    """
+
+    outcome: Outcome
+    version: str | None = None
+    why: str | None = None
+
+
+class Reloader:
+    """Looks at the registry every few seconds, in a thread of its own.
+
+    Args:
+        live: What answers.
+        find: Says which version is to be served; downloads it where it is elsewhere.
+        load: Loads one, and makes it ready for the first request.
+        check: Says what is wrong with another generator in the place of the one that answers.
+        seconds: Between two looks; 0 looks only when `look` is called.
+    """
+
+    def __init__(
+        self,
+        live: Live,
+        find: Callable[[], Resolved],
+        load: Callable[[Resolved], CandidateGenerator],
+        check: Callable[[CandidateGenerator, CandidateGenerator], list[str]],
+        seconds: float = 5.0,
+    ) -> None:
+        self.live, self._find, self._load, self._check = live, find, load, check
+        #: told of every look that changed or should have changed something, with what answered and what does now
+        self.after: Callable[[Look, CandidateGenerator, CandidateGenerator], None] = lambda look, old, new: None
+        self._seconds = seconds
+        self._looking, self._stop = threading.Lock(), threading.Event()
+        self._unfit: Resolved | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Reloader:
+        if self._seconds:
+            self._thread = threading.Thread(target=self._watch, name="reloading", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def look(self, again: bool = True) -> Look:
+        """Looks now, and swaps if there is another version.
+
+        Args:
+            again: Tries a version that was found unfit before once more.
+        """
+        with self._looking:
+            return self._look(again)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._seconds):
+            try:
+                self.look(again=False)
+                self.live.generator.new_items.refresh()  # what other processes have taken in
+            except Exception:  # the thread must live: without it no version would ever follow
+                LOG.exception("reload_failed")
+
+    def _look(self, again: bool) -> Look:
+        old = new = self.live.generator
+        try:
+            found = self._find()
+        except InputError as error:
+            look = Look("unasked", None, str(error))
+            self.after(look, old, new)
+            return look
+        if _same(found, old.resolved) or (_same(found, self._unfit) and not again):
+            return Look("unchanged", found.version)
+        look = Look("swapped", found.version)
+        try:
+            new = self._load(found)
+            if wrong := self._check(old, new):
+                look = Look("refused", found.version, "; ".join(wrong))
+        except (InputError, OSError, MemoryError, RuntimeError) as error:
+            look = Look("failed", found.version, " ".join(str(error).split())[:500] or type(error).__name__)
+        if look.outcome == "swapped":
+            self.live.generator, self._unfit = new, None
+            new.new_items.refresh()  # what came while it was loaded
+        else:
+            self._unfit = found
+        self.after(look, old, new)
+        return look
+
+
+def _same(one: Resolved, other: Resolved | None) -> bool:
+    if other is None:
+        return False
+    # a model's id never changes; one that was never logged is where it lies
+    return one.model_id == other.model_id if one.model_id else one.folder == other.folder

@@ -1,0 +1,142 @@
+"""Several processes that answer at one port: forked before anything is loaded, and begun again when they die."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+from features.errors import InputError
+
+#: what a process ends with that cannot start at all: there is no use in starting it again
+UNUSABLE = 2
+
+_PR_SET_PDEATHSIG = 1
+#: a process that lived for so long did start; one that did not waits before it is tried again
+_STARTED_SECONDS = 30.0
+_LONGEST_WAIT = 30.0
+
+
+def run_workers(n: int, work: Callable[[], None], end_seconds: float = 15.0) -> int:
+    """Runs the same in n processes until this one is told to end, or none of them can start.
+
+    Args:
+        n: How many.
+        work: Runs in each; raises InputError where it cannot start.
+        end_seconds: How long they may take to end, once they are told; then they are killed.
+
+    Returns:
+        An exit status: 0, or `UNUSABLE`.
+    """
+    return _Workers(n, work, end_seconds).run()
+
+
+class _Workers:
+    def __init__(self, n: int, work: Callable[[], None], end_seconds: float) -> None:
+        self._n, self._work, self._end_seconds = n, work, end_seconds
+        self._alive: dict[int, float] = {}  # process -> when it began
+        self._due: list[float] = []  # when those that are missing begin
+        self._failures, self._ends_by = 0, 0.0
+
+    def run(self) -> int:
+        figures = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="recsys-figures-")
+        before = {one: signal.signal(one, self._end) for one in (signal.SIGTERM, signal.SIGINT)}
+        status = 0
+        try:
+            self._due = [0.0] * self._n
+            while self._alive or (self._due and not self._ends_by):
+                self._begin_due()
+                if self._bury() == UNUSABLE and not self._ends_by:
+                    status = UNUSABLE
+                    self._end(signal.SIGTERM, None)
+                if self._ends_by and time.monotonic() > self._ends_by:
+                    self._signal(signal.SIGKILL)
+                time.sleep(0.05)
+        finally:
+            self._signal(signal.SIGKILL)
+            for one, handler in before.items():
+                signal.signal(one, handler)
+            shutil.rmtree(figures, ignore_errors=True)
+            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
+        return status
+
+    def _begin_due(self) -> None:
+        now = time.monotonic()
+        for one in [one for one in self._due if one <= now]:
+            if self._ends_by:
+                return
+            self._due.remove(one)
+            self._alive[self._fork()] = now
+
+    def _fork(self) -> int:
+        parent = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        process = os.fork()
+        if process:
+            return process
+        status = 1
+        try:
+            for one in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(one, signal.SIG_DFL)
+            # nobody is to answer at the port who cannot be told to end
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+            if os.getppid() == parent:
+                self._work()
+            status = 0
+        except InputError as error:
+            print(f"recsys serve: error: {error}", file=sys.stderr)
+            status = UNUSABLE
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _bury(self) -> int:
+        """Takes note of those that have ended, and returns what the last of them ended with."""
+        status = 0
+        while self._alive:
+            process, how = os.waitpid(-1, os.WNOHANG)
+            if not process:
+                break
+            began = self._alive.pop(process, None)
+            if began is None:
+                continue
+            _forget_figures(process)
+            status = os.waitstatus_to_exitcode(how)
+            if self._ends_by:
+                continue
+            lived = time.monotonic() - began
+            self._failures = 0 if lived > _STARTED_SECONDS else self._failures + 1
+            wait = min(0.25 * 2**self._failures, _LONGEST_WAIT) if self._failures else 0.0
+            print(f"recsys serve: process {process} ended with {status}; another begins", file=sys.stderr, flush=True)
+            self._due.append(time.monotonic() + wait)
+        return status
+
+    def _end(self, number: int, frame: object) -> None:
+        """Tells all to end."""
+        if not self._ends_by:
+            self._ends_by = time.monotonic() + self._end_seconds
+        self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        for process in self._alive:
+            try:
+                os.kill(process, number)
+            except ProcessLookupError:
+                continue
+
+
+def _forget_figures(process: int) -> None:
+    """What a process that has ended has counted stays; what only the living have goes."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(process)

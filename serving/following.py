@@ -50,11 +50,13 @@ class Following:
         """Ends the process, if there is one."""
         if self._process is not None:
             self._process.kill()
-            self._process.communicate()
+            self._process.wait()
+            self._process.stdin.close()
             self._process = None
 
     def _answer(self) -> Resolved:
         if self._process is None or self._process.poll() is not None:
+            self.close()
             self._start()
         try:
             self._process.stdin.write("\n")
@@ -75,8 +77,9 @@ class Following:
 
 
 def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    for line in process.stdout:
-        lines.put(line)
+    with process.stdout as out:
+        for line in out:
+            lines.put(line)
     lines.put("")  # it has ended: whoever waits need not wait for longer
 
 

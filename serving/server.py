@@ -71,17 +71,19 @@ def serve(
     with listen(host, port) as listener:
         work = partial(_work, served, config, listener, address_of(listener, host))
         if workers == 1:
-            work()
+            work(told=True)
             return 0
         from serving.workers import run_workers
 
         threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
         config = dataclasses.replace(config, threads=threads)
-        work = partial(_work, served, config, listener, address_of(listener, host))
+        address = address_of(listener, host)
+        print(f"{workers} processes at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
+        work = partial(_work, served, config, listener, address)
         return run_workers(workers, work, 15 + config.drain_seconds)
 
 
-def _work(served: Served, config: ServiceConfig, listener: socket, address: str) -> None:
+def _work(served: Served, config: ServiceConfig, listener: socket, address: str, told: bool = False) -> None:
     """What a process does: load, then answer."""
     began = time.perf_counter()
     looking_up = None if served.source is None else resolve_aside(served.source, served.tracking_uri)
@@ -102,7 +104,8 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str)
     log_to_stderr()
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
-    print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
+    if told:
+        print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
     answer_at(app, listener)
 
 

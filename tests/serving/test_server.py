@@ -25,6 +25,8 @@ HEAVY = {
 PROGRAM = """
 import sys
 import serving.http.app
+import serving.http.listening
+serving.http.listening._HEAD_SECONDS = 2.0
 made = serving.http.app.create_app
 def create_app(*arguments, **settings):
     app = made(*arguments, **settings)
@@ -169,6 +171,30 @@ def test_half_a_request_and_nonsense_harm_nobody_else(server):
     raw(port, HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", shut=True)
     assert ask(port, {"user_ids": ["u001"]})["candidates"]
     assert server[0].poll() is None
+
+
+def test_a_head_that_does_not_end_is_given_up_in_time_and_in_length(server):
+    port = server[1]
+    for begun in (b"", b"POST /candidates HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as slow:
+            slow.sendall(begun)
+            assert slow.recv(100) == b""  # closed, after two seconds
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as long:
+        try:
+            for _ in range(64):
+                long.sendall(b"X-More: " + b"x" * 4096 + b"\r\n" if _ else b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+                time.sleep(0.005)
+            closed = long.recv(100) == b""
+        except ConnectionError:
+            closed = True
+    assert closed
+    # one that is kept alive may rest for longer than a head may take
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    for wait in (0, 3):
+        time.sleep(wait)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b'{"status":"alive"}'
+    connection.close()
 
 
 def test_sigterm_ends_it(string_folder):

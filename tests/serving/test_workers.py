@@ -1,0 +1,150 @@
+"""Several processes at one port: they share the index, one that dies is replaced, and all end together."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def start(folder, *arguments) -> tuple[subprocess.Popen, int]:
+    port = free_port()
+    command = [sys.executable, "-m", "training.cli", "serve", "--model", str(folder), "--port", str(port), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True), port
+
+
+def get(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return answer.read().decode()
+
+
+def ask(port: int) -> dict:
+    body = json.dumps({"user_ids": ["u001"], "k": 3}).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/candidates", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def children(process: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+def answering(port: int) -> int:
+    try:
+        return sum(
+            int(float(one)) for one in re.findall(r"^recsys_model_workers\{.*\} (\S+)$", get(port, "/metrics"), re.M)
+        )
+    except (ConnectionError, urllib.error.URLError):
+        return 0
+
+
+def until(condition, seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def service(string_folder):
+    process, port = start(string_folder, "--workers", "2")
+    try:
+        until(lambda: answering(port) == 2)
+        yield process, port
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_they_share_the_pages_of_one_index(service, string_folder):
+    ask(service[1])
+    for worker in children(service[0].pid):
+        maps = Path(f"/proc/{worker}/smaps").read_text()
+        mapped = [part for part in re.split(r"^(?=[0-9a-f]+-[0-9a-f]+ )", maps, flags=re.M) if "items.faiss" in part]
+        assert mapped, "the index is a copy in memory, and not the file"
+        # none of its pages is this process's own
+        assert all(int(one) == 0 for part in mapped for one in re.findall(r"^Private_Dirty: +(\d+)", part, re.M))
+
+
+def test_one_that_is_killed_is_replaced_and_the_other_answers_meanwhile(service):
+    process, port = service
+    first = children(process.pid)
+    assert len(first) == 2
+    expected = ask(port)["candidates"]
+    os.kill(first[0], signal.SIGKILL)
+    lost = 0
+    end = time.monotonic() + 90
+    while len(set(children(process.pid)) - {first[0]}) < 2 or answering(port) < 2:
+        try:
+            assert ask(port)["candidates"] == expected
+        except (ConnectionError, urllib.error.URLError):
+            lost += 1
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert lost <= 1  # what the dead one was about to answer
+    assert first[1] in children(process.pid)
+    # what the dead one has counted still counts
+    assert 'recsys_requests_total{route="/candidates",status="200"}' in get(port, "/metrics")
+
+
+def test_they_end_together(string_folder):
+    process, port = start(string_folder, "--workers", "2")
+    try:
+        until(lambda: answering(port) == 2)
+        workers = children(process.pid)
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not any(Path(f"/proc/{one}").exists() for one in workers)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_none_outlives_the_one_that_began_them(string_folder):
+    process, port = start(string_folder, "--workers", "2")
+    try:
+        until(lambda: answering(port) == 2)
+        workers = children(process.pid)
+        process.kill()
+        until(lambda: not any(gone(one) is False for one in workers), 30)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def gone(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_what_cannot_be_served_is_told_and_not_tried_for_ever(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    process, _ = start(tmp_path, "--workers", "2")
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 2
+    assert "recsys serve: error:" in errors and "Traceback" not in errors

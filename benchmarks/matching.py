@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from intervals import drawn_interval
 from kept_runs import remembered, run_all
-from matching_cases import ABLATED, CASES, PARTS, read, tiny_encoder
+from matching_cases import ABLATED, CASES, CONTROLS, PARTS, read, tiny_encoder
 from report import Report, arguments
 
 from features.errors import InputError
@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     report = Report("matching", options.quick, keep=bool(options.only))
     names = ["generated"] if options.quick else [name for name in CASES if options.only in name]
-    full = options.full or ("plain" if options.quick else chosen_part(options))
+    options.full = full = options.full or ("plain" if options.quick else chosen_part(options))
     for name in names:
         parts = ["plain"] if options.quick else list(dict.fromkeys(["plain", full]))
         if name in ABLATED:
@@ -72,6 +72,7 @@ def chosen_part(options: Any) -> str:
     values = {
         part: [np.mean([one["validation_f1"] for one in runs_of(options, name, part)]) for name in ABLATED]
         for part in options.parts.split(",")
+        if part not in CONTROLS
     }
     best = [max(values, key=lambda part: values[part][n]) for n in range(len(ABLATED))]
     return max(values, key=lambda part: (best.count(part), np.mean(values[part])))
@@ -79,7 +80,9 @@ def chosen_part(options: Any) -> str:
 
 def runs_of(options: Any, name: str, part: str) -> list[dict[str, Any]]:
     """The figures of each seed."""
-    seeds = 1 if options.quick else CASES[name].seeds
+    seeds = 1 if options.quick or part in CONTROLS else CASES[name].seeds
+    if part not in ("plain", options.full):
+        seeds = min(seeds, 3)
     jobs = [(options.data_root, options.runs, name, part, seed) for seed in range(seeds)]
     return [answer for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes)]
 

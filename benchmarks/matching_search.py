@@ -23,15 +23,12 @@ from training.matching.fit import fit_matcher
 #: what each trial changes, by data set
 TRIALS: dict[str, tuple[str, ...]] = {
     "amazon-google": (
-        "optimiser.max_epochs=5",
+        "optimiser.max_epochs=5 optimiser.lr=5e-5",
         "optimiser.max_epochs=5 optimiser.lr=1e-4",
-        "optimiser.max_epochs=5 batch_size=16",
     ),
     "dirty-itunes-amazon": (
-        "optimiser.max_epochs=20",
+        "optimiser.max_epochs=20 optimiser.lr=5e-5",
         "optimiser.max_epochs=20 optimiser.lr=1e-4",
-        "optimiser.max_epochs=20 batch_size=16",
-        "optimiser.max_epochs=20 batch_size=16 optimiser.lr=1e-4",
     ),
     "generated": ("optimiser.max_epochs=1 model.max_tokens=32",),
 }

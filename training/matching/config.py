@@ -88,7 +88,7 @@ class MatchTrainConfig:
     calibration: Literal["none", "temperature", "platt", "isotonic"] = "platt"
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
-            lr=5e-5,
+            lr=1e-4,
             decay="linear",
             weight_decay=0.01,
             max_epochs=10,

@@ -20,11 +20,12 @@ from serving.http.item_routes import item_routes
 from serving.http.metrics import Figures
 from serving.http.observed import tell
 from serving.http.questions import answered
-from serving.http.requests import CandidateRequest, InvocationRequest, NoBody, Parameters, SimilarRequest
+from serving.http.requests import CandidateRequest, InvocationRequest, NoBody, SimilarRequest
 from serving.http.web import REFUSALS, answer, computed, service
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
+    from serving.lists.recommendations import Recommendations
     from serving.reload import Look, Reloader
 
 
@@ -92,16 +93,22 @@ def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: Candidat
         figures.serves(new.identity)
 
 
+async def _lists(request: Request, body: CandidateRequest) -> tuple[CandidateGenerator, Recommendations]:
+    """What a request asks for, and who has answered."""
+    generator: CandidateGenerator = request.app.state.live.generator  # one reference for the whole request
+    found = await answered(request.app.state.compute, generator, body)
+    given = sum(len(one or ()) for one in body.histories or ())
+    request.app.state.figures.answered(found.sources, found.unknown_history_items, given)
+    return generator, found
+
+
 def _router() -> APIRouter:
     router = APIRouter(route_class=BoundedRoute, tags=["candidates"])
 
     @router.post("/candidates", response_model=CandidateAnswer, responses=REFUSALS)
     async def candidates(request: Request, body: CandidateRequest) -> Response:
         """The best items for each of some users."""
-        generator: CandidateGenerator = request.app.state.live.generator  # one reference for the whole request
-        found = await answered(request.app.state.compute, generator, body)
-        given = sum(len(one or ()) for one in body.histories or ())
-        request.app.state.figures.answered(found.sources, found.unknown_history_items, given)
+        generator, found = await _lists(request, body)
         return answer({"model": generator.identity, "candidates": found.to_json()})
 
     @router.post("/similar", response_model=SimilarAnswer, responses=REFUSALS)
@@ -115,14 +122,7 @@ def _router() -> APIRouter:
     @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
         """The same, with the bodies of MLflow's scoring server, so that its clients can move."""
-        generator: CandidateGenerator = request.app.state.live.generator
-        records, params = body.records(), body.params or Parameters()
-        users, histories = [one.user_id for one in records], [one.history for one in records]
-        times = {name: [getattr(one, name) for one in records] for name in ("history_times", "asked_at")}
-        # a column that says nothing of anybody is one that is not there, as in frames that others have filled
-        told = {name: column for name, column in times.items() if any(one is not None for one in column)}
-        ask = partial(generator.recommend, users, histories, **told, **params.model_dump())
-        found = await computed(request, ask, len(records))
+        generator, found = await _lists(request, body.question())
         return answer({"predictions": found.to_json(), "model": generator.identity})
 
     @router.get("/version", tags=["operation"])

@@ -226,6 +226,19 @@ class InvocationRequest(Strict):
         return self.dataframe_split._records if self.dataframe_split is not None else self.dataframe_records or []
 
 
+    def question(self) -> CandidateRequest:
+        """The same as a request for candidates."""
+        records = self.records()
+        columns = {name: [getattr(one, column) for one in records] for name, column in _COLUMNS.items()}
+        # a column that says nothing of anybody is one that is not there, as in frames that others have filled
+        told = {name: one for name, one in columns.items() if name in _ALWAYS or any(v is not None for v in one)}
+        return CandidateRequest.model_construct(**told, **(self.params or Parameters()).model_dump())
+
+
+_COLUMNS = {"user_ids": "user_id", "histories": "history", "history_times": "history_times", "asked_at": "asked_at"}
+_ALWAYS = ("user_ids", "histories")
+
+
 def check_size(asked: int, k: int, rerank_depth: int = 0, of: str = "users") -> None:
     """Refuses answers without end, and re-ranking without end.
 

@@ -208,7 +208,7 @@ class RedisEvents:
             when = int(one[:20]) - _OFFSET
             if time is None or when >= time:
                 item, kind, event_id = json.loads(one[40:])
-                events.append(Event(user, item, when, kind, event_id))
+                events.append(Event.kept(user, item, when, kind, event_id))
         return events
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from serving.state.events import KEPT, Event, Health, StoreError
@@ -37,6 +39,16 @@ _PAGE = (
 _FIRST = -(2**63)
 
 
+@dataclass(eq=False)
+class _Post:
+    """Events of one caller: what became of them."""
+
+    rows: list[tuple[str, str, int, str | None, str | None]]
+    new: int = 0
+    done: bool = False
+    error: str | None = None
+
+
 class SQLiteEvents:
     """An `EventStore` in a file.
 
@@ -61,6 +73,8 @@ class SQLiteEvents:
         self.path = Path(path)
         self._keep, self._wait = keep, wait
         self._mine, self._all, self._lock = threading.local(), [], threading.Lock()
+        self._waiting: deque[_Post] = deque()
+        self._turn = threading.Lock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -70,19 +84,40 @@ class SQLiteEvents:
 
     def append(self, events: Sequence[Event]) -> int:
         """Keeps events; see `EventStore.append`."""
-        rows = [(one.user_id, one.item_id, one.timestamp, one.type, one.event_id) for one in events]
-        if not rows:
+        mine = _Post([(one.user_id, one.item_id, one.timestamp, one.type, one.event_id) for one in events])
+        if not mine.rows:
             return 0
+        self._waiting.append(mine)
+        with self._turn:
+            if not mine.done:
+                # whose turn it is writes for all who wait: posts that come together share one wait for the disk
+                posts = [self._waiting.popleft() for _ in range(len(self._waiting))]
+                try:
+                    self._write(posts)
+                except BaseException as error:  # whatever it is: nothing that is not kept is acknowledged
+                    for one in posts:
+                        one.error = str(error) or type(error).__name__
+                    if not isinstance(error, StoreError):
+                        raise
+                finally:
+                    for one in posts:
+                        one.done = True
+        if mine.error is not None:
+            raise StoreError(mine.error)
+        return mine.new
+
+    def _write(self, posts: list[_Post]) -> None:
         with self._writing() as database:
-            new = database.executemany(_ADD, rows).rowcount
-            database.executemany(_TRIM, [(user, self._keep) for user in dict.fromkeys(row[0] for row in rows)])
-        return new
+            for one in posts:
+                one.new = database.executemany(_ADD, one.rows).rowcount
+            users = dict.fromkeys(row[0] for one in posts for row in one.rows)
+            database.executemany(_TRIM, [(user, self._keep) for user in users])
 
     def since(self, user_ids: Sequence[str | int], time: int | None = None) -> list[list[Event]]:
         """The events of each user; see `EventStore.since`."""
         first = _FIRST if time is None else time
         with self._database() as database:
-            return [[Event(*row) for row in database.execute(_SINCE, (str(one), first))] for one in user_ids]
+            return [[Event.kept(*row) for row in database.execute(_SINCE, (str(one), first))] for one in user_ids]
 
     def everything(self) -> Iterator[Event]:
         """All events; see `EventStore.everything`."""
@@ -92,7 +127,7 @@ class SQLiteEvents:
                 page = database.execute(_PAGE, last).fetchall()
             if not page:
                 return
-            yield from (Event(*row[:-1]) for row in page)
+            yield from (Event.kept(*row[:-1]) for row in page)
             last = (page[-1][0], page[-1][2], page[-1][-1])
 
     def erase(self, user_ids: Sequence[str | int]) -> int:

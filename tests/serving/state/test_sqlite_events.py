@@ -7,6 +7,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -155,3 +157,40 @@ def test_health_says_what_is_wrong(tmp_path):
     store.close()
     (tmp_path / "events.sqlite").write_bytes(b"something else" * 99)
     assert "not a database" in store.health().problem
+
+
+def test_posts_that_come_together_are_refused_together_and_each_is_told(tmp_path):
+    store, told = SQLiteEvents(tmp_path / "events.sqlite"), []
+    turn, write = threading.Event(), store._write
+
+    def refuse(posts):
+        assert turn.wait(30)
+        if len(posts) > 1:
+            told.append(len(posts))
+            raise StoreError("the disk is full")
+        write(posts)
+
+    store._write = refuse
+    answers = {}
+
+    def post(n):
+        try:
+            answers[n] = store.append([Event(f"u{n}", "tea", 1)])
+        except StoreError as error:
+            answers[n] = str(error)
+
+    threads = [threading.Thread(target=post, args=(n,)) for n in range(6)]
+    threads[0].start()
+    while not store._turn.locked() or store._waiting:
+        time.sleep(0.01)
+    for thread in threads[1:]:
+        thread.start()
+    while len(store._waiting) < 5:
+        time.sleep(0.01)
+    turn.set()
+    for thread in threads:
+        thread.join()
+    assert answers == {0: 1, **dict.fromkeys(range(1, 6), "the disk is full")} and told == [5]
+    store._write = write
+    assert [store.append([Event(f"u{n}", "tea", 1, event_id="e")]) for n in range(6)] == [1] * 6
+    assert len(list(store.everything())) == 7

@@ -70,11 +70,15 @@ class Prepared:
 
     def _known(self, asked: int, *parts: int) -> JaggedArray:
         """What is known of each user's items of the given parts when those of another are asked for. (U rows)"""
+        return self._items(self._chosen(asked, *parts))
+
+    def _chosen(self, asked: int, *parts: int) -> np.ndarray:
+        """Which interactions that is. (n,) bool"""
         chosen = np.isin(self.split.parts, parts)
         if self.split.histories == "cut":
             times = self.dataset.interactions["timestamp"].to_numpy()
             chosen &= ~from_the_first(self.user_rows, times, self.split.parts == asked)
-        return self._items(chosen)
+        return chosen
 
     def _items(self, chosen: np.ndarray) -> JaggedArray:
         """Each user's items of some interactions. (n,) bool -> (U rows)"""
@@ -116,6 +120,16 @@ class Prepared:
         if self.split.test_history == "train+validation":
             return self._known(TEST, TRAIN, VALIDATION, CONTEXT)
         return self._known(TEST, TRAIN, CONTEXT) if self.split.histories == "cut" else self.validation_histories
+
+    def test_histories_end(self) -> pl.Series:
+        """When the latest item of each test history came; null for none, whether times are declared or not. (U,)"""
+        known = (TRAIN, VALIDATION, CONTEXT) if self.split.test_history == "train+validation" else (TRAIN, CONTEXT)
+        chosen = self._chosen(TEST, *known)
+        ends = np.full(len(self.users), np.iinfo(np.int64).min)
+        np.maximum.at(ends, self.user_rows[chosen], self.dataset.interactions["timestamp"].to_numpy()[chosen])
+        has_any = np.zeros(len(self.users), dtype=bool)
+        has_any[self.user_rows[chosen]] = True
+        return pl.Series(ends).set(pl.Series(~has_any), None)
 
     def seen(self, part: str) -> JaggedArray | None:
         """What is removed from each user's ranking of `part`, as the split says. (U rows)"""

@@ -13,7 +13,7 @@ import polars as pl
 from features.item_log import ItemLog
 from recsys.interests import KINDS, RetrieverKind
 from serving.bundles.bundle import Bundle
-from serving.lists.asked import attribute_frame, read_asked
+from serving.lists.asked import attribute_frame, read_asked, with_seen
 from serving.lists.new_items import NewItems
 from serving.lists.raw_ids import FieldError, RawIds, as_list
 from serving.lists.recommendations import Interest, Recommendations, SimilarItems
@@ -118,6 +118,7 @@ class CandidateGenerator:
         history_times: Sequence[Sequence[int] | None] | None = None,
         asked_at: Sequence[int | None] | None = None,
         interests: RetrieverKind | None = None,
+        seen: Sequence[Sequence[str | int]] | None = None,
     ) -> Recommendations:
         """The k best items for each of B users.
 
@@ -138,6 +139,7 @@ class CandidateGenerator:
             interests: "mixture" asks for each of a user's interests by itself, "smoothed" also for what similar users
                 are interested in, "unimodal" for the user as a whole; as the bundle says, where not given. Users who
                 are answered by popularity get the same in any case.
+            seen: Raw ids of items that each user knows besides; no history is made of them. (B lists)
 
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
@@ -148,6 +150,7 @@ class CandidateGenerator:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
         retriever = self._retriever(interests)
         asked = read_asked(self.bundle, self.user_ids, shelf, user_ids, histories, history_times, asked_at)
+        asked = asked if seen is None else with_seen(asked, shelf, seen)
         removes = self.bundle.manifest.removes_seen if exclude_seen is None else bool(exclude_seen)
         frame, described = attribute_frame(self.bundle, attributes, len(asked))
         if described.any() and self.bundle.by_history_alone and not rerank:

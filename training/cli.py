@@ -23,6 +23,7 @@ COMMANDS = {
     "serve": ("serve", "answer candidate requests over HTTP, or those of a matcher, or of entities"),
     "recommend": ("recommend", "print candidates for users or histories"),
     "similar": ("similar", "print the items most like some items"),
+    "users": ("users", "erase users from a store of events, and say which models still carry them"),
     "match": ("match", "train matchers of records, let them judge pairs, and ask them why"),
     "demo": ("demo", "the whole way on generated data, from interactions to served candidates"),
 }

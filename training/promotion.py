@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from features.errors import InputError
@@ -91,6 +92,28 @@ def rollback(name: str, uri: str | None = None) -> Promotion:
     if champion is not None:
         client.set_registered_model_alias(name, PREVIOUS, champion)
     return Promotion(name, previous, champion, champion is None or _asking(client, name, champion) == asking)
+
+
+def versions(names: Sequence[str] = (), uri: str | None = None) -> list[tuple[str, str]]:
+    """All versions of some registered models, of all of them where none is named: names and versions.
+
+    Raises:
+        InputError: No such model.
+    """
+    client = connect(uri, create=False).MlflowClient()
+    if not names:
+        models, token = [], None
+        while token != "":
+            page = client.search_registered_models(page_token=token)
+            models, token = [*models, *page], page.token or ""
+        names = [one.name for one in models]
+    found = []
+    for name in names:
+        check_name(name)
+        _aliases(client, name)
+        numbers = [int(one.version) for one in client.search_model_versions(f"name='{name}'")]
+        found += [(name, str(number)) for number in sorted(numbers)]
+    return found
 
 
 def _aliases(client, name: str) -> dict[str, str]:

@@ -164,7 +164,7 @@ class Bundle:
             histories["item_ids"],
             histories["trained"].to_numpy(),
             items,
-            histories["times"] if "times" in histories.columns else None,
+            *(histories[one] if one in histories.columns else None for one in ("times", "until")),
         )
         return cls(
             manifest,

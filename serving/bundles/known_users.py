@@ -25,6 +25,7 @@ class KnownUsers:
         trained: Whether training has seen an interaction of the user; the id of others means nothing to a model. (U,)
         items: The vocabulary of item ids.
         times: When each of the histories' items came, as a column of lists, for models that read times. (U rows)
+        until: When the latest item of each history came; null for none. Bundles of before lack it. (U,)
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class KnownUsers:
         trained: np.ndarray,
         items: Vocabulary,
         times: pl.Series | None = None,
+        until: pl.Series | None = None,
     ) -> None:
         self.encoder = encoder
         self.attributes = attributes
@@ -43,6 +45,7 @@ class KnownUsers:
         self._offsets = np.concatenate([[0], np.cumsum(histories.list.len().to_numpy())]).astype(np.int64)
         # empty lists would explode to a null each
         self._item_ids = histories.filter(histories.list.len() > 0).explode()
+        self._until = until
         self._times = None if times is None else times.filter(times.list.len() > 0).explode().to_numpy()
 
     def __len__(self) -> int:
@@ -78,6 +81,17 @@ class KnownUsers:
     def lengths_of(self, rows: np.ndarray) -> np.ndarray:
         """How long some users' histories are. (B,) -> (B,) int64"""
         return self._offsets[rows + 1] - self._offsets[rows]
+
+    def until(self, rows: np.ndarray) -> list[int | None]:
+        """When the latest item of some users' histories came; None for row -1, and where that is not told. (B,)"""
+        if self._until is None or not len(self):
+            return [None] * len(rows)
+        return self._until.gather(np.maximum(rows, 0)).set(pl.Series(rows < 0), None).to_list()
+
+    @cached_property
+    def latest(self) -> int | None:
+        """When the latest item of all histories came, where that is told."""
+        return None if self._until is None else self._until.max()
 
     def rows(self, rows: np.ndarray) -> JaggedArray:
         """Their histories, as `recsys.interests` asks for them. (B,) -> B rows."""

@@ -119,6 +119,8 @@ def _write_parts(
     columns = {"user_id": users.ids, "item_ids": _lists(items.ids_of(histories.values), histories.offsets)}
     if histories.times is not None and reads_times(model.config):
         columns["times"] = _lists(pl.Series(histories.times, dtype=pl.Int64), histories.offsets)
+    # what is posted to the service later is told by it from what is in the history already
+    columns["until"] = prepared.test_histories_end()
     columns["trained"] = pl.Series(prepared.train.lengths > 0)
     pl.DataFrame(columns).write_parquet(folder / "histories.parquet")
     counts = pl.Series("count", prepared.item_counts, dtype=pl.Int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -132,6 +133,27 @@ def read_asked(
     )
     unknown = np.bincount(owner[~is_known], minlength=len(ids))
     return Asked(ids, rows, trained, ranked_by, seen, is_given, unknown, timed, at)
+
+
+def with_seen(asked: Asked, shelf: Shelf, seen: Sequence[Sequence[str | int]]) -> Asked:
+    """The same users, who know some items besides.
+
+    Args:
+        asked: The users.
+        shelf: Items that can be recommended.
+        seen: Raw item ids; unknown ones are nobody's. (B lists)
+
+    Raises:
+        FieldError: Not as many lists as users, or an id of the wrong type.
+    """
+    lists = [as_list(one, "seen", n) for n, one in enumerate(as_list(seen, "seen"))]
+    if len(lists) != len(asked):
+        raise FieldError(f"there are {len(asked)} users and {len(lists)} lists of seen items", "seen")
+    rows = shelf.rows(list(chain.from_iterable(lists)), "seen")
+    owner, known = np.repeat(np.arange(len(lists)), [len(one) for one in lists]), rows >= 0
+    owners = np.concatenate([np.repeat(np.arange(len(asked)), asked.seen.lengths), owner[known]])
+    values = np.concatenate([asked.seen.values, rows[known]])
+    return dataclasses.replace(asked, seen=JaggedArray.from_pairs(owners, values, len(asked)))
 
 
 def _item_rows(shelf: Shelf, histories: list[list[Any]]) -> np.ndarray:

@@ -1,0 +1,76 @@
+"""Events over HTTP: what users do between two builds, known to the next answer; and users to be forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.params import Depends
+from fastapi.responses import JSONResponse
+
+from serving.http.answers import Problems
+from serving.http.bounded_body import BoundedRoute
+from serving.http.event_requests import EraseAnswer, EraseRequest, EventsAnswer, EventsRequest
+from serving.http.web import REFUSALS
+from serving.state.carriers import carried_in
+from serving.state.events import EventStore, StoreError
+from serving.state.posted import read_posted
+
+if TYPE_CHECKING:  # torch and FAISS take seconds to import
+    from serving.candidates import CandidateGenerator
+
+#: posts that are written at a time; each waits for a disk or a server, and not for a processor
+_WRITERS = 8
+
+_Done = TypeVar("_Done")
+
+
+def event_routes(dependencies: Sequence[Depends] = ()) -> APIRouter:
+    """The routes; the application's state holds the generator, and in `events` the store, or None.
+
+    Args:
+        dependencies: What each request has to pass, such as authentication.
+    """
+    router = APIRouter(route_class=BoundedRoute, dependencies=list(dependencies))
+    writing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writing")
+    answers: dict[int | str, dict[str, Any]] = {
+        **REFUSALS,
+        403: {"model": Problems, "description": "This service keeps no events."},
+        503: {"model": Problems, "description": "The store is away or full; nothing was acknowledged."},
+    }
+
+    async def stored(request: Request, work: Callable[[EventStore], _Done]) -> _Done:
+        store: EventStore | None = getattr(request.app.state, "events", None)
+        if store is None:
+            raise HTTPException(403, "this service keeps no events; it was started without a store of them")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(writing, work, store)
+        except StoreError as error:
+            raise HTTPException(503, str(error)) from error  # nothing is wrong with the request
+
+    @router.post("/events", response_model=EventsAnswer, responses=answers)
+    async def events(request: Request, body: EventsRequest) -> Response:
+        """Keeps what users did; answered when it is durable, and known to whoever asks next."""
+        generator: CandidateGenerator = request.app.state.generator
+
+        def kept(store: EventStore) -> tuple[int, int]:
+            given, unknown = read_posted(generator, body.events)
+            return store.append(given), unknown
+
+        new, unknown = await stored(request, kept)
+        told = {"taken": new, "repeated": len(body.events) - new, "unknown_items": unknown}
+        return JSONResponse({"model": generator.identity, **told})
+
+    @router.delete("/users", response_model=EraseAnswer, responses=answers)
+    async def users(request: Request, body: EraseRequest) -> Response:
+        """Forgets all events of some users, and says what the served model still carries of them."""
+        generator: CandidateGenerator = request.app.state.generator
+        carried = [asdict(one) for one in carried_in(generator, body.user_ids)]
+        erased = await stored(request, lambda store: store.erase(body.user_ids))
+        return JSONResponse({"model": generator.identity, "erased": erased, "carried": carried})
+
+    return router

@@ -1,0 +1,1 @@
+"""What changes while a model is served: events of its users, and what is written down of its answers."""

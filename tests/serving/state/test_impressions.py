@@ -1,0 +1,208 @@
+"""The log of answers: whole files, bounds, a full disk, and the join with what users did next."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from features.errors import InputError
+from serving.lists.recommendations import Recommendations
+from serving.state.aside import Aside
+from serving.state.erasing import erase_impressions
+from serving.state.events import Event, frame_of
+from serving.state.impressions import SCHEMA, ImpressionLog, join_events, scan_impressions
+
+IDENTITY = {"name": "shop", "version": "3", "build_id": "b1"}
+START = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def answer(*users, items=("tea", "ink")):
+    n = len(users)
+    return Recommendations(list(users), [list(items)] * n, [[0.5, 0.25][: len(items)]] * n, ["user"] * n, [0] * n)
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_answer_is_a_row_a_user(tmp_path, integer_generator):
+    log = ImpressionLog(tmp_path / "log")
+    shown = integer_generator.recommend([2**53 + 1, None], [None, [1001]], k=3)
+    assert log.put("r1", integer_generator.identity, shown, START)
+    assert log.put("r2", IDENTITY, answer("ann"))
+    assert scan_impressions(tmp_path / "log").collect().height == 0  # and its schema is what it always is
+    assert log.close() and (log.written, log.lost, log.dropped) == (3, 0, 0)
+    found = scan_impressions(tmp_path / "log").collect().sort("request_id", maintain_order=True)
+    assert dict(found.schema) == SCHEMA
+    assert found["user_id"].to_list() == [str(2**53 + 1), None, "ann"]
+    assert found["item_ids"].to_list()[:2] == [[str(one) for one in items] for items in shown.item_ids]
+    assert found["scores"].to_list()[:2] == shown.scores
+    assert found["source"].to_list()[:2] == shown.sources
+    assert found["build_id"].to_list() == [integer_generator.bundle.manifest.build_id] * 2 + ["b1"]
+    assert found["asked_at"][0] == START
+    assert found["asked_at"][2] > START or datetime.now(UTC) < START
+    assert not log.put("r3", IDENTITY, answer("ann"))
+
+
+def test_files_are_rotated_by_rows_and_by_seconds(tmp_path):
+    log = ImpressionLog(tmp_path, rows=4, seconds=1000)
+    for n in range(10):
+        log.put(f"r{n}", IDENTITY, answer("ann"))
+    wait_until(lambda: log.written == 8)
+    assert [pl.read_parquet(path).height for path in tmp_path.glob("*/*.parquet")] == [4, 4]
+    log.close()
+    assert scan_impressions(tmp_path).collect().height == 10
+    soon = ImpressionLog(tmp_path / "soon", rows=1000, seconds=0.05)
+    soon.put("r", IDENTITY, answer("ann"))
+    wait_until(lambda: soon.written == 1)
+    assert len(list((tmp_path / "soon").glob("*/*.parquet"))) == 1
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_what_comes_faster_than_it_is_written_is_dropped_and_counted(tmp_path, monkeypatch):
+    writing, go_on = threading.Event(), threading.Event()
+
+    def slow(folder, frame):
+        writing.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr("serving.state.impressions._write", slow)
+    log = ImpressionLog(tmp_path, rows=1, most=10)
+    log.put("r", IDENTITY, answer("ann"))
+    assert writing.wait(30)
+    taken = [log.put("r", IDENTITY, answer("ann", "bo")) for _ in range(8)]
+    assert taken == [True] * 4 + [False] * 4 and log.dropped == 8
+    go_on.set()
+    assert log.close() and log.written == 9
+
+
+def test_a_full_disk_loses_impressions_and_nothing_else(tmp_path):
+    log = ImpressionLog(tmp_path, rows=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        log.put("r1", IDENTITY, answer("ann", "bo"))
+        wait_until(lambda: log.lost == 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert log.problem
+    log.put("r2", IDENTITY, answer("cy"))
+    log.close()
+    assert scan_impressions(tmp_path).collect()["user_id"].to_list() == ["cy"]
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_what_cannot_be_is_refused_before_anything_is_shown(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="impressions cannot be kept at"):
+        ImpressionLog(tmp_path / "file")
+    with pytest.raises(InputError, match="rows, seconds and most above 0, got 0"):
+        ImpressionLog(tmp_path, rows=0)
+    with pytest.raises(InputError, match="there are no impressions at"):
+        scan_impressions(tmp_path / "nowhere")
+
+
+def test_what_somebody_who_was_killed_has_left_is_taken_away(tmp_path):
+    (tmp_path / "2026-01-31").mkdir()
+    old, young = (tmp_path / "2026-01-31" / f".{name}.part" for name in ("old", "young"))
+    for part in (old, young):
+        part.touch()
+    os.utime(old, (0, 0))
+    ImpressionLog(tmp_path).close()
+    assert not old.exists() and young.exists()
+
+
+def slow_join(shown, events, within):
+    out = []
+    for row in shown.iter_rows(named=True):
+        for rank, (item, score) in enumerate(zip(row["item_ids"], row["scores"], strict=True), start=1):
+            after = [
+                (one.timestamp, n)
+                for n, one in enumerate(events)
+                if (one.user_id, one.item_id) == (row["user_id"], item)
+                and row["asked_at"] <= datetime.fromtimestamp(one.timestamp, UTC) <= row["asked_at"] + within
+            ]
+            first = events[min(after)[1]] if after else None
+            waited = None if first is None else datetime.fromtimestamp(first.timestamp, UTC) - row["asked_at"]
+            out.append((row["request_id"], rank, item, score, bool(after), waited, first and first.type))
+    return out
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_event_follows_what_was_shown_before_it(seed):
+    choose = random.Random(seed)
+    users, items, second = ["ann", "bo", "17", None], ["tea", "ink", "cup", "9"], int(START.timestamp())
+    rows = []
+    for n in range(60):
+        shown = choose.sample(items, choose.randrange(4))
+        told = (choose.choice(users), *IDENTITY.values(), shown, [0.5] * len(shown), "user")
+        rows.append((f"r{n}", START + timedelta(seconds=choose.randrange(40)), *told))
+    impressions = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    events = [
+        Event(choose.choice(["ann", "bo", 17, "cy"]), choose.choice(items), second + choose.randrange(60), kind)
+        for kind in ["view", "buy", None] * 10
+    ]
+    within = timedelta(seconds=7)
+    columns = ["request_id", "rank", "item_id", "score", "followed", "after", "type"]
+    expected = slow_join(impressions, events, within)
+    frame = frame_of(events)
+    assert join_events(impressions.lazy(), frame, within).select(columns).rows() == expected
+    assert sum(row[4] for row in expected) > 3
+    for unit, n in (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)):
+        finer = frame.with_columns(pl.col("timestamp") * n)
+        assert join_events(impressions, finer, within, unit).select(columns).rows() == expected
+    times = frame.with_columns(pl.from_epoch("timestamp", "s")).drop("type")
+    assert join_events(impressions, times, within).rows() == [
+        row[:-1] for row in join_events(impressions, frame, within).rows()
+    ]
+
+
+def test_a_join_names_what_it_lacks():
+    shown, events = pl.DataFrame(schema=SCHEMA), frame_of([])
+    assert join_events(shown, events, timedelta(hours=1)).height == 0
+    with pytest.raises(InputError, match="the events have no column 'item_id'"):
+        join_events(shown, events.drop("item_id"), timedelta(hours=1))
+    with pytest.raises(InputError, match="the impressions have no column 'asked_at'"):
+        join_events(shown.drop("asked_at"), events, timedelta(hours=1))
+    with pytest.raises(InputError, match=r"unit is one of seconds, .*, got 'days'"):
+        join_events(shown, events, timedelta(hours=1), "days")
+
+
+def test_users_are_erased_from_files_that_hold_them_and_from_no_other(tmp_path):
+    log = ImpressionLog(tmp_path, rows=3)
+    for users in (("ann", "bo", None), ("bo", "cy", 17), ("dan", "eve", "dan")):
+        log.put("r", IDENTITY, answer(*users))
+        wait_until(lambda: log.written % 3 == 0 and not log._aside._waiting)
+    log.close()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.parquet")}
+    assert erase_impressions(tmp_path, ["bo", 17, "nobody"]) == 3
+    left = scan_impressions(tmp_path).collect()["user_id"].to_list()
+    assert sorted(left, key=str) == sorted(["ann", None, "cy", "dan", "eve", "dan"], key=str)
+    assert sum(path.stat().st_mtime_ns == before[path] for path in before) == 1
+    assert not list(tmp_path.rglob(".*"))
+    assert erase_impressions(tmp_path, ["bo"]) == 0
+    with pytest.raises(InputError, match="there are no impressions at"):
+        erase_impressions(tmp_path / "nowhere", ["bo"])
+
+
+def test_a_job_that_fails_ends_nothing():
+    done = []
+
+    def work(job):
+        if job == 2:
+            raise ValueError(job)
+        done.append(job)
+
+    aside = Aside("test", work, most=10)
+    assert all(aside.offer(n) for n in range(4))
+    assert aside.close() and done == [0, 1, 3] and aside.failed == 1

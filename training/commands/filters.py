@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from features.errors import InputError
+
+if TYPE_CHECKING:  # torch and FAISS take seconds to import
+    from serving.candidates import CandidateGenerator
 
 
 def filter_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +30,12 @@ def filter_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def filters_of(arguments: argparse.Namespace, kinds: dict[str, str]) -> dict[str, Any]:
-    """The arguments as `serving.candidates` takes them.
+def filters_of(arguments: argparse.Namespace, generator: CandidateGenerator) -> dict[str, Any]:
+    """The arguments as `serving.candidates` takes them; of ids that it lacks, people are told.
 
     Args:
         arguments: Those of `filter_arguments`.
-        kinds: What each column of the items holds.
+        generator: Whose items they are about.
 
     Raises:
         InputError: A file that cannot be read, or a value that is written as none of its column.
@@ -39,18 +45,20 @@ def filters_of(arguments: argparse.Namespace, kinds: dict[str, str]) -> dict[str
         column, sign, text = one.partition("=")
         if not sign or not column:
             raise InputError(f"--where takes COLUMN=VALUE, got {one!r}")
-        kind = kinds.get(column)
+        kind = generator.columns.get(column)
         if kind != "numbers":
             where.setdefault(column, []).append(_value(column, text, kind))
         elif column in where:
             raise InputError(f"--where names a range of {column} twice")
         else:
             where[column] = _range(column, text)
-    return {
-        "allow": _ids("--allow", arguments.allow),
-        "deny": _ids("--deny", arguments.deny),
-        "where": where or None,
-    }
+    lists = {name: _ids(f"--{name}", getattr(arguments, name)) for name in ("allow", "deny")}
+    for name, ids in lists.items():
+        lacking = [] if ids is None else np.flatnonzero(generator.new_items.shelf.rows(ids, name) < 0).tolist()
+        if lacking:  # among which the name of a file that is not there would be
+            example = f"{len(lacking):,} of {len(ids):,} are no items here, such as {ids[lacking[0]]!r}"
+            print(f"--{name}: {example}", file=sys.stderr)
+    return {**lists, "where": where or None}
 
 
 def _ids(name: str, given: str | None) -> list[str] | None:

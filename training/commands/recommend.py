@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         rerank_depth=arguments.rerank_depth,
         interests=arguments.interests,
         asked_at=None if arguments.asked_at is None else [arguments.asked_at] * (len(arguments.user) + len(histories)),
-        **filters_of(arguments, generator.columns),
+        **filters_of(arguments, generator),
     )
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

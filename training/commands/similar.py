@@ -24,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints similar items."""
     generator = with_new_items(arguments)
-    answer = generator.similar(arguments.items, k=arguments.k, **filters_of(arguments, generator.columns))
+    answer = generator.similar(arguments.items, k=arguments.k, **filters_of(arguments, generator))
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

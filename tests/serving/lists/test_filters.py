@@ -214,6 +214,8 @@ def test_on_the_command_line_they_are_the_same(told, tmp_path, capsys):
         assert main([*verb, "--model", folder, "--json", *filters]) == 0
         ask = generator.recommend if verb[0] == "recommend" else generator.similar
         assert json.loads(capsys.readouterr().out) == ask([verb[2]], **expected).to_json()
+    assert main(["similar", "--item", "sku-004", "--model", folder, "--deny", f"{ids}.old"]) == 0
+    assert f"--deny: 1 of 1 are no items here, such as '{ids}.old'" in capsys.readouterr().err
     for wrong, words in (
         ("genres", "--where takes COLUMN=VALUE, got 'genres'"),
         ("weight=heavy", "weight holds numbers, so write 5..20"),

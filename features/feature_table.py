@@ -74,10 +74,10 @@ class FeatureEncoder:
             if isinstance(feature, Id):
                 vocabularies[feature.name] = entity
             elif isinstance(feature, Categorical | MultiValued):
-                _, values = _values(feature, frame)
+                _, values = values_of(feature, frame)
                 vocabularies[feature.name] = Vocabulary.fit(feature.name, values)
             elif isinstance(feature, Numeric):
-                numbers = _numbers(feature, frame)
+                numbers = numbers_of(feature, frame)
                 finite = numbers[np.isfinite(numbers)]
                 mean, deviation = (float(finite.mean()), float(finite.std())) if len(finite) else (0.0, 1.0)
                 statistics[feature.name] = (mean, deviation or 1.0)
@@ -104,21 +104,25 @@ class FeatureEncoder:
                 rows = rows if known is None else np.where(known, rows, -1)
                 sparse[feature.name] = JaggedArray(rows, np.arange(frame.height + 1))
             elif isinstance(feature, Categorical | MultiValued):
-                where, values = _values(feature, frame)
+                where, values = values_of(feature, frame)
                 rows = self.vocabularies[feature.name].rows(values)
                 sparse[feature.name] = JaggedArray.from_pairs(where, rows, frame.height)
             elif isinstance(feature, Vector):
                 dense[feature.name] = _vectors(feature, frame)
             elif isinstance(feature, Numeric):
                 mean, deviation = self.statistics[feature.name]
-                numbers = (_numbers(feature, frame) - mean) / deviation
+                numbers = (numbers_of(feature, frame) - mean) / deviation
                 # a number that is missing is the mean
                 dense[feature.name] = np.where(np.isfinite(numbers), numbers, 0.0).astype(np.float32)
         return FeatureTable(sparse, dense, frame.height, known)
 
 
-def _values(feature: Feature, frame: pl.DataFrame) -> tuple[np.ndarray, pl.Series]:
-    """The (row, value) pairs of an embedded feature, nulls and empty strings left out."""
+def values_of(feature: Feature, frame: pl.DataFrame) -> tuple[np.ndarray, pl.Series]:
+    """The (row, value) pairs of a categorical or multi-valued feature, nulls and empty strings left out. (nnz,) each
+
+    Raises:
+        InputError: A column of a type that its declared kind cannot take.
+    """
     if feature.column not in frame.columns:
         return np.empty(0, np.int64), pl.Series(feature.column, [], dtype=pl.String)
     column = frame[feature.column]
@@ -151,8 +155,12 @@ def _canonical(feature: Feature, values: pl.Series) -> pl.Series:
     )
 
 
-def _numbers(feature: Feature, frame: pl.DataFrame) -> np.ndarray:
-    """A numeric feature as float64, nulls as NaN."""
+def numbers_of(feature: Feature, frame: pl.DataFrame) -> np.ndarray:
+    """A numeric feature as float64, nulls as NaN. (n,)
+
+    Raises:
+        InputError: A column of another type.
+    """
     if feature.column not in frame.columns:
         return np.full(frame.height, np.nan)
     column = frame[feature.column]

@@ -9,24 +9,30 @@ its sums differ in the last bits between small and large batches, and of tied it
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 
 from features.batches import JaggedArray
 from features.errors import InputError
-from recsys.index_kinds import IndexConfig, checked_vectors, empty_index, search_settings, stored_vectors
+from recsys.index_files import read_index, write_index
+from recsys.index_kinds import (
+    IndexConfig,
+    checked_vectors,
+    empty_index,
+    reads_each,
+    search_settings,
+    stored_vectors,
+)
+from recsys.index_recall import measured_recall
 from recsys.precision import FP16_MOST, Precision
 from recsys.rescoring import best_of, by_size, inner_products, rows_of, without
+from recsys.row_set import RowSet
+from recsys.stored_vectors import BLOCK, StoredVectors
 
 #: how many more candidates than asked for are scored again, so that last-bit differences cannot decide who is in
 _MARGIN = 16
-#: vectors that are decoded at a time
-_DECODED = 1 << 16
 
 __all__ = ["IndexConfig", "ItemIndex"]
 
@@ -59,7 +65,7 @@ class ItemIndex:
         self.recall = recall
         self.max_norm = max_norm
         self.precision = precision
-        self._vectors = stored_vectors(index, config, precision)
+        self._stored = StoredVectors(index, stored_vectors(index, config, precision))
 
     def __len__(self) -> int:
         return self._index.ntotal
@@ -103,13 +109,20 @@ class ItemIndex:
         index.add(vectors)
         built = cls(index, config, 1.0, 0.0, precision)
         built.max_norm = max(
-            float(np.linalg.norm(built.stored(start), axis=1).max()) for start in range(0, len(built), _DECODED)
+            float(np.linalg.norm(built.stored(start), axis=1).max()) for start in range(0, len(built), BLOCK)
         )
-        built.recall = built._measured_recall(vectors, queries)
+        if config.kind != "exact" or precision != "fp32":
+            queries = vectors if queries is None else checked_vectors(queries, "query vectors", built.dim)
+            built.recall = measured_recall(built.search, vectors, queries, config)
         return built
 
     def search(
-        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None, effort: float = 1.0
+        self,
+        queries: np.ndarray,
+        k: int,
+        exclude: JaggedArray | None = None,
+        effort: float = 1.0,
+        among: RowSet | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each query.
 
@@ -118,58 +131,75 @@ class ItemIndex:
             k: How many; may be more than there are.
             exclude: Item rows that each query's answer leaves out. (B rows)
             effort: How widely to look, as a share of what the settings say; an exact search is always whole.
+            among: The only item rows that any answer may hold; all where not given. (of N rows)
 
         Returns:
             Scores (B, k) float32 and item rows (B, k) int64, best first; -inf and -1 where no item is left.
 
         Raises:
-            InputError: Queries of another shape, or not finite, or a negative k.
+            InputError: Queries of another shape, or not finite, a negative k, or rows that are not this index's.
         """
         queries = checked_vectors(queries, "query vectors", self.dim)
         if k < 0:
             raise InputError(f"k is 0 or more, got {k}")
+        if among is not None and among.size != len(self):
+            raise InputError(f"an answer's items are some of {among.size}, and the index has {len(self)}")
         if exclude is not None:
             if len(exclude) != len(queries):
                 raise InputError(f"{len(exclude)} rows of items to exclude for {len(queries)} queries")
             if len(exclude.values) and not 0 <= exclude.values.min() <= exclude.values.max() < len(self):
                 raise InputError(f"item rows to exclude lie between 0 and {len(self) - 1}")
+            if among is not None:
+                exclude = exclude.only(among.holds(exclude.values))
             if self.config.kind != "exact":
                 exclude = exclude.distinct()  # what is left is counted
         scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
         rows = np.full((len(queries), k), -1, dtype=np.int64)
-        width = min(k, len(self))
+        width = min(k, len(self) if among is None else len(among))
         if not width:
             return scores, rows
         for members in by_size(np.zeros(len(queries)) if exclude is None else exclude.lengths):
             skip = rows_of(exclude, members)
-            scores[members, :width], rows[members, :width] = self._search(queries[members], width, skip, effort)
+            scores[members, :width], rows[members, :width] = self._search(queries[members], width, skip, among, effort)
         return scores, rows
 
     def _search(
-        self, queries: np.ndarray, width: int, skip: JaggedArray | None, effort: float = 1.0, everywhere: bool = False
+        self,
+        queries: np.ndarray,
+        width: int,
+        skip: JaggedArray | None,
+        among: RowSet | None,
+        effort: float = 1.0,
+        everywhere: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, for queries that exclude about equally many."""
         most = int(skip.lengths.max()) if skip is not None else 0
-        fetch = min(width + most + _MARGIN, len(self))
-        settings = search_settings(self._index, self.config, fetch, effort, everywhere)
-        found = self._index.search(queries, fetch, params=settings)[1]
+        there = len(self) if among is None else len(among)
+        fetch = min(width + most + _MARGIN, there)
+        each = reads_each(self._index, self.config, len(queries), fetch, effort, among, everywhere)
+        if each:
+            found = self._stored.nearest(queries, fetch, among)
+        else:
+            settings = search_settings(self._index, self.config, fetch, effort, among, everywhere)
+            found = self._index.search(queries, fetch, params=settings)[1]
         candidates = without(found, skip)[:, : width + _MARGIN]
         settled = inner_products(self.vectors_of, queries, candidates)
         scores, rows = best_of(settled, candidates, width)
-        if self.config.kind == "exact":
+        if each or self.config.kind == "exact":
             # FAISS sums in float32, so that an item which is no candidate may score this much more than the last one
-            others = (candidates[:, -1] >= 0) & (candidates.shape[1] < len(self))
+            others = (candidates[:, -1] >= 0) & (candidates.shape[1] < there)
             doubtful = others & (scores[:, -1] <= settled.min(axis=1) + self._slack(queries))
-        else:
+            for n in np.flatnonzero(doubtful):
+                query, left_out = queries[n : n + 1], None if skip is None else skip.row(n)
+                near = self._stored.within(query[0], width, 2 * float(self._slack(query)[0]), left_out, among)[None]
+                scores[n], rows[n] = best_of(inner_products(self.vectors_of, query, near), near, width)
+        elif not everywhere:
             # lists that were not read, or a part of the graph without a way to it
-            left = len(self) - (skip.lengths if skip is not None else 0)
-            doubtful = (rows >= 0).sum(axis=1) < np.minimum(width, left)
-        again = np.flatnonzero(doubtful)
-        if self.config.kind == "ivf" and len(again) and not everywhere:
-            scores[again], rows[again] = self._search(queries[again], width, rows_of(skip, again), everywhere=True)
-        elif self.config.kind != "ivf":
-            for n in again:
-                scores[n], rows[n] = self._scan(queries[n : n + 1], width, skip.row(n) if skip is not None else None)
+            left = there - (skip.lengths if skip is not None else 0)
+            again = np.flatnonzero((rows >= 0).sum(axis=1) < np.minimum(width, left))
+            if len(again):
+                theirs = rows_of(skip, again)
+                scores[again], rows[again] = self._search(queries[again], width, theirs, among, everywhere=True)
         return scores, rows
 
     def _slack(self, queries: np.ndarray) -> np.ndarray:
@@ -178,56 +208,23 @@ class ItemIndex:
         terms = self.dim + 2 if self.precision == "fp32" else 2 * self.dim + 32
         return terms * 2.0**-23 * np.linalg.norm(queries, axis=1) * self.max_norm
 
-    def _scan(self, query: np.ndarray, width: int, skip: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """One query against every item: for ties across the margin, or where too few were found. (1, D) -> (K,)."""
-        scores = np.concatenate([self.stored(start) @ query[0] for start in range(0, len(self), _DECODED)])  # (N,)
-        if skip is not None:
-            scores[skip] = -np.inf
-        last = np.partition(scores, len(scores) - width)[len(scores) - width]
-        rows = np.flatnonzero((scores >= last - 2 * self._slack(query)) & (scores > -np.inf))[None]
-        scores, rows = best_of(inner_products(self.vectors_of, query, rows), rows, width)
-        return scores[0], rows[0]
-
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """The stored vectors of item rows. (M,) -> (M, D)"""
-        if self._vectors is not None:
-            return self._vectors[rows]
-        return self._index.reconstruct_batch(np.ascontiguousarray(rows))
+        return self._stored.of(rows)
 
-    def stored(self, start: int, count: int = _DECODED) -> np.ndarray:
+    def stored(self, start: int, count: int = BLOCK) -> np.ndarray:
         """The stored vectors from one row on, some at a time; not for writing. (M, D)"""
-        if self._vectors is not None:
-            return self._vectors[start : start + count]
-        return self._index.reconstruct_n(start, min(count, len(self) - start))
-
-    def _measured_recall(self, vectors: np.ndarray, queries: np.ndarray | None) -> float:
-        """Share of the exact top K that the index finds."""
-        if self.config.kind == "exact" and self.precision == "fp32":
-            return 1.0
-        queries = vectors if queries is None else checked_vectors(queries, "query vectors", self.dim)
-        if len(queries) > self.config.recall_queries:
-            chosen = np.random.default_rng(0).choice(len(queries), self.config.recall_queries, replace=False)
-            queries = queries[np.sort(chosen)]
-        k = min(self.config.recall_at, len(self))
-        _, exact = faiss.knn(queries, vectors, k, metric=faiss.METRIC_INNER_PRODUCT)
-        _, found = self.search(queries, k)
-        offset = np.arange(len(queries))[:, None] * len(self)  # so that one query's items are not another's
-        return float(np.isin(exact + offset, found + offset).mean()) if len(queries) else 1.0
+        return self._stored.after(start, count)
 
     def save(self, path: Path | str) -> None:
         """Writes the index to `path`, and its settings and measured recall to `path` + ".json"."""
-        path = Path(path)
-        beside = path.with_name(path.name + ".json")
-        faiss.write_index(self._index, str(path) + ".part")
         facts = {
             "config": dataclasses.asdict(self.config),
             "precision": self.precision,
             "recall": self.recall,
             "max_norm": self.max_norm,
         }
-        Path(str(beside) + ".part").write_text(json.dumps(facts, indent=1))
-        os.replace(str(beside) + ".part", beside)
-        os.replace(str(path) + ".part", path)
+        write_index(path, self._index, facts)
 
     @classmethod
     def load(cls, path: Path | str, mmap: bool = False) -> ItemIndex:
@@ -240,13 +237,9 @@ class ItemIndex:
         Raises:
             InputError: A file that is missing, or is not an index.
         """
-        path = Path(path)
-        try:
-            facts = json.loads(path.with_name(path.name + ".json").read_text())
+
+        def made(index: Any, facts: dict[str, Any]) -> ItemIndex:
             config, recall, max_norm = IndexConfig(**facts["config"]), float(facts["recall"]), float(facts["max_norm"])
-            # IO_FLAG_MMAP is ignored for flat and HNSW indexes, without a word; this one is not
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
             return cls(index, config, recall, max_norm, facts["precision"])
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__
-            raise InputError(f"{path.name} cannot be read as an index: {reason}") from error
+
+        return read_index(path, mmap, made)

@@ -13,8 +13,11 @@ import faiss  # isort: skip
 
 from features.errors import InputError
 from recsys.precision import Precision
+from recsys.row_set import RowSet
 
 _CODES = faiss.ScalarQuantizer
+#: so few items are compared sooner than an index is asked
+_FEW = 4096
 _BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
@@ -85,14 +88,76 @@ def empty_index(vectors: np.ndarray, config: IndexConfig, precision: Precision =
     return index
 
 
-def search_settings(index: Any, config: IndexConfig, fetch: int, effort: float = 1.0, everywhere: bool = False) -> Any:
-    """How widely to look, in all lists if asked to; given with each search, because an index is shared by threads."""
+def reads_each(
+    index: Any,
+    config: IndexConfig,
+    n_queries: int,
+    fetch: int,
+    effort: float,
+    among: RowSet | None,
+    everywhere: bool = False,
+) -> bool:
+    """Whether each item that may be answered is compared, by its vector, instead of asking the index.
+
+    That is exact, and costs less where few of the items may be: an index goes past all the others as well.
+
+    Args:
+        index: Of N items.
+        config: How it is searched.
+        n_queries: How many ask at once; of an approximate index, what one is answered does not depend on it.
+        fetch: How many candidates each wants.
+        effort: As a share of the settings.
+        among: The item rows that may be answered; all where not given.
+        everywhere: Nothing is to be missed.
+    """
+    if everywhere and config.kind == "hnsw":  # which has no such thing as all lists
+        return True
+    if among is None:
+        return False
+    if len(among) <= _FEW:
+        return True
     if config.kind == "hnsw":
-        return faiss.SearchParametersHNSW(efSearch=max(math.ceil(effort * config.ef_search), fetch))
+        # a way through the graph is as much longer as fewer items pass, and each step reads about half of the links
+        looks = max(math.ceil(effort * config.ef_search), fetch) * index.ntotal / len(among)
+        return len(among) <= looks * config.neighbours / 2
     if config.kind == "ivf":
-        probes = index.nlist if everywhere else min(math.ceil(effort * config.probes), index.nlist)
-        return faiss.SearchParametersIVF(nprobe=probes)
-    return None
+        return _probes(index, config, effort, among) == index.nlist
+    # from four queries on, one product of matrices beats FAISS's loop over those that pass
+    return 4 * len(among) <= index.ntotal * n_queries
+
+
+def search_settings(
+    index: Any,
+    config: IndexConfig,
+    fetch: int,
+    effort: float = 1.0,
+    among: RowSet | None = None,
+    everywhere: bool = False,
+) -> Any:
+    """How widely to look, and where; given with each search, because an index is shared by threads.
+
+    Args:
+        index: Of N items.
+        config: How it is searched.
+        fetch: How many candidates each query wants.
+        effort: As a share of the settings; as much more as fewer items may be answered.
+        among: The item rows that may be answered; all where not given.
+        everywhere: Read all lists, where there are lists.
+    """
+    only = {} if among is None else {"sel": faiss.IDSelectorBitmap(among.bits)}
+    share = 1.0 if among is None else len(among) / index.ntotal
+    if config.kind == "hnsw":
+        return faiss.SearchParametersHNSW(efSearch=math.ceil(max(effort * config.ef_search, fetch) / share), **only)
+    if config.kind == "ivf":
+        probes = index.nlist if everywhere else _probes(index, config, effort, among)
+        return faiss.SearchParametersIVF(nprobe=probes, **only)
+    return faiss.SearchParameters(**only) if only else None
+
+
+def _probes(index: Any, config: IndexConfig, effort: float, among: RowSet | None) -> int:
+    """How many lists are read: as many more as fewer items pass."""
+    share = 1.0 if among is None else len(among) / index.ntotal
+    return min(math.ceil(effort * config.probes / share), index.nlist)
 
 
 def stored_vectors(index: Any, config: IndexConfig, precision: Precision = "fp32") -> np.ndarray | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,16 @@ import numpy as np
 import polars as pl
 
 from features.item_log import ItemLog
-from recsys.interests import KINDS, RetrieverKind
+from recsys.interests import RetrieverKind
 from serving.bundles.bundle import Bundle
 from serving.lists.asked import attribute_frame, read_asked, with_seen
+from serving.lists.filters import Ids, passing
+from serving.lists.item_columns import ItemColumns, Kind, Where
 from serving.lists.new_items import NewItems
 from serving.lists.raw_ids import FieldError, RawIds, as_list
-from serving.lists.recommendations import Interest, Recommendations, SimilarItems
+from serving.lists.recommendations import Recommendations, SimilarItems
 from serving.lists.shelf import Shelf
-from serving.lists.user_lists import Brought, UserLists
+from serving.lists.user_lists import UserLists
 from serving.resolve import Resolved, resolve
 
 
@@ -34,6 +35,9 @@ class CandidateGenerator:
 
     A given history replaces the stored one, unless it has no known item; then it is as if it had not been given.
     Unknown items are dropped from histories and counted. What a user has seen is the stored and the given history.
+
+    `allow`, `deny` and `where` say which items an answer may hold, for the whole request, whatever it follows from; a
+    list is as long as was asked for wherever as many items pass.
 
     Items that have come since the model was built (`new_items.add`) are ranked with the others, by what the model makes
     of their attributes and texts; not for users who get what is most popular, and not where a ranker orders. A model
@@ -52,7 +56,8 @@ class CandidateGenerator:
         self.item_ids = RawIds(bundle.items, bundle.aliases)
         self._lists = UserLists(bundle)
         titles = None if bundle.title_column is None else bundle.item_table[bundle.title_column].cast(pl.String)
-        shelf = Shelf(bundle.index, self.item_ids, bundle.model.config.dim, titles)
+        columns = ItemColumns(bundle.schema.item, bundle.item_table)
+        shelf = Shelf(bundle.index, self.item_ids, bundle.model.config.dim, titles, columns)
         self.new_items = NewItems(bundle, shelf, log)
 
     @classmethod
@@ -98,6 +103,11 @@ class CandidateGenerator:
             "build_id": self.bundle.manifest.build_id,
         }
 
+    @property
+    def columns(self) -> dict[str, Kind]:
+        """What `where` can ask of: the items' declared columns, and what each holds."""
+        return dict(self.new_items.shelf.columns.kinds)
+
     def __repr__(self) -> str:
         version = "" if self.resolved.version is None else f" version {self.resolved.version}"
         new = f", {len(self.new_items):,} new items" if len(self.new_items) else ""
@@ -119,6 +129,9 @@ class CandidateGenerator:
         asked_at: Sequence[int | None] | None = None,
         interests: RetrieverKind | None = None,
         seen: Sequence[Sequence[str | int]] | None = None,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        where: Where | None = None,
     ) -> Recommendations:
         """The k best items for each of B users.
 
@@ -140,6 +153,10 @@ class CandidateGenerator:
                 are interested in, "unimodal" for the user as a whole; as the bundle says, where not given. Users who
                 are answered by popularity get the same in any case.
             seen: Raw ids of items that each user knows besides; no history is made of them. (B lists)
+            allow: Raw item ids: the lists hold no others.
+            deny: Raw item ids: the lists hold none of these.
+            where: By column of the items' declared ones (see `columns`) a value, a list of values of which an item has
+                one at least, or {"min": a, "max": b} of numbers: the lists hold only items of which all that is true.
 
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
@@ -148,7 +165,8 @@ class CandidateGenerator:
         k, depth = _number("k", k, len(shelf)), _number("rerank_depth", rerank_depth, len(self.bundle.items))
         if rerank and not self._lists.reranks:
             raise FieldError("this model has no ranker, so candidates cannot be re-ranked", "rerank")
-        retriever = self._retriever(interests)
+        retriever = self._lists.retriever(interests)
+        among = passing(shelf, allow, deny, where)
         asked = read_asked(self.bundle, self.user_ids, shelf, user_ids, histories, history_times, asked_at)
         asked = asked if seen is None else with_seen(asked, shelf, seen)
         removes = self.bundle.manifest.removes_seen if exclude_seen is None else bool(exclude_seen)
@@ -156,32 +174,28 @@ class CandidateGenerator:
         if described.any() and self.bundle.by_history_alone and not rerank:
             raise FieldError("this model ranks by histories alone, so attributes would change nothing", "attributes")
         depth = max(k, depth) if rerank else 0
-        lists = self._lists.of(shelf, asked, frame, described, k, removes, depth, retriever)
+        lists = self._lists.of(shelf, asked, frame, described, k, removes, depth, retriever, among)
         brought = [] if retriever == "unimodal" else lists.brought
         return Recommendations(
             user_ids=asked.user_ids,
-            item_ids=_ids_of(shelf, lists.rows),
+            item_ids=shelf.ids_of_lists(lists.rows),
             scores=[one.tolist() for one in lists.scores],
             sources=lists.sources,
             unknown_history_items=asked.unknown.tolist(),
             titles=shelf.titles,
             rows=lists.rows,
-            interests=[_told(shelf, one) for one in brought],
+            interests=[[] if one is None else one.told(shelf) for one in brought],
             interest_of=[[] if one is None else one.of_item.tolist() for one in brought],
         )
 
-    def _retriever(self, interests: RetrieverKind | None) -> RetrieverKind:
-        """The retriever that a request asks for."""
-        if interests is None:
-            return self._lists.retriever
-        if interests not in KINDS:
-            raise FieldError(f"interests is one of {', '.join(KINDS)}, got {interests!r}", "interests")
-        if interests != "unimodal" and self.bundle.interests is None:
-            without = "this model was stored without interests, which `recsys interests` chooses and adds"
-            raise FieldError(without, "interests")
-        return interests
-
-    def similar(self, item_ids: Sequence[str | int] | pl.Series | np.ndarray, k: int = 10) -> SimilarItems:
+    def similar(
+        self,
+        item_ids: Ids,
+        k: int = 10,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        where: Where | None = None,
+    ) -> SimilarItems:
         """The k items most like each of B items: those whose vectors have the highest cosine with the item's own.
 
         Every vector of the index is compared, so that the answer is exact over what the bundle stores. How popular an
@@ -190,22 +204,25 @@ class CandidateGenerator:
         Args:
             item_ids: Raw ids. (B,)
             k: How many.
+            allow: As of `recommend`; it says nothing of the asked items.
+            deny: As of `recommend`.
+            where: As of `recommend`.
 
         Raises:
             FieldError: An argument that cannot be used; it says which and why. Unknown ids are no errors.
         """
         shelf = self.new_items.shelf
         k, asked = _number("k", k, len(shelf)), as_list(item_ids, "item_ids")
-        rows = shelf.rows(asked, "item_ids")
+        among, rows = passing(shelf, allow, deny, where), shelf.rows(asked, "item_ids")
         known = np.flatnonzero(rows >= 0)
         lists: list[np.ndarray] = [np.empty(0, np.int64)] * len(rows)
         scores: list[list[float]] = [[] for _ in rows]
-        found = shelf.neighbours.of(rows[known], k)
+        found = shelf.neighbours.of(rows[known], k, among)
         for place, mine, others in zip(known.tolist(), *found, strict=True):
             lists[place], scores[place] = others[others >= 0], mine[others >= 0].tolist()
         return SimilarItems(
             asked=asked,
-            item_ids=_ids_of(shelf, lists),
+            item_ids=shelf.ids_of_lists(lists),
             scores=scores,
             sources=["item" if row >= 0 else "unknown" for row in rows.tolist()],
             titles=shelf.titles,
@@ -217,6 +234,7 @@ class CandidateGenerator:
         self.user_ids.warm()
         self.item_ids.warm()
         self.bundle.known.warm()
+        self.new_items.shelf.columns.warm()
         first = self.item_ids.ids(np.zeros(min(1, len(self.bundle.items)), np.int64))
         self.recommend([*self.user_ids.ids(np.zeros(min(1, len(self.bundle.users)), np.int64)), None], [None, first])
 
@@ -226,22 +244,3 @@ def _number(name: str, number: object, most: int) -> int:
     if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
         raise FieldError(f"{name} is a whole number of at least 1, got {number!r}", name)
     return min(int(number), most)
-
-
-def _ids_of(shelf: Shelf, lists: list[np.ndarray]) -> list[list[str]] | list[list[int]]:
-    """Raw ids of lists of item rows."""
-    ids = shelf.ids_of(np.concatenate([*lists, np.empty(0, np.int64)]))
-    return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
-
-
-def _told(shelf: Shelf, brought: Brought | None) -> list[Interest]:
-    """A user's interests, as answers tell of them."""
-    if brought is None:
-        return []
-    examples = shelf.ids_of(np.maximum(brought.examples, 0))
-    return [
-        Interest(weight, None if row < 0 else example, own)
-        for weight, row, example, own in zip(
-            brought.weights.tolist(), brought.examples.tolist(), examples, brought.own.tolist(), strict=True
-        )
-    ]

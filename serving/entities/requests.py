@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
-from serving.http.requests import Strict
+from serving.http.fields import Strict
 from serving.matching.requests import Told
 
 #: of one request: each is compared with several that are known

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from serving.http.answers import ModelIdentity
-from serving.http.requests import MAX_USERS, RawId, Strict, Time
+from serving.http.fields import MAX_USERS, RawId, Strict, Time
 
 #: of one request: two megabytes of body hold no more of them either
 MAX_EVENTS = 1_000

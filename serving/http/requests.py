@@ -5,54 +5,37 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
     StrictBool,
-    StrictFloat,
     StrictInt,
-    StrictStr,
     ValidationError,
     model_validator,
 )
 
-MAX_USERS = 1_000
-MAX_HISTORY = 10_000
-MAX_K = 1_000
-#: of all lists of an answer together: a thousand users with a hundred each
-MAX_CANDIDATES = 100_000
-#: of one request: each is read by a language model
-MAX_NEW_ITEMS = 256
-MAX_ATTRIBUTES = 100
-#: of one attribute: a page of text; the numbers of a vector
-MAX_CHARACTERS = 100_000
-MAX_VALUES = 10_000
-
-RawId = Annotated[StrictStr, Field(max_length=1_000)] | StrictInt
-# The first wrong value ends the reading of a list: a body of two megabytes can hold a million of them, and an error for
-# each would take seconds and gigabytes.
-History = Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_HISTORY)]
-Time = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
-Times = Annotated[list[Time], Field(fail_fast=True, max_length=MAX_HISTORY)]
-Text = Annotated[StrictStr, Field(max_length=MAX_CHARACTERS)]
-Number = StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)]
-Values = Annotated[list[Text | Number], Field(fail_fast=True, max_length=MAX_VALUES)]
-Attribute = Text | Number | StrictBool | Values | None
-Retriever = Literal["unimodal", "mixture", "smoothed"]
-
-
-class Strict(BaseModel):
-    """A body without fields that nobody asked for."""
-
-    model_config = ConfigDict(extra="forbid")
+from serving.http.fields import (
+    MAX_ATTRIBUTES,
+    MAX_CANDIDATES,
+    MAX_K,
+    MAX_NEW_ITEMS,
+    MAX_USERS,
+    Attribute,
+    Filtered,
+    History,
+    RawId,
+    Retriever,
+    Strict,
+    Time,
+    Times,
+)
 
 
 class NoBody(Strict):
     """An object without fields."""
 
 
-class CandidateRequest(Strict):
+class CandidateRequest(Filtered):
     """Users to find candidates for. One of `user_ids` and `histories` at least; with both, they are equally long."""
 
     model_config = ConfigDict(
@@ -62,6 +45,7 @@ class CandidateRequest(Strict):
                 {"user_ids": ["17", "42"], "k": 10},
                 {"histories": [["2858", "260"]], "k": 5},
                 {"user_ids": ["17", None], "histories": [None, ["2858"]], "k": 5, "exclude_seen": False},
+                {"user_ids": ["17"], "where": {"genres": ["Comedy", "Drama"], "price": {"max": 40}}, "deny": ["260"]},
             ]
         },
     )
@@ -103,11 +87,17 @@ class CandidateRequest(Strict):
         return self
 
 
-class SimilarRequest(Strict):
+class SimilarRequest(Filtered):
     """Items to find similar ones of."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"item_ids": ["2858", "260"], "k": 5}, {"item_ids": ["2858"]}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"item_ids": ["2858", "260"], "k": 5},
+                {"item_ids": ["2858"], "where": {"genres": "Comedy"}, "deny": ["260"]},
+            ]
+        },
     )
 
     item_ids: Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_USERS)] = Field(
@@ -151,7 +141,7 @@ class GoneItemsRequest(Strict):
     item_ids: Annotated[list[RawId], Field(fail_fast=True, min_length=1, max_length=MAX_USERS)]
 
 
-class Parameters(Strict):
+class Parameters(Filtered):
     """The parameters of an invocation."""
 
     k: StrictInt = Field(10, ge=1, le=MAX_K)
@@ -205,6 +195,7 @@ class InvocationRequest(Strict):
             "examples": [
                 {"dataframe_records": [{"user_id": "17", "history": []}], "params": {"k": 5}},
                 {"dataframe_split": {"columns": ["user_id", "history"], "data": [["17", ["2858"]]]}},
+                {"dataframe_records": [{"user_id": "17"}], "params": {"where": {"genres": "Comedy"}}},
             ]
         },
     )
@@ -224,7 +215,6 @@ class InvocationRequest(Strict):
     def records(self) -> list[Record]:
         """The users, whichever way they were given."""
         return self.dataframe_split._records if self.dataframe_split is not None else self.dataframe_records or []
-
 
     def question(self) -> CandidateRequest:
         """The same as a request for candidates."""

@@ -20,6 +20,7 @@ from recsys.retrievers import RetrieverConfig, encode_catalogue
 from recsys.sequential_config import SequentialConfig, item_features
 from serving.bundles.bundle import Bundle
 from serving.bundles.item_texts import can_be_said
+from serving.lists.item_columns import ItemColumns
 from serving.lists.raw_ids import FieldError
 from serving.lists.shelf import Placed
 
@@ -52,6 +53,7 @@ class ItemReader:
         self._bundle = bundle
         self._features = _read_features(bundle.model.config, bundle.schema)
         vector, table = bundle.schema.vector, bundle.item_table.schema
+        self._filtered = ItemColumns(bundle.schema.item, bundle.item_table).kinds
         self._text = bundle.text if vector in self._features else None
         types = {} if bundle.text is None else dict(bundle.text.types)
         types |= {one.column: table[one.column] for one in bundle.schema.item if one.column in table}
@@ -91,7 +93,8 @@ class ItemReader:
         refused |= dict.fromkeys(np.flatnonzero(~self._told(frame, encoded)).tolist(), nothing)
         column = self._bundle.title_column
         titles = frame[column].cast(pl.String).to_list() if column in frame.columns else [None] * len(said)
-        return ItemsRead([Placed(*one) for one in zip(vectors, titles, strict=True)], refused)
+        told = frame.select(one for one in self._filtered if one in frame.columns).to_dicts()
+        return ItemsRead([Placed(*one) for one in zip(vectors, titles, told or [{}] * len(said), strict=True)], refused)
 
     def frame(self, said: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
         """What is said of n items as columns, of the types that the catalogue's have, null where nothing is. (n rows)

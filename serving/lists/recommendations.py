@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import polars as pl
 
@@ -20,6 +21,12 @@ class _Lists:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def take(self, start: int, stop: int) -> Self:
+        """What those from one place to before another get, as if they alone had been asked for."""
+        part = slice(start, stop)
+        lists = (one.name for one in dataclasses.fields(self) if one.name != "titles")
+        return dataclasses.replace(self, **{name: getattr(self, name)[part] for name in lists})
 
     def titles_of(self, n: int) -> list[str | None]:
         """The titles of the n-th list; the ids where items have no text."""
@@ -99,7 +106,7 @@ class Recommendations(_Lists):
 
     Args:
         user_ids: Whom they are for, as asked; None for users without an id. (B,)
-        item_ids: In the catalogue's own id type; fewer than asked for only where the catalogue has no more. (B lists)
+        item_ids: In the catalogue's own id type; fewer than asked for only where no more pass. (B lists)
         scores: Inner products; where interests are merged by weight, the weight of the one that brought the item,
             divided by the item's place among those that it brought, counted from a half; probabilities where re-ranked;
             for popularity, how often training saw the item. (B lists)
@@ -123,16 +130,10 @@ class Recommendations(_Lists):
     scores: list[list[float]]
     sources: list[str]
     unknown_history_items: list[int]
-    titles: pl.Series | None = field(default=None, repr=False)
-    rows: list[Sequence[int]] = field(default_factory=list, repr=False)
+    titles: pl.Series | None = field(default=None, repr=False, compare=False)
+    rows: list[Sequence[int]] = field(default_factory=list, repr=False, compare=False)
     interests: list[list[Interest]] = field(default_factory=list, repr=False)
     interest_of: list[list[int]] = field(default_factory=list, repr=False)
-
-    def take(self, start: int, stop: int) -> Recommendations:
-        """The answer to some of the users."""
-        part = slice(start, stop)
-        kept = {one.name: getattr(self, one.name) for one in fields(self)}
-        return Recommendations(**{name: one[part] if name != "titles" else one for name, one in kept.items()})
 
     def to_frame(self) -> pl.DataFrame:
         """One row a candidate: user_id, rank from 1, item_id, score, source, and the title where items have one.
@@ -207,8 +208,8 @@ class SimilarItems(_Lists):
     item_ids: list[list[str]] | list[list[int]]
     scores: list[list[float]]
     sources: list[str]
-    titles: pl.Series | None = field(default=None, repr=False)
-    rows: list[Sequence[int]] = field(default_factory=list, repr=False)
+    titles: pl.Series | None = field(default=None, repr=False, compare=False)
+    rows: list[Sequence[int]] = field(default_factory=list, repr=False, compare=False)
 
     def to_frame(self) -> pl.DataFrame:
         """One row a similar item: asked, rank from 1, item_id, score, source, and the title where items have one."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,7 +16,9 @@ from features.batches import JaggedArray
 from features.vocabulary import Vocabulary
 from recsys.index import ItemIndex
 from recsys.rescoring import best_of
+from recsys.row_set import RowSet
 from recsys.similar import Neighbours
+from serving.lists.item_columns import ItemColumns, Where
 from serving.lists.raw_ids import RawIds
 
 
@@ -25,10 +29,12 @@ class Placed:
     Args:
         vector: What the model makes of it. (D,) float32
         title: What people read of it, if anything.
+        said: Of the columns that requests filter by, in the types of the catalogue's.
     """
 
     vector: np.ndarray
     title: str | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +49,20 @@ class Shelf:
         ids: The catalogue's ids. (N)
         width: How many of the first columns say what an item is like: all but an item bias.
         titles: The texts of all items, if items have any. (N + M,)
+        columns: What requests filter the catalogue by. (N)
         new_index: The new items' vectors, searched exactly; none while there are none. (M, D)
         new_ids: Their ids. (M)
+        new_said: What is said of them in those columns. (M,)
     """
 
     index: ItemIndex
     ids: RawIds
     width: int
     titles: pl.Series | None = None
+    columns: ItemColumns = field(default_factory=ItemColumns)
     new_index: ItemIndex | None = None
     new_ids: RawIds | None = None
+    new_said: tuple[Mapping[str, Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.index) + self.n_new
@@ -74,7 +84,8 @@ class Shelf:
             items: By id, in the catalogue's own id type.
         """
         n, titles = len(self.index), self.titles
-        bare = dataclasses.replace(self, titles=None if titles is None else titles[:n], new_index=None, new_ids=None)
+        titles = None if titles is None else titles[:n]
+        bare = dataclasses.replace(self, titles=titles, new_index=None, new_ids=None, new_said=())
         if not items:
             return bare
         name, dtype = self.ids.vocabulary.name, self.ids.vocabulary.ids.dtype
@@ -84,7 +95,8 @@ class Shelf:
             new = pl.Series(titles.name, [one.title for one in placed], dtype=pl.String)
             titles = pl.concat([bare.titles, new], rechunk=False)
         vectors = np.stack([one.vector for one in placed])
-        return dataclasses.replace(bare, titles=titles, new_index=ItemIndex.build(vectors), new_ids=RawIds(ids))
+        index, said = ItemIndex.build(vectors), tuple(one.said for one in placed)
+        return dataclasses.replace(bare, titles=titles, new_index=index, new_ids=RawIds(ids), new_said=said)
 
     def rows(self, ids: Sequence[str | int | None], *field: str | int) -> np.ndarray:
         """The row of each id, -1 where it is unknown or None. (n,) int64
@@ -112,8 +124,27 @@ class Shelf:
                 ids[place] = one
         return ids
 
+    def ids_of_lists(self, lists: list[np.ndarray]) -> list[list[str]] | list[list[int]]:
+        """The ids of lists of rows."""
+        ids = self.ids_of(np.concatenate([*lists, np.empty(0, np.int64)]))
+        return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
+
+    def marks(self, where: Where) -> np.ndarray:
+        """Which items have the wanted values: see `serving.lists.item_columns`. (N + M,) bool"""
+        marks = self.columns.marks(where)
+        return marks if self.new_index is None else np.concatenate([marks, self._new_columns.marks(where)])
+
+    @cached_property
+    def _new_columns(self) -> ItemColumns:
+        return self.columns.of_others(self.new_said)
+
     def search(
-        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None, effort: float = 1.0
+        self,
+        queries: np.ndarray,
+        k: int,
+        exclude: JaggedArray | None = None,
+        effort: float = 1.0,
+        among: RowSet | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best items of each query: what the index finds, and all new items, each compared.
 
@@ -122,29 +153,36 @@ class Shelf:
             k: How many; may be more than there are.
             exclude: Item rows that each query's answer leaves out. (B rows)
             effort: See `recsys.index.ItemIndex.search`.
+            among: The only item rows that any answer may hold; all where not given. (of N + M rows)
 
         Returns:
             Scores (B, k) float32 and item rows (B, k) int64, best first; -inf and -1 where no item is left. Of equals,
             the smaller row comes first.
         """
-        scores, rows = self.of_catalogue(queries, k, exclude, effort)
+        scores, rows = self.of_catalogue(queries, k, exclude, effort, among)
         if self.new_index is None:
             return scores, rows
         n, of_new = len(self.index), None
         if exclude is not None:
             met = exclude.only(exclude.values >= n)
             of_new = JaggedArray(met.values - n, met.offsets)
-        new_scores, places = self.new_index.search(queries, k, of_new)
+        of_these = None if among is None else among.part(n, len(self))
+        new_scores, places = self.new_index.search(queries, k, of_new, among=of_these)
         new_rows = np.where(places >= 0, places + n, -1)
         return best_of(np.concatenate([scores, new_scores], axis=1), np.concatenate([rows, new_rows], axis=1), k)
 
     def of_catalogue(
-        self, queries: np.ndarray, k: int, exclude: JaggedArray | None = None, effort: float = 1.0
+        self,
+        queries: np.ndarray,
+        k: int,
+        exclude: JaggedArray | None = None,
+        effort: float = 1.0,
+        among: RowSet | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, without the new items."""
         if exclude is not None and self.new_index is not None:
             exclude = exclude.only(exclude.values < len(self.index))
-        return self.index.search(queries, k, exclude, effort)
+        return self.index.search(queries, k, exclude, effort, None if among is None else among.part(0, len(self.index)))
 
     def vectors_of(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of item rows. (n,) -> (n, D)"""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from recsys.interests import Mixtures, RetrieverKind
+from recsys.interests import KINDS, Mixtures, RetrieverKind
+from recsys.row_set import RowSet
 from serving.bundles.bundle import Bundle
 from serving.lists.asked import Asked
 from serving.lists.popular import Popular
+from serving.lists.raw_ids import FieldError
+from serving.lists.recommendations import Interest
 from serving.lists.reranking import Reranker
 from serving.lists.shelf import Shelf
 from serving.lists.user_vectors import user_features, user_vectors
@@ -35,6 +39,16 @@ class Brought:
     examples: np.ndarray
     own: np.ndarray
     of_item: np.ndarray
+
+    def told(self, shelf: Shelf) -> list[Interest]:
+        """The interests, as answers tell of them."""
+        examples = shelf.ids_of(np.maximum(self.examples, 0))
+        return [
+            Interest(weight, None if row < 0 else example, own)
+            for weight, row, example, own in zip(
+                self.weights.tolist(), self.examples.tolist(), examples, self.own.tolist(), strict=True
+            )
+        ]
 
 
 class Lists(NamedTuple):
@@ -69,10 +83,20 @@ class UserLists:
         """Whether there is a ranker to order what the retriever found."""
         return self._reranker is not None
 
-    @property
-    def retriever(self) -> RetrieverKind:
-        """The retriever that answers where a request names none."""
-        return self._bundle.manifest.retriever
+    def retriever(self, interests: RetrieverKind | None) -> RetrieverKind:
+        """The retriever that a request asks for; the bundle's own where it names none.
+
+        Raises:
+            FieldError: There is no such retriever, or the bundle cannot answer by it.
+        """
+        if interests is None:
+            return self._bundle.manifest.retriever
+        if interests not in KINDS:
+            raise FieldError(f"interests is one of {', '.join(KINDS)}, got {interests!r}", "interests")
+        if interests != "unimodal" and self._bundle.interests is None:
+            without = "this model was stored without interests, which `recsys interests` chooses and adds"
+            raise FieldError(without, "interests")
+        return interests
 
     def of(
         self,
@@ -84,6 +108,7 @@ class UserLists:
         exclude_seen: bool,
         depth: int,
         retriever: RetrieverKind = "unimodal",
+        among: RowSet | None = None,
     ) -> Lists:
         """The k best items of each of B users.
 
@@ -96,13 +121,14 @@ class UserLists:
             exclude_seen: Leave out what they know already.
             depth: How many items of the catalogue the ranker chooses from; 0 where none does.
             retriever: Which; others than "unimodal" of a bundle with interests only.
+            among: The only item rows that any list may hold; all of the shelf where not given.
         """
         lists = Lists([], [], [], [])
         for start in range(0, len(asked), _CHUNK):
             users = slice(start, start + _CHUNK)
             said = None if frame is None else frame[users]
             part = asked.part(start, start + _CHUNK)
-            some = self._of(shelf, part, said, described[users], k, exclude_seen, depth, retriever)
+            some = self._of(shelf, part, said, described[users], k, exclude_seen, depth, retriever, among)
             for whole, more in zip(lists, some, strict=True):
                 whole.extend(more)
         return lists
@@ -117,6 +143,7 @@ class UserLists:
         exclude_seen: bool,
         depth: int,
         retriever: RetrieverKind,
+        among: RowSet | None,
     ) -> Lists:
         """As `of`, for as many users as are ranked for at a time."""
         sources = self._sources(asked, retriever)
@@ -139,7 +166,8 @@ class UserLists:
         scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(asked)
         brought: list[Brought | None] = [None] * len(asked)
         reranks = depth > 0 and self._reranker is not None
-        search = shelf.of_catalogue if reranks else shelf.search  # a ranker knows the catalogue alone
+        # a ranker knows the catalogue alone
+        search = partial(shelf.of_catalogue if reranks else shelf.search, among=among)
         width, mixtures, retrieved = depth if reranks else k, None, None
         if retriever == "unimodal":
             found_scores, found = search(vectors[usable], width, skip)
@@ -158,8 +186,11 @@ class UserLists:
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
             if retrieved is not None and sources[user] != "popularity":
                 brought[user] = _brought(mixtures, n, retrieved.rows[n], retrieved.components[n], rows[user])
-        for user in np.flatnonzero(sources == "popularity").tolist():
-            rows[user], scores[user] = self._popular.best(k, None if exclude is None else exclude.row(user))
+        others, popular = np.flatnonzero(sources == "popularity").tolist(), self._popular
+        if among is not None and others:
+            popular = popular.only(among.part(0, len(self._bundle.items)))
+        for user in others:
+            rows[user], scores[user] = popular.best(k, None if exclude is None else exclude.row(user))
         return Lists(sources.tolist(), rows, scores, brought)
 
     def _sources(self, asked: Asked, retriever: RetrieverKind) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
 
 from serving.http.answers import ModelIdentity
-from serving.http.requests import MAX_ATTRIBUTES, Attribute, Strict
+from serving.http.fields import MAX_ATTRIBUTES, Attribute, Strict
 
 #: of one request: a language model reads each
 MAX_PAIRS = 256

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
-from serving.http.requests import MAX_USERS
+from serving.http.fields import MAX_USERS
 from serving.lists.raw_ids import FieldError
 from training.cli import main
 

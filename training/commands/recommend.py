@@ -6,6 +6,7 @@ import argparse
 import json
 
 from features.errors import InputError
+from training.commands.filters import filter_arguments, filters_of
 from training.commands.options import json_argument, model_argument, new_items_argument, with_new_items
 
 
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ask for each of a user's interests, smoothed by similar users or not, or for the user as a whole "
         "(default: as the model says)",
     )
+    filter_arguments(parser)
     new_items_argument(parser)
     json_argument(parser)
 
@@ -61,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         rerank_depth=arguments.rerank_depth,
         interests=arguments.interests,
         asked_at=None if arguments.asked_at is None else [arguments.asked_at] * (len(arguments.user) + len(histories)),
+        **filters_of(arguments, generator),
     )
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from training.commands.filters import filter_arguments, filters_of
 from training.commands.options import json_argument, model_argument, new_items_argument, with_new_items
 
 
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--item", action="append", required=True, metavar="ID", help="an item's id; can be repeated", dest="items"
     )
     parser.add_argument("-k", type=int, default=10, help="similar items of each (default: %(default)s)")
+    filter_arguments(parser)
     new_items_argument(parser)
     json_argument(parser)
 
@@ -22,6 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints similar items."""
     generator = with_new_items(arguments)
-    answer = generator.similar(arguments.items, k=arguments.k)
+    answer = generator.similar(arguments.items, k=arguments.k, **filters_of(arguments, generator))
     print(json.dumps(answer.to_json()) if arguments.json else answer)
     return 0

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.http.app import create_app
-from serving.http.requests import MAX_USERS
+from serving.http.fields import MAX_USERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 

@@ -16,7 +16,7 @@ from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.event_requests import MAX_EVENT_ID, MAX_EVENTS, MAX_TYPE
 from serving.http.event_routes import event_routes
-from serving.http.requests import MAX_USERS
+from serving.http.fields import MAX_USERS
 from serving.state.events import Event, StoreError
 from serving.state.extending import extended
 from serving.state.sqlite_events import SQLiteEvents

@@ -16,7 +16,7 @@ from features.item_log import ItemLog
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
-from serving.http.requests import MAX_ATTRIBUTES, MAX_CHARACTERS, MAX_NEW_ITEMS, MAX_USERS, MAX_VALUES
+from serving.http.fields import MAX_ATTRIBUTES, MAX_CHARACTERS, MAX_NEW_ITEMS, MAX_USERS, MAX_VALUES
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from serving.candidates import CandidateGenerator
+    from serving.state.beside import Beside
 
 
 @dataclass(frozen=True)
@@ -65,25 +66,22 @@ def serve(
     if workers < 1:
         raise InputError(f"workers is 1 or more, got {workers}")
     if config.token is None and config.changes:
-        config = dataclasses.replace(config, token=secrets.token_urlsafe(24))
-        print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
+        config = dataclasses.replace(config, token=secrets.token_urlsafe(24), made_token=True)
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     with listen(host, port) as listener:
-        work = partial(_work, served, config, listener, address_of(listener, host))
+        address = address_of(listener, host)
         if workers == 1:
-            work(told=True)
+            _work(served, config, listener, address, True)
             return 0
         from serving.workers import run_workers
 
         threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
         config = dataclasses.replace(config, threads=threads)
-        address = address_of(listener, host)
-        print(f"{workers} processes at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
         work = partial(_work, served, config, listener, address)
         return run_workers(workers, work, 15 + config.drain_seconds)
 
 
-def _work(served: Served, config: ServiceConfig, listener: socket, address: str, told: bool = False) -> None:
+def _work(served: Served, config: ServiceConfig, listener: socket, address: str, tells: bool) -> None:
     """What a process does: load, then answer."""
     began = time.perf_counter()
     looking_up = None if served.source is None else resolve_aside(served.source, served.tracking_uri)
@@ -104,7 +102,9 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     log_to_stderr()
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
-    if told:
+    if tells:
+        if config.made_token and hasattr(app.state, "beside"):
+            print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
         print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
     answer_at(app, listener)
 
@@ -112,11 +112,14 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
 def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tuple[FastAPI, object]:
     """The application for what is to be served, and what that is."""
     matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
-    if config.new_items is not None and (matches or served.entities is not None):
+    if matches or served.entities is not None:
         what = (
             f"{found.name} is a matcher of records" if served.entities is None else f"{served.entities} holds entities"
         )
-        raise InputError(f"{what}, and takes no new items; leave out --new-items")
+        for name in ("new_items", "impressions", "shadow"):
+            if getattr(config, name) is not None:
+                flag = f"--{name.replace('_', '-')}"
+                raise InputError(f"{what}, and takes no {name.replace('_', ' ')}; leave out {flag}")
     if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder
@@ -152,6 +155,28 @@ def _recommender(served: Served, found: Resolved, config: ServiceConfig) -> tupl
     if notice := generator.new_items.notice:
         print(notice, file=sys.stderr)
     check = partial(fitness, least_recall=config.least_recall)
+    beside = _beside(served, generator.resolved, config)
     follow = Following(served.source, served.tracking_uri)
     reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds)
-    return create_app(generator, config, reloader=reloader), generator
+    return create_app(generator, config, reloader=reloader, beside=beside), generator
+
+
+def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside:
+    """What goes on beside answering."""
+    from serving.candidates import CandidateGenerator
+    from serving.state.beside import Beside
+    from serving.state.impressions import ImpressionLog
+    from serving.state.shadow import Shadow
+    from serving.state.stores import open_events, place_of
+
+    beside = Beside()
+    if config.events is not None:
+        beside.events = open_events(config.events or place_of(resolved))
+        if notice := beside.events.health().notice:
+            print(notice, file=sys.stderr)
+    if config.impressions is not None:
+        beside.impressions = ImpressionLog(config.impressions)
+    if config.shadow is not None:
+        challenger = CandidateGenerator.load(config.shadow, tracking_uri=served.tracking_uri, mmap=True)
+        beside.shadow = Shadow(challenger, config.shadow_share)
+    return beside

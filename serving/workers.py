@@ -22,12 +22,13 @@ _STARTED_SECONDS = 30.0
 _LONGEST_WAIT = 30.0
 
 
-def run_workers(n: int, work: Callable[[], None], end_seconds: float = 15.0) -> int:
+def run_workers(n: int, work: Callable[[bool], None], end_seconds: float = 15.0) -> int:
     """Runs the same in n processes until this one is told to end, or none of them can start.
 
     Args:
         n: How many.
-        work: Runs in each; raises InputError where it cannot start.
+        work: Runs in each; raises InputError where it cannot start. Whether it is the first, it is given: what people
+            are told, one of them tells.
         end_seconds: How long they may take to end, once they are told; then they are killed.
 
     Returns:
@@ -37,11 +38,11 @@ def run_workers(n: int, work: Callable[[], None], end_seconds: float = 15.0) -> 
 
 
 class _Workers:
-    def __init__(self, n: int, work: Callable[[], None], end_seconds: float) -> None:
+    def __init__(self, n: int, work: Callable[[bool], None], end_seconds: float) -> None:
         self._n, self._work, self._end_seconds = n, work, end_seconds
         self._alive: dict[int, float] = {}  # process -> when it began
         self._due: list[float] = []  # when those that are missing begin
-        self._failures, self._ends_by = 0, 0.0
+        self._begun, self._failures, self._ends_by = 0, 0, 0.0
 
     def run(self) -> int:
         figures = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="recsys-figures-")
@@ -79,6 +80,7 @@ class _Workers:
         sys.stderr.flush()
         process = os.fork()
         if process:
+            self._begun += 1
             return process
         status = 1
         try:
@@ -88,7 +90,7 @@ class _Workers:
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() == parent:
-                self._work()
+                self._work(self._begun == 0)
             status = 0
         except InputError as error:
             print(f"recsys serve: error: {error}", file=sys.stderr)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from serving.http.answers import CandidateAnswer, InvocationAnswer, LookAnswer, 
 from serving.http.authority import UNAUTHORISED, authorised
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
+from serving.http.event_routes import event_routes
 from serving.http.item_routes import item_routes
 from serving.http.metrics import Figures
 from serving.http.observed import tell
@@ -27,6 +29,7 @@ if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the
     from serving.candidates import CandidateGenerator
     from serving.lists.recommendations import Recommendations
     from serving.reload import Look, Reloader
+    from serving.state.beside import Beside
 
 
 def create_app(
@@ -35,6 +38,7 @@ def create_app(
     *,
     tracking_uri: str | None = None,
     reloader: Reloader | None = None,
+    beside: Beside | None = None,
 ) -> FastAPI:
     """The ASGI application.
 
@@ -43,12 +47,14 @@ def create_app(
         config: How it is run.
         tracking_uri: Where models are registered.
         reloader: Swaps other versions in: see `serving.reload`; what answers is its own `Live`.
+        beside: What goes on beside answering; ended with the application.
 
     Raises:
         InputError: The source cannot be loaded.
     """
     from serving.candidates import CandidateGenerator
     from serving.reload import Live
+    from serving.state.beside import Beside
 
     config = config or ServiceConfig()
     if reloader is not None:
@@ -58,8 +64,12 @@ def create_app(
     else:
         live = Live(CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=config.new_items))
 
-    def beside(app: FastAPI) -> AbstractContextManager[Any]:
-        return nullcontext() if reloader is None else reloader
+    beside = beside or Beside()
+
+    @contextmanager
+    def running(app: FastAPI) -> Iterator[None]:
+        with closing(beside), nullcontext() if reloader is None else reloader:
+            yield
 
     def ask_one() -> None:
         live.generator.warm()
@@ -70,14 +80,18 @@ def create_app(
         "Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
         ask_one,
         config,
-        beside,
+        running,
     )
-    app.state.live, app.state.reloader = live, reloader
+    app.state.live, app.state.reloader, app.state.beside = live, reloader, beside
+    beside.degraded = app.state.figures.degraded
+    if beside.shadow is not None:
+        beside.shadow.after = app.state.figures.shadowed
     app.state.figures.serves(live.generator.identity)
     if reloader is not None:
         reloader.after = partial(_looked, app.state.figures)
     app.include_router(_router())
     app.include_router(item_routes())
+    app.include_router(event_routes())
     return app
 
 
@@ -96,7 +110,9 @@ def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: Candidat
 async def _lists(request: Request, body: CandidateRequest) -> tuple[CandidateGenerator, Recommendations]:
     """What a request asks for, and who has answered."""
     generator: CandidateGenerator = request.app.state.live.generator  # one reference for the whole request
-    found = await answered(request.app.state.compute, generator, body)
+    beside: Beside = request.app.state.beside
+    found = await answered(request.app.state.compute, generator, beside, body)
+    beside.note(request.state.request_id, generator, found)
     given = sum(len(one or ()) for one in body.histories or ())
     request.app.state.figures.answered(found.sources, found.unknown_history_items, given)
     return generator, found

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastapi import APIRouter, HTTPException, Request, Response
-from fastapi.params import Depends
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 
 from serving.http.answers import Problems
+from serving.http.authority import UNAUTHORISED, authorised, bearer
 from serving.http.bounded_body import BoundedRoute
 from serving.http.event_requests import EraseAnswer, EraseRequest, EventsAnswer, EventsRequest
-from serving.http.web import REFUSALS
+from serving.http.web import REFUSALS, answer
 from serving.state.carriers import carried_in
 from serving.state.events import EventStore, StoreError
 from serving.state.posted import read_posted
@@ -29,24 +28,22 @@ _WRITERS = 8
 _Done = TypeVar("_Done")
 
 
-def event_routes(dependencies: Sequence[Depends] = ()) -> APIRouter:
-    """The routes; the application's state holds the generator, and in `events` the store, or None.
-
-    Args:
-        dependencies: What each request has to pass, such as authentication.
-    """
-    router = APIRouter(route_class=BoundedRoute, dependencies=list(dependencies))
+def event_routes() -> APIRouter:
+    """The routes; the application's state holds what answers, and beside it the store, if there is one."""
+    router = APIRouter(route_class=BoundedRoute, dependencies=[Depends(bearer)], tags=["events"])
     writing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writing")
     answers: dict[int | str, dict[str, Any]] = {
         **REFUSALS,
-        403: {"model": Problems, "description": "This service keeps no events."},
+        **UNAUTHORISED,
+        403: {"model": Problems, "description": "This service keeps no events, or takes none without a token."},
         503: {"model": Problems, "description": "The store is away or full; nothing was acknowledged."},
     }
 
     async def stored(request: Request, work: Callable[[EventStore], _Done]) -> _Done:
-        store: EventStore | None = getattr(request.app.state, "events", None)
+        store: EventStore | None = request.app.state.beside.events
         if store is None:
             raise HTTPException(403, "this service keeps no events; it was started without a store of them")
+        await authorised(request)
         try:
             return await asyncio.get_running_loop().run_in_executor(writing, work, store)
         except StoreError as error:
@@ -55,7 +52,7 @@ def event_routes(dependencies: Sequence[Depends] = ()) -> APIRouter:
     @router.post("/events", response_model=EventsAnswer, responses=answers)
     async def events(request: Request, body: EventsRequest) -> Response:
         """Keeps what users did; answered when it is durable, and known to whoever asks next."""
-        generator: CandidateGenerator = request.app.state.generator
+        generator: CandidateGenerator = request.app.state.live.generator
 
         def kept(store: EventStore) -> tuple[int, int]:
             given, unknown = read_posted(generator, body.events)
@@ -63,14 +60,14 @@ def event_routes(dependencies: Sequence[Depends] = ()) -> APIRouter:
 
         new, unknown = await stored(request, kept)
         told = {"taken": new, "repeated": len(body.events) - new, "unknown_items": unknown}
-        return JSONResponse({"model": generator.identity, **told})
+        return answer({"model": generator.identity, **told})
 
     @router.delete("/users", response_model=EraseAnswer, responses=answers)
     async def users(request: Request, body: EraseRequest) -> Response:
         """Forgets all events of some users, and says what the served model still carries of them."""
-        generator: CandidateGenerator = request.app.state.generator
+        generator: CandidateGenerator = request.app.state.live.generator
         carried = [asdict(one) for one in carried_in(generator, body.user_ids)]
         erased = await stored(request, lambda store: store.erase(body.user_ids))
-        return JSONResponse({"model": generator.identity, "erased": erased, "carried": carried})
+        return answer({"model": generator.identity, "erased": erased, "carried": carried})
 
     return router

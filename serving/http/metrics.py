@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from serving.state.shadow import ShadowFigures
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -79,6 +82,21 @@ class Figures:
             "recsys_degraded", "Answers that had to do without: events, impressions.", ["what"], registry=registry
         )
 
+        self._shadow = Gauge(
+            "recsys_shadow_requests",
+            "Requests that a challenger was asked in the shadow, dropped, or failed.",
+            ["outcome"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._overlap = Gauge(
+            "recsys_shadow_overlap",
+            "Mean share of the first k items that the challenger's first k hold too, so far.",
+            ["k"],
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+
     # the watch of a compute queue
 
     def began(self, waited: Sequence[float], size: int) -> None:
@@ -124,6 +142,13 @@ class Figures:
     def degraded(self, what: str) -> None:
         """An answer had to do without something."""
         self._degraded.labels(what).inc()
+
+    def shadowed(self, figures: ShadowFigures) -> None:
+        """A challenger has been asked."""
+        for outcome in ("asked", "dropped", "failed"):
+            self._shadow.labels(outcome).set(getattr(figures, outcome))
+        for k, overlap in figures.overlap.items():
+            self._overlap.labels(str(k)).set(overlap)
 
     def serves(self, identity: dict[str, Any], yes: bool = True) -> None:
         """This process answers with a version, or does so no more."""

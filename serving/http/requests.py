@@ -45,7 +45,7 @@ class CandidateRequest(Filtered):
                 {"user_ids": ["17", "42"], "k": 10},
                 {"histories": [["2858", "260"]], "k": 5},
                 {"user_ids": ["17", None], "histories": [None, ["2858"]], "k": 5, "exclude_seen": False},
-                {"user_ids": ["17"], "where": {"genres": ["Comedy", "Drama"], "price": {"max": 40}}, "deny": ["260"]},
+                {"user_ids": ["17"], "where": {"genres": ["Comedy", "Drama"]}, "deny": ["260"]},
             ]
         },
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +73,8 @@ class Shadow:
         self._asked = self._users = self._failed = 0
         self._sums, self._counts = dict.fromkeys(self._at, 0.0), dict.fromkeys(self._at, 0)
         self._seconds, self._problem = 0.0, None
+        #: told the figures after each request that it was asked
+        self.after: Callable[[ShadowFigures], None] = lambda figures: None
         self._aside = Aside("shadow", self._ask, most)
 
     def offer(self, arguments: Mapping[str, Any], answer: Recommendations) -> bool:
@@ -105,6 +107,10 @@ class Shadow:
         return self._aside.close(timeout)
 
     def _ask(self, job: tuple[Mapping[str, Any], Recommendations]) -> None:
+        self._compared(job)
+        self.after(self.figures)
+
+    def _compared(self, job: tuple[Mapping[str, Any], Recommendations]) -> None:
         arguments, answer = job
         start = time.perf_counter()
         try:

@@ -42,6 +42,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "next training reads by --set data.new_items=FILE (default: take none)",
     )
     parser.add_argument(
+        "--events",
+        metavar="FILE|URL",
+        default="",
+        help="keep what users do (POST /events), which extends their histories, in this file or at redis://...; 'none' "
+        "for nowhere (default: RECSYS_HISTORY_URL, else a file beside the bundle or, by the model's name, here)",
+    )
+    parser.add_argument(
+        "--impressions",
+        type=Path,
+        metavar="FOLDER",
+        help="note what was answered to whom, as parquet (default: do not)",
+    )
+    parser.add_argument(
+        "--shadow", metavar="MODEL", help="ask this model some of the requests too, and count how alike the lists are"
+    )
+    parser.add_argument(
+        "--shadow-share", type=float, default=0.1, metavar="SHARE", help="which share of them (default: %(default)g)"
+    )
+    parser.add_argument(
         "--poll",
         type=float,
         default=5.0,
@@ -97,6 +116,10 @@ def run(arguments: argparse.Namespace) -> int:
         drain_seconds=arguments.drain,
         poll_seconds=arguments.poll,
         least_recall=arguments.least_recall,
+        events=None if arguments.events == "none" else arguments.events,
+        impressions=arguments.impressions,
+        shadow=arguments.shadow,
+        shadow_share=arguments.shadow_share,
         new_items=arguments.new_items,
     )
     served = Served(arguments.model, arguments.tracking_uri, arguments.entities)

@@ -7,20 +7,21 @@ import json
 import time
 
 import pytest
-from fastapi import Depends, HTTPException
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
+from serving.http.config import ServiceConfig
 from serving.http.event_requests import MAX_EVENT_ID, MAX_EVENTS, MAX_TYPE
-from serving.http.event_routes import event_routes
 from serving.http.fields import MAX_USERS
+from serving.state.beside import Beside
 from serving.state.events import Event, StoreError
 from serving.state.extending import extended
 from serving.state.sqlite_events import SQLiteEvents
 
+TOKEN = "a-token-of-this-test"
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
 
@@ -31,11 +32,9 @@ def store(tmp_path):
     store.close()
 
 
-def client_of(generator, store, dependencies=()):
-    app = create_app(generator)
-    app.state.events = store
-    app.include_router(event_routes(dependencies))
-    return TestClient(app)
+def client_of(generator, store, brought=TOKEN):
+    app = create_app(generator, ServiceConfig(token=TOKEN), beside=Beside(store))
+    return TestClient(app, headers={"authorization": f"Bearer {brought}"})
 
 
 @pytest.fixture
@@ -168,11 +167,8 @@ def test_a_store_that_is_away_is_no_fault_of_the_request_and_acknowledges_nothin
     assert post(client, event()).status_code == 200
 
 
-def test_who_may_not_is_turned_away_before_anything_is_read(generator, store):
-    def refuse():
-        raise HTTPException(401, "who are you?")
-
-    client = client_of(generator, store, [Depends(refuse)])
+def test_who_may_not_changes_nothing(generator, store):
+    client = client_of(generator, store, "another-token-than-that")
     assert [post(client, event()).status_code, delete(client, ["u003"]).status_code] == [401, 401]
     assert client.post("/candidates", json={"user_ids": ["u003"]}).status_code == 200
     assert not list(store.everything())

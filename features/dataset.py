@@ -34,6 +34,7 @@ class Dataset:
         derived: Columns of the items that follow from the others, such as the vectors of their texts.
         aliases: What items may be called besides, where they are entities: columns alias and item_id.
         entity_map: Version and hash of the map that they are entities of.
+        dated: Whether timestamps are moments; else they are places in an order, which say nothing of when.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     derived: tuple[str, ...] = ()
     aliases: pl.DataFrame | None = None
     entity_map: str | None = None
+    dated: bool = True
 
     @classmethod
     def construct(
@@ -55,6 +57,7 @@ class Dataset:
         users: pl.DataFrame | None = None,
         schema: FeatureSchema | None = None,
         on_orphans: Literal["count", "error"] = "count",
+        dated: bool = True,
     ) -> Dataset:
         """Checks tables and makes a data set of them.
 
@@ -66,6 +69,7 @@ class Dataset:
             users: user_id, each once, and attributes; the users of the interactions where not given.
             schema: Which attributes models read; ids and history where not given.
             on_orphans: What to do about interactions whose item or user is not in its table.
+            dated: Whether timestamps are moments, and not places in an order.
 
         Raises:
             InputError: A column that is missing, of the wrong type, null or duplicated, an empty table, an orphan where
@@ -86,7 +90,7 @@ class Dataset:
         check_features("users", schema.user, users)
         check_features("items", schema.item, items)
         items, schema = with_checked_vectors(items, schema)
-        return cls(name, interactions, items, users, schema, orphans)
+        return cls(name, interactions, items, users, schema, orphans, dated=dated)
 
     def with_new_items(self, new: Mapping[str | int, Mapping[str, Any]]) -> Dataset:
         """The same data with items that nobody has taken yet: see `features.item_log`.

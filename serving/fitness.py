@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from serving.candidates import CandidateGenerator
+from serving.checks import index_recall, signature_changes
+from serving.golden import replay
+
+#: users that the index is searched for: enough to tell a broken one
+_QUERIES = 64
 
 
 def fitness(old: CandidateGenerator, new: CandidateGenerator, least_recall: float) -> list[str]:
@@ -13,10 +18,10 @@ def fitness(old: CandidateGenerator, new: CandidateGenerator, least_recall: floa
         new: Which would.
         least_recall: What an approximate index must find of an exact one's.
     """
-    wrong = []
-    for name in ("user_ids", "item_ids"):
-        one, other = getattr(old, name), getattr(new, name)
-        if one.integers != other.integers:
-            kinds = ["integers" if ids.integers else "strings" for ids in (one, other)]
-            wrong.append(f"its {name} are {kinds[1]}, and those of the model that answers are {kinds[0]}")
+    wrong = signature_changes(old.bundle, new.bundle)
+    wrong += replay(new)[:3]
+    if new.bundle.index.config.kind != "exact":
+        recall = index_recall(new, queries=_QUERIES)
+        if recall < least_recall:
+            wrong.append(f"its index finds {recall:.4f} of what an exact one does, and {least_recall:g} is asked")
     return wrong

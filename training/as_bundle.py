@@ -83,5 +83,5 @@ def declared_as(bundle: Bundle, prepared: Prepared) -> Prepared:
         text.check_model()
         items = items.with_columns(text_vectors(items, text.config).alias(schema.vector.column))
         derived = (*derived, schema.vector.column)
-    made = Dataset.construct(dataset.name, dataset.interactions, items, dataset.users, schema)
+    made = Dataset.construct(dataset.name, dataset.interactions, items, dataset.users, schema, dated=dataset.dated)
     return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans, derived=derived))

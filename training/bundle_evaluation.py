@@ -80,18 +80,31 @@ def served_lists(
     k: int = max(KS),
     rerank: bool = False,
     interests: RetrieverKind | None = None,
+    tells_when: bool = True,
+    exclude_seen: bool | None = None,
 ) -> Tensor:
-    """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)"""
+    """What a bundle answers for some users with their histories, as item rows; -1 pads. (B, K)
+
+    Args:
+        generator: Of the bundle.
+        evaluation: What is asked.
+        users: Their rows. (B,)
+        k: How many items.
+        rerank: Let the bundle's ranker order them.
+        interests: See `serving.candidates.CandidateGenerator.recommend`.
+        tells_when: A bundle that reads when it is asked is told; else it takes the moment after the latest item.
+        exclude_seen: Leave out what the users know already; as the split says, where not given.
+    """
     prepared = evaluation.prepared
     histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in users]
     answer = generator.recommend(
         user_ids=prepared.users.ids_of(users).to_list(),
         histories=histories,
         k=k,
-        exclude_seen=evaluation.seen is not None,
+        exclude_seen=evaluation.seen is not None if exclude_seen is None else exclude_seen,
         rerank=rerank,
         interests=interests,
-        **_times(evaluation, users, generator.bundle),
+        **_times(evaluation, users, generator.bundle, tells_when),
     )
     lists = torch.full((len(users), k), -1)
     lengths = torch.tensor([len(ids) for ids in answer.item_ids])
@@ -119,10 +132,12 @@ def _once(lists: Tensor) -> Tensor:
     return lists.gather(1, again.to(torch.uint8).argsort(dim=1, stable=True))
 
 
-def _times(evaluation: Evaluation, users: np.ndarray, bundle: Bundle) -> dict[str, list]:
+def _times(evaluation: Evaluation, users: np.ndarray, bundle: Bundle, tells_when: bool) -> dict[str, list]:
     """When the items of some users' histories came, and when each target is asked for, to bundles that read it."""
     if not bundle.known.timed:
         return {}
-    histories, asked_at = evaluation.histories.rows(users), evaluation.asked_at(users)
+    histories = evaluation.histories.rows(users)
     times = {"history_times": [histories.times[start:end].tolist() for start, end in pairwise(histories.offsets)]}
-    return times | ({"asked_at": asked_at.tolist()} if bundle.reads_asking_time else {})
+    if not (tells_when and bundle.reads_asking_time):
+        return times
+    return times | {"asked_at": evaluation.asked_at(users).tolist()}

@@ -225,7 +225,10 @@ class WarmStart:
             figures: See `training.retention.compare`.
         """
         manifest = Manifest.read(folder)
-        with_metrics(folder, {**manifest.metrics, **figures}, data={**manifest.data, "from": self.origin})
+        known = [one.data.get("known_until") for one in (manifest, self.bundle.manifest)]
+        until = None if None in known else max(known)  # its weights know what those that it began from knew
+        data = {**manifest.data, "known_until": until, "from": self.origin}
+        with_metrics(folder, {**manifest.metrics, **figures}, data=data)
 
 
 def _unstated(described: Mapping[str, Any], stated: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -62,7 +62,8 @@ def load(root: Path | None = None, validation: float = 0.1, seed: int = 0) -> Da
     pairs = pl.concat([*parts, test.with_columns(part=pl.lit("test"))])
     pairs = pairs.with_columns(*integers_if_exact(pairs["user_id"]), *integers_if_exact(pairs["item_id"]))
     place = pl.int_range(pl.len(), dtype=pl.Int64).over("user_id")
-    return Dataset.construct(root.resolve().name, pairs.select("user_id", "item_id", place.alias("timestamp"), "part"))
+    pairs = pairs.select("user_id", "item_id", place.alias("timestamp"), "part")
+    return Dataset.construct(root.resolve().name, pairs, dated=False)
 
 
 def _pairs(path: Path) -> pl.DataFrame:

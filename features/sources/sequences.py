@@ -39,4 +39,4 @@ def load(root: Path | None = None) -> Dataset:
     )
     pairs = pairs.with_columns(*integers_if_exact(pairs["user_id"]), *integers_if_exact(pairs["item_id"]))
     pairs = pairs.with_columns(timestamp=pl.int_range(pl.len(), dtype=pl.Int64).over("user_id"))
-    return Dataset.construct(root.stem, pairs)
+    return Dataset.construct(root.stem, pairs, dated=False)

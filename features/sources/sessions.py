@@ -72,7 +72,7 @@ def load(root: Path | None = None) -> Dataset:
         timestamp=pl.int_range(pl.len(), dtype=pl.Int64),
         part=part,
     )
-    return Dataset.construct(root.resolve().name, pairs)
+    return Dataset.construct(root.resolve().name, pairs, dated=False)
 
 
 def _items(text: pl.Expr) -> pl.Expr:

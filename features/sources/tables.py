@@ -14,7 +14,8 @@
       user: [{name: user_id, kind: id}, {name: history, kind: sequence}]
       item: [{name: item_id, kind: id}, {name: genres, kind: multi_valued}, {name: title, kind: text}]
 
-Without declared features, they are inferred (`features.inference`). Without a timestamp, the order of the file counts.
+Without declared features, they are inferred (`features.inference`). Without a timestamp, the order of the file counts;
+`interactions: {dated: false}` says that timestamps are no more than that: places in an order.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from features.sources.files import SUFFIXES, read_table, typed
 
 _TABLES = {"interactions": ("user_id", "item_id"), "items": ("item_id",), "users": ("user_id",)}
 _OPTIONS = ("file", "separator", "columns")
+_OPTIONS_OF = {"interactions": (*_OPTIONS, "dated"), "items": _OPTIONS, "users": _OPTIONS}
 
 
 def load(
@@ -73,6 +75,9 @@ def load(
             tables[table] = _read(path, table, ids, options, declared)
             if path.suffix != ".parquet":
                 text.add(table)
+    dated = _dated(settings) and "timestamp" in tables["interactions"].columns
+    if "timestamp" not in tables["interactions"].columns:
+        tables["interactions"] = tables["interactions"].with_columns(timestamp=pl.int_range(pl.len(), dtype=pl.Int64))
     for column in ("user_id", "item_id"):
         holders = [table for table, frame in tables.items() if column in _TABLES[table]]
         if any(table not in text and not tables[table].schema[column].is_integer() for table in holders):
@@ -88,6 +93,7 @@ def load(
         users,
         declared or infer_schema(items, users),
         on_orphans,
+        dated,
     )
 
 
@@ -108,6 +114,8 @@ def write_tables(dataset: Dataset, folder: Path | str) -> None:
             frame = getattr(dataset, table)
             frame.write_parquet(partial / f"{table}.parquet")
             content[table] = {"columns": {one: one for one in frame.columns}}
+        if not dataset.dated:
+            content["interactions"]["dated"] = False
         content["features"] = dataset.schema.to_json()
         (partial / "schema.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         partial.replace(folder)
@@ -139,9 +147,18 @@ def _settings(root: Path, schema: str | Path | dict[str, Any] | None) -> dict[st
         if value is not None and not isinstance(value, dict):
             raise InputError(f"{key!r} in {name} is not a mapping")
         for option in (value or {}) if key in _TABLES else ():
-            if option not in _OPTIONS:
-                raise InputError(f"{key!r} in {name} has an unknown key {option!r}; it takes {', '.join(_OPTIONS)}")
+            if option not in _OPTIONS_OF[key]:
+                takes = ", ".join(_OPTIONS_OF[key])
+                raise InputError(f"{key!r} in {name} has an unknown key {option!r}; it takes {takes}")
     return schema
+
+
+def _dated(settings: dict[str, Any]) -> bool:
+    """Whether the timestamps, if there are any, are said to be moments."""
+    dated = (settings.get("interactions") or {}).get("dated", True)
+    if not isinstance(dated, bool):
+        raise InputError(f"'dated' of interactions is true or false, got {dated!r}")
+    return dated
 
 
 def _find(folder: Path, table: str, options: dict[str, Any], alone: bool) -> Path | None:
@@ -177,8 +194,6 @@ def _read(
         frame = frame.with_columns(
             _timestamps(frame[one]) if one == "timestamp" else typed(frame[one]) for one in others
         )
-        if "timestamp" not in frame.columns:
-            frame = frame.with_columns(timestamp=pl.int_range(pl.len(), dtype=pl.Int64))
         return frame
     columns = {**{name: name for name in ids}, **given}
     if declared is None:

@@ -13,6 +13,7 @@ from serving.bundles.bundle import Bundle
 from serving.bundles.in_place import copy_parts, replaced
 from serving.bundles.interests import BundleInterests
 from serving.candidates import CandidateGenerator
+from serving.golden import write_golden
 from serving.lists.asked import read_asked
 from serving.lists.user_vectors import user_features, user_vectors
 
@@ -64,6 +65,7 @@ def with_interests(
         same = retriever == manifest.retriever == "unimodal"  # whose lists are what they were
         kept = {} if same else {"metrics": {}, "fp32_metrics": {}, "precision_loss": {}}
         dataclasses.replace(manifest, retriever=retriever, **kept).sealed(part).write(part)
+        write_golden(part)
     return folder if out is None else Path(out)
 
 

@@ -49,11 +49,15 @@ TEXT = "text.json"
 #: what else items may be called: ids that were retired, and records of entities
 ALIASES = "aliases.parquet"
 
+#: questions with the answers that were given where it was made: see `serving.golden`
+GOLDEN = "golden.json"
+
 #: groups of files that a bundle of any kind may have besides; of each, all or none
 _OPTIONAL_FILES = (
     ("ranker.json", "ranker.safetensors"),
     (TEXT,),
     (ALIASES,),
+    (GOLDEN,),
     ("interests.json", "interests.safetensors", "users.faiss", "users.faiss.json"),
 )
 
@@ -76,7 +80,9 @@ class Manifest:
         similarity: How the model compares: "dot" or "cosine".
         vocabularies: The sha256 of each vocabulary.
         unknown_ids: What becomes of ids that the vocabularies lack.
-        data: Name and sha256 of the data set, and the latest timestamp that training has seen ("cutoff").
+        data: Name and sha256 of the data set, the latest timestamp that training has seen ("cutoff"), and the latest
+            that anything in the bundle follows from, validation and histories included ("known_until"); None of data
+            whose timestamps are no moments.
         split: Name, settings and sha256 of the split, what a ranking leaves out, and what a test history holds; and
             "knows_asking_time" where the model reads when it is asked, so that its figures know when each target came.
         refitted: Whether the model was fitted on all data after its settings had been measured.
@@ -169,6 +175,16 @@ class Manifest:
         """Whether it says how items' texts are read."""
         return TEXT in self.files
 
+    @property
+    def has_golden(self) -> bool:
+        """Whether it has questions with answers to compare with."""
+        return GOLDEN in self.files
+
+    @property
+    def bytes(self) -> int:
+        """How large its files are together."""
+        return sum(one["bytes"] for one in self.files.values())
+
     def _names(self, there: Collection[str]) -> tuple[str, ...]:
         """The files that it must have, the groups of optional ones of which any is there, and a carried model's."""
         optional = [group for group in _OPTIONAL_FILES if any(name in there for name in group)]
@@ -178,9 +194,15 @@ class Manifest:
         """Writes it into a folder, replacing the one that is there in one step."""
         write_manifest(folder, dataclasses.asdict(self))
 
-    def sealed(self, folder: Path) -> Manifest:
-        """The same manifest with the files' sizes and hashes, and the build id that follows from them."""
-        return dataclasses.replace(self, **sealed(folder, self._names(files_in(folder))))
+    def sealed(self, folder: Path, kept: Collection[str] = ()) -> Manifest:
+        """The same manifest with the files' sizes and hashes, and the build id that follows from them.
+
+        Args:
+            folder: Where the files are.
+            kept: Those that are as this manifest says, and are not read again.
+        """
+        known = {name: self.files[name] for name in kept}
+        return dataclasses.replace(self, **sealed(folder, self._names(files_in(folder)), known))
 
     def check_files(self, folder: Path, hashes: bool = True) -> None:
         """Compares the files that lie there with those that it lists: see `serving.bundles.sealed.check_files`."""

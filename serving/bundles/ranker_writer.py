@@ -16,6 +16,7 @@ from serving.bundles.in_place import copy_parts, replaced
 from serving.bundles.ranker_reader import load_ranker, ranker_inputs
 from serving.bundles.sealed import BundleError
 from serving.bundles.weights import save_weights
+from serving.golden import write_golden
 
 
 def with_ranker(
@@ -72,4 +73,5 @@ def with_ranker(
         except BundleError as error:
             raise InputError(f"the ranker does not fit the bundle {folder.name}: {error}") from error
         manifest.sealed(part).write(part)
+        write_golden(part)
     return folder if out is None else Path(out)

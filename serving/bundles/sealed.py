@@ -102,11 +102,19 @@ def carried(names: Collection[str]) -> list[str]:
     return sorted(name for name in names if name.startswith(f"{TEXT_ENCODER}/"))
 
 
-def sealed(folder: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Sizes and hashes of files, and the build id that follows from them: the fields `files` and `build_id`."""
+def sealed(folder: Path, names: Sequence[str], known: Mapping[str, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+    """Sizes and hashes of files, and the build id that follows from them: the fields `files` and `build_id`.
+
+    Args:
+        folder: The bundle's.
+        names: The files.
+        known: What is known of some of them already.
+    """
+    known = known or {}
+    fresh = [name for name in names if name not in known]
+    digests = dict(zip(fresh, _digests(folder, fresh), strict=True))
     files = {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": digest}
-        for name, digest in zip(names, _digests(folder, names), strict=True)
+        name: known.get(name) or {"bytes": (folder / name).stat().st_size, "sha256": digests[name]} for name in names
     }
     build = hashlib.sha256(json.dumps({name: one["sha256"] for name, one in files.items()}).encode())
     return {"files": files, "build_id": build.hexdigest()[:16]}

@@ -18,7 +18,7 @@ from features.batches import JaggedArray
 from features.errors import InputError
 from features.prepared import Prepared
 from features.schema import Feature, Id
-from features.splits import TRAIN
+from features.splits import TEST, TRAIN
 from features.vocabulary import save_vocabularies
 from recsys.index import IndexConfig, ItemIndex
 from recsys.precision import Precision, check_precision
@@ -36,6 +36,7 @@ from serving.bundles.in_place import replaced
 from serving.bundles.item_texts import write_text
 from serving.bundles.manifest import ALIASES, KIND_OF, Manifest
 from serving.bundles.weights import load_weights, save_weights, without_weights
+from serving.golden import write_golden
 
 #: users whose features are made at a time
 _USERS = 1024
@@ -93,6 +94,7 @@ def write_bundle(
         if text is not None and text.columns:
             write_text(part, text, prepared.dataset.items)
         dataclasses.replace(written, **facts).sealed(part).write(part)
+        write_golden(part)
     return Path(folder)
 
 
@@ -140,8 +142,9 @@ def _write_parts(
     index = ItemIndex.build(vectors, config, queries, precision)
     index.save(folder / "items.faiss")
 
-    stamps = prepared.dataset.interactions["timestamp"].to_numpy()[prepared.split.parts == TRAIN]
-    split = prepared.split
+    split, times = prepared.split, prepared.dataset.interactions["timestamp"].to_numpy()
+    told = times[split.parts != TEST]  # what settings were chosen by, and what histories hold, is known as well
+    stamps = times[split.parts == TRAIN]
     return Manifest(
         kind=KIND_OF[family],
         n_users=len(users),
@@ -154,6 +157,7 @@ def _write_parts(
             "name": prepared.dataset.name,
             "sha256": prepared.dataset.sha256,
             "cutoff": int(stamps.max()) if len(stamps) else None,
+            "known_until": int(told.max()) if len(told) and prepared.dataset.dated else None,
         },
         split={
             "name": split.name,

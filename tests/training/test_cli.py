@@ -64,7 +64,8 @@ def test_own_tables_go_the_whole_way(capsys: pytest.CaptureFixture, store: str, 
     assert main(train) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert {"dataset", "split_hash", "seed", "hr@10", "ndcg@10", "seconds", "baselines"} <= figures.keys()
-    assert main(["promote", "shop"]) == 0
+    assert "--no-gates --why" in _error(capsys, "promote", "shop")
+    assert main(["promote", "shop", "--no-gates", "--why", "nothing is later than all of the data"]) == 0
     capsys.readouterr()
     asked = [
         "recommend",

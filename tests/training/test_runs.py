@@ -21,7 +21,8 @@ from serving.http.app import create_app
 from training.bundle_evaluation import served_lists
 from training.config import LossConfig, TrainConfig, load_config
 from training.evaluation import Evaluation, ModelScores, evaluate, sum_up
-from training.promotion import Promotion, promote, rollback
+from training.promotion import Promotion, rollback
+from training.promotion.gated import promote_ungated
 from training.release import load_model, note_on_comparing
 from training.runs import RunOptions, run
 from training.tracking import KNOWS_ASKING_TIME
@@ -114,12 +115,15 @@ def test_promotion_and_rollback_move_what_is_served(tracked) -> None:
     def served() -> str:
         return CandidateGenerator.load("models:/shop@champion", tracking_uri=uri).bundle.manifest.build_id
 
-    assert promote("shop", first.version, uri).previous is None
+    def promote(name: str, version: str | None = None) -> Promotion:
+        return promote_ungated(name, version, why="to move aliases", uri=uri)
+
+    assert promote("shop", first.version).previous is None
     assert served() == build[first.version]
-    assert promote("shop", uri=uri) == Promotion("shop", second.version, first.version)  # the newest is the challenger
+    assert promote("shop") == Promotion("shop", second.version, first.version)  # the newest is the challenger
     assert served() == build[second.version]
     with pytest.raises(InputError, match="champion already"):
-        promote("shop", second.version, uri)
+        promote("shop", second.version)
     client = mlflow.MlflowClient(uri)
     client.set_model_version_tag("shop", first.version, KNOWS_ASKING_TIME, "true")
     back = rollback("shop", uri)
@@ -128,9 +132,9 @@ def test_promotion_and_rollback_move_what_is_served(tracked) -> None:
     assert "do not compare their figures" in str(back)
     assert served() == build[first.version]
     with pytest.raises(InputError, match="no version 99"):
-        promote("shop", "99", uri)
+        promote("shop", "99")
     with pytest.raises(InputError, match="no model is registered under the name 'shoe'"):
-        promote("shoe", None, uri)
+        promote("shoe")
     assert served() == build[first.version]
 
 

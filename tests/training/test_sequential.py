@@ -242,7 +242,7 @@ def test_the_command_line_goes_the_whole_way(capsys: pytest.CaptureFixture, stor
     assert Manifest.read(Path(figures["bundle"])).refitted
     folder = Path(figures["bundle"]).parent
     assert trained_by(folder) == "sequential" and (folder / "learning_curves.png").is_file()
-    assert main(["promote", "next"]) == 0
+    assert main(["promote", "next", "--no-gates", "--why", "refitted on all there is"]) == 0
     capsys.readouterr()
     assert main(["recommend", "--model", "models:/next@champion", "--user", "u00003", "-k", "3", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)[0]["item_ids"]) == 3

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from features.sources.tables import write_tables
 from features.splits import TEST, by_time, random_ratio
 from recsys.retrievers import encode_catalogue
 from recsys.two_tower import TwoTower
-from serving.bundles.bundle import Bundle
+from serving.bundles.bundle import Bundle, with_metrics
 from serving.bundles.manifest import Manifest
 from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
@@ -195,8 +196,19 @@ def test_the_run_says_where_it_began(start, result) -> None:
     origin = {"name": "older", "version": None, "build_id": start.bundle.manifest.build_id}
     manifest = Manifest.read(result.bundle)
     assert result.figures["from"] == manifest.data["from"] == origin
+    known = start.bundle.manifest.data["known_until"]
+    assert manifest.data["known_until"] > known  # of newer data
     assert manifest.metrics["old_items_ndcg@10_after"] == result.figures["old_items_ndcg@10_after"]
     assert began_from(result.bundle.parent) == str(start.folder)
+
+
+def test_a_model_knows_what_the_one_that_it_began_from_knew(start, folder, tmp_path) -> None:
+    mine = Path(shutil.copytree(folder, tmp_path / "bundle"))
+    known = start.bundle.manifest.data["known_until"]
+    for earlier, later in ((known - 5, known), (known + 5, known + 5), (None, None)):
+        with_metrics(mine, {}, data={**Manifest.read(folder).data, "known_until": earlier})
+        start.stamp(mine, {})
+        assert Manifest.read(mine).data["known_until"] == later
 
 
 def test_numbers_are_seen_as_before_and_trained_items_stay_known(start, newer) -> None:

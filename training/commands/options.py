@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
 
 
-def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    """Which data, and how it is split."""
+def data_arguments(parser: argparse.ArgumentParser, default: str | None = None, splits: bool = True) -> None:
+    """Which data, and how it is split.
+
+    Args:
+        parser: Of the verb.
+        default: Data that is taken where none is named.
+        splits: Whether it is split at all.
+    """
     group = parser.add_argument_group("data")
     group.add_argument(
         "--data",
@@ -28,6 +34,10 @@ def data_arguments(parser: argparse.ArgumentParser, default: str | None = None) 
         help="tables, sequences, sessions, lightgcn, ml-1m, or generated: a shop, made on the spot",
     )
     group.add_argument("--root", metavar="PATH", help="the data's folder or file; without one, ml-1m is downloaded")
+    parser.set_defaults(split=None)
+    if not splits:
+        configuration_arguments(parser)
+        return
     group.add_argument(
         "--split",
         metavar="NAME",

@@ -18,7 +18,7 @@ def _file(folder: Path, text: str | bytes) -> Path:
 def test_both_forms_say_the_same(tmp_path: Path, text: str) -> None:
     dataset = load("sequences", _file(tmp_path, text))
     assert dataset.interactions.rows() == [(1, 10, 0), (1, 11, 1), (2, 10, 0)]
-    assert dataset.name == "log"
+    assert dataset.name == "log" and not dataset.dated
 
 
 def test_interleaved_pairs_count_places_by_user(tmp_path: Path) -> None:

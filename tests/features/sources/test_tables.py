@@ -167,6 +167,11 @@ def test_a_byte_order_mark_and_windows_lines_do_no_harm(tmp_path: Path) -> None:
             "unknown key 'interaction'; it takes interactions",
         ),
         ({"interactions__csv": LOG, "schema__yaml": "items: {path: x}"}, "'items' in .* has an unknown key 'path'"),
+        (
+            {"interactions__csv": LOG, "schema__yaml": "items: {dated: true}"},
+            "'items' in .* has an unknown key 'dated'",
+        ),
+        ({"interactions__csv": LOG, "schema__yaml": "interactions: {dated: 7}"}, "is true or false, got 7"),
         ({"interactions__csv": LOG, "schema__yaml": "items: {file: x.csv}"}, "there is no file .*x.csv"),
         (
             {"interactions__csv": LOG, "schema__yaml": "items: {file: x.xls}"},
@@ -202,3 +207,20 @@ def test_a_place_is_needed(tmp_path: Path) -> None:
         load("tables")
     with pytest.raises(InputError, match=r"there is no .*nowhere"):
         load("tables", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("log", "schema", "dated"),
+    [
+        (LOG, "{}", True),
+        (LOG, "interactions: {dated: false}", False),
+        (LOG.replace("timestamp", "price"), "{}", False),
+        (LOG.replace("timestamp", "price"), "interactions: {columns: {timestamp: price}}", True),
+    ],
+)
+def test_whether_timestamps_are_moments_is_known_and_kept(tmp_path: Path, log: str, schema: str, dated: bool) -> None:
+    dataset = load("tables", _folder(tmp_path, interactions__csv=log, schema__yaml=schema))
+    assert dataset.dated is dated
+    write_tables(dataset, tmp_path / "again")
+    again = load("tables", tmp_path / "again")
+    assert again.dated is dated and again.interactions["timestamp"].equals(dataset.interactions["timestamp"])

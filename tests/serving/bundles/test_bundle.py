@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from features.dataset import Dataset
 from features.errors import InputError
 from features.schema import Categorical, FeatureSchema, Id
-from features.splits import TRAIN
+from features.splits import TEST, TRAIN
 from recsys.embeddings import EmbeddingPlan
 from recsys.index import IndexConfig, ItemIndex
 from serving.bundles.bundle import Bundle, with_metrics
-from serving.bundles.manifest import FILES_OF, Manifest
+from serving.bundles.manifest import FILES_OF, GOLDEN, Manifest
 from serving.bundles.sealed import BundleError
 from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
@@ -58,7 +58,9 @@ def test_it_comes_back_as_it_was_written(string_folders, strings, tiny, family, 
         assert mine.dense["age"].tolist() == theirs.dense["age"].tolist()
     assert bundle.item_table["title"].to_list() == [f"Thing number {n}" for n in range(60)]
     assert not bundle.model.training
-    assert sorted(path.name for path in string_folders[family].iterdir()) == sorted([*FILES_OF[kind], "manifest.json"])
+    assert sorted(path.name for path in string_folders[family].iterdir()) == sorted(
+        [*FILES_OF[kind], GOLDEN, "manifest.json"]
+    )
 
 
 def test_its_manifest_says_what_it_is(string_folder, strings):
@@ -70,8 +72,10 @@ def test_its_manifest_says_what_it_is(string_folder, strings):
     assert manifest.index["recall"] == 1.0
     assert manifest.split["sha256"] == strings.split.sha256
     assert manifest.split["seen"] == strings.split.seen
-    stamps = strings.dataset.interactions["timestamp"].filter(pl.Series(strings.split.parts == TRAIN))
-    assert manifest.data == {"name": "tiny", "sha256": strings.dataset.sha256, "cutoff": stamps.max()}
+    stamps, parts = strings.dataset.interactions["timestamp"], strings.split.parts
+    cutoff, until = (stamps.filter(pl.Series(one)).max() for one in (parts == TRAIN, parts != TEST))
+    expected = {"name": "tiny", "sha256": strings.dataset.sha256, "cutoff": cutoff, "known_until": until}
+    assert manifest.data == expected
     assert manifest.vocabularies["item_id"] == strings.items.sha256
 
 

@@ -1,0 +1,148 @@
+"""A version on trial: what it does with the window, beside the champion, and what each gate makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from features.dataset import Dataset
+from features.errors import InputError
+from serving.bundles.manifest import MATCHER
+from serving.bundles.sealed import read_manifest
+from serving.candidates import CandidateGenerator
+from serving.checks import index_recall, signature_changes
+from serving.golden import replay
+from serving.resolve import Resolved, resolve
+from training.promotion import gates as gate
+from training.promotion.aliases import Candidates
+from training.promotion.figures import difference, milliseconds, of_bundle, of_popularity
+from training.promotion.gates import Gate, Tolerances
+from training.promotion.window import Window
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was found of a version.
+
+    Args:
+        gates: What each gate says.
+        window: What it was asked; None where nothing could be.
+    """
+
+    gates: tuple[Gate, ...]
+    window: Window | None
+
+    @property
+    def failed(self) -> tuple[Gate, ...]:
+        """The gates that it does not pass."""
+        return tuple(one for one in self.gates if one.passed is False)
+
+
+def recommender(name: str, version: str, uri: str | None = None) -> Resolved:
+    """Where a registered version is.
+
+    Raises:
+        InputError: It is no recommender, so that no window measures it.
+    """
+    found = resolve(f"models:/{name}/{version}", uri)
+    if read_manifest(found.folder).get("kind") == MATCHER:
+        raise InputError(
+            f"version {version} of {name!r} is a matcher of records, which no window of interactions measures; "
+            "--no-gates --why TEXT promotes it"
+        )
+    return found
+
+
+def loaded(name: str, version: str, uri: str | None = None) -> CandidateGenerator:
+    """A registered version, ready to answer.
+
+    Raises:
+        InputError: It is no recommender, or cannot be used.
+    """
+    found = recommender(name, version, uri)
+    try:
+        return CandidateGenerator.of(found)
+    except InputError as error:
+        raise InputError(f"version {version} of {name!r} cannot be compared: {error}") from error
+
+
+def try_out(
+    name: str,
+    between: Candidates,
+    dataset: Dataset,
+    since: int | None = None,
+    tolerances: Tolerances | None = None,
+    uri: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Trial:
+    """Measures a version, beside the champion where there is one.
+
+    What can be told without the window is told first; the window is not asked where one of the bundles knows it.
+
+    Args:
+        name: A registered model.
+        between: The version, and the champion.
+        dataset: Where the window is.
+        since: Its first timestamp; just after all that both bundles know, where not given.
+        tolerances: How much worse than the champion the version may be.
+        uri: The tracking store.
+        say: Called with a line when it begins to rank.
+
+    Raises:
+        InputError: Bundles or data that cannot be used.
+    """
+    tolerances = tolerances or Tolerances()
+    challenger = loaded(name, between.chosen, uri)
+    champion = None if between.champion is None else loaded(name, between.champion, uri)
+    bundles = {f"version {between.chosen}": challenger}
+    if champion is not None:
+        bundles[f"version {between.champion} (the champion)"] = champion
+    found = [
+        gate.golden(replay(challenger), challenger.bundle.manifest.has_golden),
+        gate.index(index_recall(challenger, tolerances.depth), tolerances),
+    ]
+    if champion is not None:
+        found.append(gate.signature(signature_changes(champion.bundle, challenger.bundle)))
+        found.append(gate.size(champion.bundle.manifest.bytes, challenger.bundle.manifest.bytes, tolerances))
+    until = {who: one.bundle.manifest.data.get("known_until") for who, one in bundles.items()}
+    if since is None and None not in until.values():
+        since = max(until.values()) + 1
+    times = dataset.interactions["timestamp"]
+    overlap = {who: int(times.is_between(since or 0, latest or 0).sum()) for who, latest in until.items()}
+    cut_off = gate.cut_off(since, until, overlap)
+    found.insert(0, cut_off)
+    if not cut_off.passed:
+        return Trial(tuple(found), None)
+    new_only = all(one.bundle.manifest.removes_seen for one in bundles.values())
+    window = Window.of(dataset, since, new_only, tolerances.users, tolerances.cold_below)
+    say(f"asking {' and '.join(bundles)} about {window}")
+    found += _first(challenger, window, tolerances) if champion is None else _beside(
+        champion, challenger, window, tolerances
+    )  # fmt: skip
+    return Trial(tuple(found), window)
+
+
+def _first(challenger: CandidateGenerator, window: Window, tolerances: Tolerances) -> list[Gate]:
+    """What is asked of a version where there is no champion yet."""
+    mine = of_bundle(challenger, window, tolerances.depth, tells_when=False)
+    found = difference("ndcg@10", of_popularity(window), mine, tolerances.resamples)
+    return [gate.popularity("ndcg@10", found, window.users)]
+
+
+def _beside(
+    champion: CandidateGenerator, challenger: CandidateGenerator, window: Window, tolerances: Tolerances
+) -> list[Gate]:
+    """What is asked of a version that is to take a champion's place."""
+    # a model that is told when it is asked knows more than one that is not: both are told, or neither is
+    tells_when = champion.bundle.reads_asking_time and challenger.bundle.reads_asking_time
+    both = [of_bundle(one, window, tolerances.depth, tells_when) for one in (champion, challenger)]
+    recall = f"recall@{tolerances.depth}"
+    compared = {name: difference(name, *both, tolerances.resamples) for name in ("ndcg@10", recall)}
+    found = [gate.quality(name, one, window.users, tolerances) for name, one in compared.items()]
+    if tolerances.require_better:
+        found.append(gate.better(compared))
+    found.append(gate.coverage(*(one.coverage for one in both), tolerances))
+    with_cold = both[0].counted(f"cold/{recall}")
+    found.append(gate.cold(difference(f"cold/{recall}", *both, tolerances.resamples), with_cold, tolerances))
+    found.append(gate.latency(*milliseconds((champion, challenger), window, tolerances.requests), tolerances))
+    return found

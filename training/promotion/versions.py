@@ -1,0 +1,40 @@
+"""All versions of registered models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from features.errors import InputError
+from training.promotion.aliases import check_name
+from training.tracking import connect
+
+
+def versions(names: Sequence[str] = (), uri: str | None = None) -> list[tuple[str, str]]:
+    """All versions of some registered models, of all of them where none is named: names and versions.
+
+    Raises:
+        InputError: No such model.
+    """
+    client = connect(uri, create=False).MlflowClient()
+    if not names:
+        models, token = [], None
+        while token != "":
+            page = client.search_registered_models(page_token=token)
+            models, token = [*models, *page], page.token or ""
+        names = [one.name for one in models]
+    found = []
+    for name in names:
+        check_name(name)
+        _refuse_unknown(client, name)
+        numbers = [int(one.version) for one in client.search_model_versions(f"name='{name}'")]
+        found += [(name, str(number)) for number in sorted(numbers)]
+    return found
+
+
+def _refuse_unknown(client, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.get_registered_model(name)
+    except MlflowException as error:
+        raise InputError(f"no model is registered under the name {name!r}") from error

@@ -26,13 +26,22 @@ def test_requests_that_would_be_refused_are_told(generator, integer_generator):
     assert "the ids 'user_id' are integers, and were strings" in wrong
 
 
-def test_an_index_that_finds_too_little_is_told_whatever_it_claims(generator):
+def test_an_index_that_finds_too_little_is_told_whatever_it_claims(generator, monkeypatch):
     bundle = generator.bundle
-    index = ItemIndex.build(np.array(bundle.index.stored(0)), IndexConfig("hnsw", neighbours=2, ef_search=1))
-    index.recall = 1.0
+    index = ItemIndex.build(np.array(bundle.index.stored(0)), IndexConfig("hnsw"))
     cut = CandidateGenerator(dataclasses.replace(bundle, index=index), generator.resolved)
-    [wrong] = fitness(generator, cut, least_recall=0.999)
-    assert wrong.startswith("its index finds 0.") and wrong.endswith("and 0.999 is asked")
+    whole = index.search
+
+    def half(queries, k):
+        """As if every other item could not be reached."""
+        scores, rows = whole(queries, k)
+        return np.where(rows % 2, scores, -np.inf), np.where(rows % 2, rows, -1)
+
+    assert fitness(generator, cut, least_recall=0.9) == []
+    monkeypatch.setattr(index, "search", half)
+    assert index.recall == 1.0
+    [wrong] = fitness(generator, cut, least_recall=0.9)
+    assert wrong.startswith("its index finds 0.") and wrong.endswith("and 0.9 is asked")
     assert fitness(generator, cut, least_recall=0.0) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -135,8 +136,12 @@ class SQLiteEvents:
         with self._writing() as database:
             asked = [(one,) for one in dict.fromkeys(map(str, user_ids))]
             erased = database.executemany("DELETE FROM events WHERE user_id = ?", asked).rowcount
+        end = time.monotonic() + self._wait
         with self._database() as database:
-            busy, *_ = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            while busy := database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > end:
+                    break
+                time.sleep(0.01)  # one that meets another one does not wait for it
         if busy:
             raise StoreError(
                 f"the events {self.path}: the users are erased, but the log beside the file still holds them, "

@@ -78,7 +78,7 @@ def serve(
         threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
         config = dataclasses.replace(config, threads=threads)
         address = address_of(listener, host)
-        print(f"{workers} processes at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
+        print(f"{workers} processes at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
         work = partial(_work, served, config, listener, address)
         return run_workers(workers, work, 15 + config.drain_seconds)
 
@@ -105,8 +105,13 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
     if told:
-        print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
+        print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
     answer_at(app, listener)
+
+
+def _pages(address: str, config: ServiceConfig) -> str:
+    """What there is for people."""
+    return f"documentation: {address}/docs" + (f", to look at: {address}/ui" if config.ui else "")
 
 
 def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tuple[FastAPI, object]:
@@ -117,6 +122,8 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tu
             f"{found.name} is a matcher of records" if served.entities is None else f"{served.entities} holds entities"
         )
         raise InputError(f"{what}, and takes no new items; leave out --new-items")
+    if config.ui and served.entities is not None:
+        raise InputError(f"{served.entities} holds entities, of which there is no page; leave out --ui")
     if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder

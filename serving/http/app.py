@@ -17,6 +17,7 @@ from serving.http.authority import UNAUTHORISED, authorised
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
 from serving.http.item_routes import item_routes
+from serving.http.look_routes import look_routes
 from serving.http.metrics import Figures
 from serving.http.observed import tell
 from serving.http.questions import answered
@@ -77,6 +78,8 @@ def create_app(
         reloader.after = partial(_looked, app.state.figures)
     app.include_router(_router())
     app.include_router(item_routes())
+    if config.ui:
+        app.include_router(look_routes())
     return app
 
 

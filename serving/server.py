@@ -105,8 +105,13 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     if tells:
         if config.made_token and hasattr(app.state, "beside"):
             print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
-        print(f"{what} at {address} (documentation: {address}/docs)", file=sys.stderr, flush=True)
+        print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
     answer_at(app, listener)
+
+
+def _pages(address: str, config: ServiceConfig) -> str:
+    """What there is for people."""
+    return f"documentation: {address}/docs" + (f", to look at: {address}/ui" if config.ui else "")
 
 
 def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tuple[FastAPI, object]:
@@ -120,6 +125,8 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tu
             if getattr(config, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
                 raise InputError(f"{what}, and takes no {name.replace('_', ' ')}; leave out {flag}")
+    if config.ui and served.entities is not None:
+        raise InputError(f"{served.entities} holds entities, of which there is no page; leave out --ui")
     if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder

@@ -19,6 +19,7 @@ from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
 from serving.http.event_routes import event_routes
 from serving.http.item_routes import item_routes
+from serving.http.look_routes import look_routes
 from serving.http.metrics import Figures
 from serving.http.observed import tell
 from serving.http.questions import answered
@@ -92,6 +93,8 @@ def create_app(
     app.include_router(_router())
     app.include_router(item_routes())
     app.include_router(event_routes())
+    if config.ui:
+        app.include_router(look_routes())
     return app
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 
+from recsys.matching.explain import Explanation
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
+from serving.http.look_routes import page_routes
 from serving.http.web import REFUSALS, answer, computed, service
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
@@ -21,15 +24,18 @@ def create_matcher_app(matcher: Matcher, config: ServiceConfig | None = None) ->
         matcher: Which answers.
         config: How it is run.
     """
+    config = config or ServiceConfig()
     app = service(
         "Matching of records",
         matcher.manifest.build_id,
         f"Records are told by {', '.join(matcher.manifest.attributes)}.",
         partial(_scored, matcher, MatchRequest(pairs=[{"left": {}, "right": {}}])),
-        config or ServiceConfig(),
+        config,
     )
     app.state.matcher = matcher
     app.include_router(_router())
+    if config.ui:
+        app.include_router(page_routes())
     return app
 
 
@@ -48,7 +54,7 @@ def _router() -> APIRouter:
         found = await computed(request, partial(matcher.explain, body.left, body.right))
         chance = float(matcher.scored(found).probabilities[0])
         told = {"probability": chance, "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes}
-        return answer({"model": matcher.identity, **told, "words": found.frame().to_dicts()})
+        return answer({"model": matcher.identity, **told, "words": _words(found)})
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:
@@ -69,3 +75,14 @@ def _scored(matcher: Matcher, body: MatchRequest) -> dict[str, Any]:
     pairs = matcher.pairs([one.left for one in body.pairs], [one.right for one in body.pairs])
     found = matcher.score(pairs, body.precision)
     return {"model": matcher.identity, "threshold": found.threshold, "pairs": found.frame().to_dicts()}
+
+
+def _words(found: Explanation) -> list[dict[str, Any]]:
+    """Each word with its place, so that whoever shows records can say which of two equal words it is."""
+    places: Counter[tuple[str, str]] = Counter()
+    told = []
+    for side, attribute, word, share in found.words:  # in the order of each value's words
+        place = places[side, attribute]
+        places[side, attribute] += 1
+        told.append({"side": side, "attribute": attribute, "word": word, "place": place, "share": share})
+    return sorted(told, key=lambda one: -abs(one["share"]))

@@ -69,6 +69,7 @@ class WordShare(BaseModel):
     side: str
     attribute: str
     word: str
+    place: int = Field(description="Among the words that are read of that attribute on that side, from 0.")
     share: float = Field(description="By how much the log-odds are more than without it.")
 
 

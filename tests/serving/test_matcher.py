@@ -140,6 +140,13 @@ def test_over_http_as_in_process(matcher: Matcher, client: TestClient, coloured_
     assert told["uncalibrated_log_odds"] == pytest.approx(found.log_odds, abs=1e-5)
     assert told["probability"] == pytest.approx(answer["pairs"][0]["probability"], abs=1e-5)
     assert len(told["words"]) == len(found.words)
+    # with their places, words can be told in the order of the records again
+    for side, attribute in {(one[0], one[1]) for one in found.words}:
+        mine = [one for one in told["words"] if (one["side"], one["attribute"]) == (side, attribute)]
+        mine = [(one["place"], one["word"]) for one in sorted(mine, key=lambda one: one["place"])]
+        assert mine == list(enumerate(asked[side][attribute].split()))
+    shares = [abs(one["share"]) for one in told["words"]]
+    assert shares == sorted(shares, reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,98 @@
+"""A page to look at what a model says, and what the page asks. It shows histories to whoever comes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import APIRouter, Request, Response
+
+from serving.http.bounded_body import BoundedRoute
+from serving.http.looks import ExampleAnswer, LookRequest, PortraitAnswer, SearchAnswer, SearchRequest
+from serving.http.web import REFUSALS, answer, computed
+
+if TYPE_CHECKING:  # torch and FAISS take seconds to import
+    from serving.candidates import CandidateGenerator
+
+PAGE = Path(__file__).with_name("ui.html")
+#: users and items that the page begins with
+_EXAMPLES = 5
+
+
+def page_routes() -> APIRouter:
+    """GET /ui: the same page for all services; it asks /version what there is to be seen."""
+    page = PAGE.read_text(encoding="utf-8")
+    headers = {
+        "content-security-policy": policy(page),
+        "cache-control": "no-cache",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+    }
+    router = APIRouter(route_class=BoundedRoute, include_in_schema=False)
+
+    @router.get("/ui")
+    async def ui() -> Response:
+        return Response(page, media_type="text/html", headers=headers)
+
+    return router
+
+
+def look_routes() -> APIRouter:
+    """The page, and what it asks of a recommender; the application's state holds the generator."""
+    router = APIRouter(route_class=BoundedRoute, tags=["page"])
+    router.include_router(page_routes())
+
+    async def told(request: Request, ask: Any, *arguments: Any) -> Any:
+        generator: CandidateGenerator = request.app.state.live.generator
+        return generator.identity, await computed(request, partial(ask, generator, *arguments))
+
+    @router.get("/ui/examples", response_model=ExampleAnswer, responses=REFUSALS)
+    async def examples(request: Request) -> Response:
+        """Some users and items to begin with."""
+        from serving.portrait import examples
+
+        model, (users, items) = await told(request, examples, _EXAMPLES)
+        return answer({"model": model, "users": users, "items": [asdict(one) for one in items]})
+
+    @router.post("/ui/search", response_model=SearchAnswer, responses=REFUSALS)
+    async def search(request: Request, body: SearchRequest) -> Response:
+        """Items whose title or id holds a text, whatever its case."""
+        from serving.portrait import search
+
+        model, items = await told(request, search, body.text, body.n)
+        return answer({"model": model, "items": [asdict(one) for one in items]})
+
+    @router.post("/ui/look", response_model=PortraitAnswer, responses=REFUSALS)
+    async def look(request: Request, body: LookRequest) -> Response:
+        """A user's history and interests, the candidates, and why each of them is there."""
+        from serving.portrait import portrait
+
+        model, found = await told(request, portrait, body.user_id, body.history, body.k, body.interests)
+        return answer({"model": model, "user_id": body.user_id, **asdict(found)})
+
+    return router
+
+
+def policy(page: str) -> str:
+    """What a browser is to let a page do: its own inline parts by their hashes, and asking where it came from.
+
+    Args:
+        page: With `<script>` and `<style>` elements without attributes.
+    """
+    allowed = {
+        kind: " ".join(_hash(one) for one in re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL))
+        for kind in ("script", "style")
+    }
+    return (
+        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; connect-src 'self'; "
+        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def _hash(part: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()}'"

@@ -20,6 +20,8 @@ _PR_SET_PDEATHSIG = 1
 #: a process that lived for so long did start; one that did not waits before it is tried again
 _STARTED_SECONDS = 30.0
 _LONGEST_WAIT = 30.0
+#: so many that did not start, one after the other, and there is no use in trying again
+_TRIES = 6
 
 
 def run_workers(n: int, work: Callable[[bool], None], end_seconds: float = 15.0) -> int:
@@ -32,7 +34,7 @@ def run_workers(n: int, work: Callable[[bool], None], end_seconds: float = 15.0)
         end_seconds: How long they may take to end, once they are told; then they are killed.
 
     Returns:
-        An exit status: 0, or `UNUSABLE`.
+        An exit status: 0; `UNUSABLE`; 1 where one after the other dies as soon as it begins.
     """
     return _Workers(n, work, end_seconds).run()
 
@@ -52,8 +54,9 @@ class _Workers:
             self._due = [0.0] * self._n
             while self._alive or (self._due and not self._ends_by):
                 self._begin_due()
-                if self._bury() == UNUSABLE and not self._ends_by:
-                    status = UNUSABLE
+                ended = self._bury()
+                if not self._ends_by and (ended == UNUSABLE or self._failures >= _TRIES):
+                    status = UNUSABLE if ended == UNUSABLE else 1
                     self._end(signal.SIGTERM, None)
                 if self._ends_by and time.monotonic() > self._ends_by:
                     self._signal(signal.SIGKILL)

@@ -40,7 +40,8 @@ FAISS = {"faiss-cpu": "faiss", "faiss-gpu": "faiss"}
 REQUIRED = {
     "numpy": "numpy", "scipy": "scipy", "pandas": "pandas", "polars": "polars", "pydantic": "pydantic",
     "fastapi": "fastapi",
-    "uvicorn": "uvicorn",
+    "uvicorn": "uvicorn", "uvloop": "uvloop", "httptools": "httptools", "httpx": "httpx",
+    "prometheus-client": "prometheus_client",
     "safetensors": "safetensors", "jsonargparse": "jsonargparse", "xxhash": "xxhash", "PyYAML": "yaml",
     "matplotlib": "matplotlib", "tqdm": "tqdm", "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",
 }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StrictInt, StrictStr, model_validator
 
 from serving.http.answers import ModelIdentity
-from serving.http.requests import MAX_HISTORY, Retriever, Strict
+from serving.http.fields import MAX_HISTORY, Retriever, Strict
 
 MAX_TEXT = 200
 MAX_FOUND = 50

@@ -21,9 +21,9 @@ from serving.bundles.manifest import Manifest
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
+from serving.http.fields import MAX_HISTORY
 from serving.http.look_routes import PAGE, policy
 from serving.http.looks import MAX_FOUND, MAX_LOOKED, MAX_TEXT
-from serving.http.requests import MAX_HISTORY
 from serving.portrait import MOST_NAMED
 from serving.server import Served, serve
 

@@ -121,7 +121,8 @@ def cut_off(since: int | None, until: Mapping[str, int | None], known: Mapping[s
                 f"{who} knows interactions until {told(latest)}, and the window begins at {told(since)}: {overlap}",
                 {"known_until": latest, "since": since, "overlap": known[who]},
             )
-    return Gate(name, True, f"the window begins after all that {' and '.join(until)} know", {"since": since})
+    know = "knows" if len(until) == 1 else "know"
+    return Gate(name, True, f"the window begins after all that {' and '.join(until)} {know}", {"since": since})
 
 
 def golden(differences: Sequence[str], there_are: bool) -> Gate:

@@ -34,9 +34,12 @@ def told_of(gates: Sequence[Gate], facts: Mapping[str, Any]) -> str:
 
 
 def write(client: Any, name: str, version: str, tags: Mapping[str, str]) -> None:
-    """Writes tags of a version; what they said before is gone."""
+    """Writes tags of a version; what they said before is gone, and so is, of one that is promoted, a rollback."""
     for key, value in tags.items():
         client.set_model_version_tag(name, version, key, value[:_LONGEST])
+    over = {BACK_BY, BACK_AT, BACK_WHY} - set(tags)
+    for key in over & set(client.get_model_version(name, version).tags):
+        client.delete_model_version_tag(name, version, key)
 
 
 def now() -> str:

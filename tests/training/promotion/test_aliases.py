@@ -52,6 +52,7 @@ def test_rollback_is_undone_by_another_and_says_why_on_both(registry):
     assert (then["rolled_back_by"], then["rolled_back_why"]) == ("bob", "lists were empty")
     assert then["promoted_why"] == "as 2" and then["rolled_back_at"] == now["promoted_at"] == back.at
     assert rollback("shop", registry.uri).champion == "2"
+    assert "rolled_back_by" not in registry.tags("2") and "rolled_back_by" in registry.tags("1")
 
 
 def test_a_champion_that_was_not_compared_with_is_not_replaced(registry):

@@ -176,10 +176,10 @@ def _bounds(name: str, wanted: Any) -> tuple[float, float]:
         if one is None:
             bounds.append(open_end)
             continue
-        if isinstance(one, bool) or not isinstance(one, int | float | np.number) or math.isnan(one):
+        if isinstance(one, bool) or not isinstance(one, int | float | np.number) or one != one:
             raise FieldError(f"where.{name}.{end} is {one!r:.60}, not a number", "where", name, end)
         try:
             bounds.append(float(one))
-        except OverflowError:
-            bounds.append(math.copysign(math.inf, one))
+        except OverflowError:  # of Python's integers, which have no end
+            bounds.append(math.inf if one > 0 else -math.inf)
     return bounds[0], bounds[1]

@@ -201,7 +201,7 @@ def test_a_registry_that_is_away_changes_nothing_and_is_found_again(string_folde
         try:
             mlflow.set_tracking_uri(f"http://127.0.0.1:{server_port}")
             other = write_bundle(tmp_path / "other", tiny.model_for(strings, seed=1), strings, name="tiny")
-            with mlflow.start_run():
+            with mlflow.start_run(experiment_id=mlflow.create_experiment("e")):
                 for one in (string_folder, other):
                     log_bundle(one, registered_model_name="shop")
             client = mlflow.MlflowClient()

@@ -78,7 +78,7 @@ def test_bundles_that_carry_a_user_are_named(events, bundle, small_prepared, tmp
 
 def test_registered_versions_that_carry_a_user_are_named(events, bundle, store, capsys):
     mlflow.set_tracking_uri(store)
-    with mlflow.start_run():
+    with mlflow.start_run(experiment_id=mlflow.create_experiment("carried")):  # not one that another test has left
         for name in ("shop", "shop", "other"):
             log_bundle(bundle, registered_model_name=name)
     for named, expected in (

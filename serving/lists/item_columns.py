@@ -176,10 +176,12 @@ def _bounds(name: str, wanted: Any) -> tuple[float, float]:
         if one is None:
             bounds.append(open_end)
             continue
-        if isinstance(one, bool) or not isinstance(one, int | float | np.number) or one != one:
+        if isinstance(one, bool) or not isinstance(one, int | float | np.number):
             raise FieldError(f"where.{name}.{end} is {one!r:.60}, not a number", "where", name, end)
         try:
             bounds.append(float(one))
         except OverflowError:  # of Python's integers, which have no end
             bounds.append(math.inf if one > 0 else -math.inf)
+        if math.isnan(bounds[-1]):
+            raise FieldError(f"where.{name}.{end} is {one!r:.60}, not a number", "where", name, end)
     return bounds[0], bounds[1]

@@ -142,3 +142,18 @@ def memory(process_group: int) -> float:
         except (OSError, StopIteration):
             continue
     return total / 1024
+
+
+def listener_group(port: int) -> int:
+    """The process group that listens at a port: `served` begins one."""
+    listening = f":{port:04X} 00000000:0000 0A"
+    lines = Path("/proc/net/tcp").read_text().splitlines()
+    inode = next(line.split()[9] for line in lines if listening in line)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if any(os.readlink(one) == f"socket:[{inode}]" for one in (entry / "fd").iterdir()):
+                    return os.getpgid(int(entry.name))
+            except OSError:
+                continue
+    raise SystemExit(f"nobody listens at port {port}")

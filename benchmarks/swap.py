@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from report import Report, arguments
-from serving_data import memory, served, trained
+from serving_data import listener_group, memory, served, trained
 
 from features.errors import InputError
 from serving.candidates import CandidateGenerator
@@ -114,7 +114,7 @@ async def swapping(
 ) -> None:
     """Swaps while all connections ask, and adds up."""
     stop, seen = asyncio.Event(), []
-    group = await asyncio.to_thread(group_of, port)
+    group = await asyncio.to_thread(listener_group, port)
     asking = [asyncio.create_task(ask(port, seed, stop, expected, seen)) for seed in range(CONNECTIONS)]
     await asyncio.sleep(5)
     before, seconds = memory(group), []
@@ -179,21 +179,6 @@ def until_all_serve(port: int, version: str, workers: int, seconds: float = 60.0
             return
         time.sleep(0.02)
     raise SystemExit(f"swap.py: not all processes served version {version} after {seconds:g} s")
-
-
-def group_of(port: int) -> int:
-    """The process group that listens at a port: `served` begins one."""
-    listening = f":{port:04X} 00000000:0000 0A"
-    lines = Path("/proc/net/tcp").read_text().splitlines()
-    inode = next(line.split()[9] for line in lines if listening in line)
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if any(os.readlink(one) == f"socket:[{inode}]" for one in (entry / "fd").iterdir()):
-                    return os.getpgid(int(entry.name))
-            except OSError:
-                continue
-    raise SystemExit(f"swap.py: nobody listens at port {port}")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def measure_mlflow(report: Report, name: str, bundle: Path, seconds: float, scra
     """`mlflow models serve`."""
     model, workers, port = scratch / f"{name}-model", os.cpu_count() or 1, free_port()
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    program = "import sys, mlflow\nfrom serving_speed.pyfunc_model import log_bundle\nfrom mlflow.artifacts import "
+    program = "import sys, mlflow\nfrom serving.pyfunc_model import log_bundle\nfrom mlflow.artifacts import "
     program += "download_artifacts\nwith mlflow.start_run():\n    info = log_bundle(sys.argv[1])\n"
     program += "download_artifacts(artifact_uri=info.model_uri, dst_path=sys.argv[2])"
     subprocess.run(
@@ -194,6 +194,7 @@ def add(report: Report, case: str, found: Load, settings: dict) -> None:
     """The rows of one load."""
     for metric, one in (("requests_per_second", found.rate), ("p50_ms", found.p50), ("p99_ms", found.p99)):
         report.add(case, metric, one, settings=settings)
+    print(f"{case}: {found}", flush=True)
     if found.failed:
         report.add(case, "failed", found.failed, settings=settings)
 

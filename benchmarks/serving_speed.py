@@ -145,6 +145,7 @@ def measure_mlflow(report: Report, name: str, bundle: Path, seconds: float, scra
     """`mlflow models serve`."""
     model, workers, port = scratch / f"{name}-model", os.cpu_count() or 1, free_port()
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # where it looks for uvicorn
     program = "import sys, mlflow\nfrom serving.pyfunc_model import log_bundle\nfrom mlflow.artifacts import "
     program += "download_artifacts\nwith mlflow.start_run():\n    info = log_bundle(sys.argv[1])\n"
     program += "download_artifacts(artifact_uri=info.model_uri, dst_path=sys.argv[2])"

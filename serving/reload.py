@@ -57,6 +57,7 @@ class Reloader:
         load: Loads one, and makes it ready for the first request.
         check: Says what is wrong with another generator in the place of the one that answers.
         seconds: Between two looks; 0 looks only when `look` is called.
+        settle: Called when one has been loaded or let go: see `serving.settling`.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class Reloader:
         load: Callable[[Resolved], CandidateGenerator],
         check: Callable[[CandidateGenerator, CandidateGenerator], list[str]],
         seconds: float = 5.0,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
         self.live, self._find, self._load, self._check = live, find, load, check
         #: told of every look that changed or should have changed something, with what answered and what does now
         self.after: Callable[[Look, CandidateGenerator, CandidateGenerator], None] = lambda look, old, new: None
-        self._seconds = seconds
+        self._seconds, self._settle = seconds, settle
         self._looking, self._stop = threading.Lock(), threading.Event()
         self._unfit: Resolved | None = None
         self._thread: threading.Thread | None = None
@@ -96,9 +98,12 @@ class Reloader:
             return self._look(again)
 
     def _watch(self) -> None:
+        unsettled = False
         while not self._stop.wait(self._seconds):
+            if unsettled:  # by now, nobody is answered by the old one any more
+                self._settle()
             try:
-                self.look(again=False)
+                unsettled = self.look(again=False).outcome in ("swapped", "refused", "failed")
                 self.live.generator.new_items.refresh()  # what other processes have taken in
             except Exception:  # the thread must live: without it no version would ever follow
                 LOG.exception("reload_failed")

@@ -98,7 +98,9 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
 
     from serving.http.listening import answer_at
     from serving.http.observed import log_to_stderr, tell
+    from serving.settling import settle
 
+    settle()
     log_to_stderr()
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
@@ -156,6 +158,7 @@ def _recommender(served: Served, found: Resolved, config: ServiceConfig) -> tupl
     from serving.following import Following
     from serving.http.app import create_app
     from serving.reload import Live, Reloader
+    from serving.settling import settle
 
     load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items)
     generator = load(found)
@@ -164,7 +167,7 @@ def _recommender(served: Served, found: Resolved, config: ServiceConfig) -> tupl
     check = partial(fitness, least_recall=config.least_recall)
     beside = _beside(served, generator.resolved, config)
     follow = Following(served.source, served.tracking_uri)
-    reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds)
+    reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds, settle)
     return create_app(generator, config, reloader=reloader, beside=beside), generator
 
 

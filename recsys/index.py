@@ -176,7 +176,7 @@ class ItemIndex:
         most = int(skip.lengths.max()) if skip is not None else 0
         there = len(self) if among is None else len(among)
         fetch = min(width + most + _MARGIN, there)
-        each = reads_each(self._index, self.config, len(queries), fetch, effort, among, everywhere)
+        each = reads_each(self._index, self.config, len(queries), fetch, effort, among, self._stored.plain, everywhere)
         if each:
             found = self._stored.nearest(queries, fetch, among)
         else:

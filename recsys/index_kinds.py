@@ -16,6 +16,9 @@ from recsys.precision import Precision
 from recsys.row_set import RowSet
 
 _CODES = faiss.ScalarQuantizer
+#: queries from which on one product of matrices beats what FAISS does for each, if nothing has to be decoded
+_MANY = 8
+
 #: so few items are compared sooner than an index is asked
 _FEW = 4096
 _BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -95,6 +98,7 @@ def reads_each(
     fetch: int,
     effort: float,
     among: RowSet | None,
+    plain: bool,
     everywhere: bool = False,
 ) -> bool:
     """Whether each item that may be answered is compared, by its vector, instead of asking the index.
@@ -108,12 +112,14 @@ def reads_each(
         fetch: How many candidates each wants.
         effort: As a share of the settings.
         among: The item rows that may be answered; all where not given.
+        plain: Whether the vectors lie there as they are.
         everywhere: Nothing is to be missed.
     """
     if everywhere and config.kind == "hnsw":  # which has no such thing as all lists
         return True
     if among is None:
-        return False
+        # FAISS takes as long for each of many queries as for one, and a product of matrices does not
+        return plain and config.kind == "exact" and n_queries >= _MANY
     if len(among) <= _FEW:
         return True
     if config.kind == "hnsw":

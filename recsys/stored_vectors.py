@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import torch  # noqa: F401  before faiss: see index_kinds
-
-import faiss  # isort: skip
+import torch
+from torch import Tensor
 
 from recsys.row_set import RowSet
 
 #: vectors that are decoded or compared at a time: a few megabytes, which stay in the cache
 BLOCK = 1 << 14
+
+#: queries whose scores for a block are held at a time
+_TOGETHER = 256
 
 
 class StoredVectors:
@@ -26,6 +28,11 @@ class StoredVectors:
 
     def __init__(self, index: Any, plain: np.ndarray | None) -> None:
         self._index, self._plain = index, plain
+
+    @property
+    def plain(self) -> bool:
+        """Whether they lie there as they are, so that none has to be decoded."""
+        return self._plain is not None
 
     def of(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of item rows. (M,) -> (M, D)"""
@@ -52,6 +59,9 @@ class StoredVectors:
     def nearest(self, queries: np.ndarray, k: int, among: RowSet | None) -> np.ndarray:
         """The items with the largest inner products in float32: candidates, which are to be settled.
 
+        A product of matrices for some items at a time, of which only those are looked at that reach the k-th best of
+        what was compared before: soon these are very few.
+
         Args:
             queries: (B, D) float32
             k: How many; there are as many.
@@ -60,14 +70,26 @@ class StoredVectors:
         Returns:
             Item rows, best first; of equals, any. (B, k) int64
         """
-        found, scores = np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        for rows, vectors in self.blocks(among, max(BLOCK, 4 * k)):
-            more, places = faiss.knn(queries, vectors, min(k, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
-            found, scores = np.hstack([found, rows[places]]), np.hstack([scores, more])
-            if found.shape[1] > more.shape[1]:
-                order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-                found, scores = np.take_along_axis(found, order, 1), np.take_along_axis(scores, order, 1)
-        return found
+        parts = [self._nearest(queries[one : one + _TOGETHER], k, among) for one in range(0, len(queries), _TOGETHER)]
+        return np.concatenate(parts) if parts else np.empty((0, k), np.int64)
+
+    def _nearest(self, queries: np.ndarray, k: int, among: RowSet | None) -> np.ndarray:
+        """As `nearest`, for as many queries as are compared at a time."""
+        asked = torch.from_numpy(np.ascontiguousarray(queries))  # (b, D)
+        best: Tensor | None = None
+        found: Tensor | None = None
+        for rows, vectors in self.blocks(among, max(BLOCK // 2, 4 * k)):
+            scores, places = asked @ torch.from_numpy(vectors).T, torch.from_numpy(rows)  # (b, n), (n,)
+            if best is not None:
+                # NumPy's `any` over rows takes a third of torch's time
+                reach = torch.from_numpy(np.flatnonzero((scores.numpy() >= best[:, -1:].numpy()).any(axis=0)))
+                scores, places = scores[:, reach], places[reach]
+            places = places.expand(len(asked), -1)
+            if best is not None:
+                scores, places = torch.cat([best, scores], dim=1), torch.cat([found, places], dim=1)
+            best, order = scores.topk(min(k, scores.shape[1]), dim=1)
+            found = places.gather(1, order)
+        return found.numpy()
 
     def within(
         self, query: np.ndarray, k: int, slack: float, skip: np.ndarray | None, among: RowSet | None

@@ -1,10 +1,11 @@
 """What is evaluated is what is served: the trained model, its loaded bundle, and HTTP, for every test user.
 
 Compares, for one trained run: metrics of the training-time ranking (plain scores of the model over the whole catalogue)
-with those of the loaded bundle's lists and of the lists that `recsys serve` answers; the lists themselves (equal ids in
+with those of the loaded bundle's lists and of the lists that `recsys serve` answers at /candidates and, to the bodies of
+MLflow's scoring server, at /invocations; the lists themselves (equal ids in
 equal order, save swaps of items whose scores differ by less than 1e-6); and the seconds from the start of the service's
-process to its first answer. Shares are of test users. The sequential model is fitted for a few epochs only: how good it
-is makes no difference here.
+process to its first answer. Shares are of test users. The models are fitted for a few epochs only: how good they are
+makes no difference here.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main() -> None:
         if options.quick:
             case, config = f"generated{suffix}", load_config(settings=QUICK, kind=kind, data__name="generated")
         else:
-            short = [] if kind is TrainConfig else ["optimiser.max_epochs=4", "windows.batch_size=32"]
+            short = ["optimiser.max_epochs=4"] + ([] if kind is TrainConfig else ["windows.batch_size=32"])
             case, config = f"ml-1m{suffix}", load_config(settings=short, kind=kind, **given)
         with tempfile.TemporaryDirectory() as folder:
             prepared = prepare(config)
@@ -72,7 +73,7 @@ def compare(report: Report, case: str, bundle: Path, prepared: Prepared, serve: 
         ways["in-process"].append(served_lists(generator, evaluation, users, K))
         gaps.append(ranking.scores)
     if serve:
-        ways["http"], seconds = over_http(bundle, prepared, evaluation)
+        ways["http"], ways["invocations"], seconds = over_http(bundle, prepared, evaluation)
         report.add(f"{case}/http", "seconds_to_first_answer", seconds)
     model = sum_up([evaluation.sums(RankedTargets.of(ranking, targets)) for ranking, targets, _ in trained])
     for name in ("hr@10", "ndcg@10"):
@@ -106,8 +107,10 @@ def agreement(expected: list[torch.Tensor], scores: list[torch.Tensor], got: lis
     return equal / users, close / users
 
 
-def over_http(bundle: Path, prepared: Prepared, evaluation: Evaluation) -> tuple[list[torch.Tensor], float]:
-    """The lists that the service answers, by user id alone, and the seconds from its start to its first answer."""
+def over_http(
+    bundle: Path, prepared: Prepared, evaluation: Evaluation
+) -> tuple[list[torch.Tensor], list[torch.Tensor], float]:
+    """The lists that the service answers, by user id alone, both ways, and the seconds from its start to the first."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -116,28 +119,33 @@ def over_http(bundle: Path, prepared: Prepared, evaluation: Evaluation) -> tuple
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             seconds = None
-            out = []
+            ways: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
             for users in evaluation.chunks():
-                lists = torch.full((len(users), K), -1)
+                both = [torch.full((len(users), K), -1) for _ in ways]
                 for start in range(0, len(users), 500):
                     ids = [str(one) for one in prepared.users.ids_of(users[start : start + 500]).to_list()]
-                    answer = ask(port, {"user_ids": ids, "k": K}, began)
+                    told = ask(port, "/candidates", {"user_ids": ids, "k": K}, began)["candidates"]
                     seconds = seconds or time.perf_counter() - began
-                    for place, one in enumerate(answer["candidates"]):
-                        items = np.array(one["item_ids"])
-                        if prepared.items.ids.dtype.is_integer():
-                            items = items.astype(np.int64)
-                        lists[start + place, : len(items)] = torch.from_numpy(prepared.items.rows(items))
-                out.append(lists)
-            return out, seconds
+                    frame = {"columns": ["user_id", "history"], "data": [[one, []] for one in ids]}
+                    body = {"dataframe_split": frame, "params": {"k": K}}
+                    invoked = ask(port, "/invocations", body, began)["predictions"]
+                    for lists, answers in zip(both, (told, invoked), strict=True):
+                        for place, one in enumerate(answers):
+                            items = np.array(one["item_ids"])
+                            if prepared.items.ids.dtype.is_integer():
+                                items = items.astype(np.int64)
+                            lists[start + place, : len(items)] = torch.from_numpy(prepared.items.rows(items))
+                for way, lists in zip(ways, both, strict=True):
+                    way.append(lists)
+            return *ways, seconds
         finally:
             process.terminate()
 
 
-def ask(port: int, body: dict, began: float) -> dict:
+def ask(port: int, path: str, body: dict, began: float) -> dict:
     """One answer; waits for a service that is still starting, a minute at most."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/candidates", json.dumps(body).encode(), {"content-type": "application/json"}
+        f"http://127.0.0.1:{port}{path}", json.dumps(body).encode(), {"content-type": "application/json"}
     )
     while True:
         try:

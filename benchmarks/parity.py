@@ -1,11 +1,10 @@
 """What is evaluated is what is served: the trained model, its loaded bundle, and HTTP, for every test user.
 
 Compares, for one trained run: metrics of the training-time ranking (plain scores of the model over the whole catalogue)
-with those of the loaded bundle's lists and of the lists that `recsys serve` answers at /candidates and, to the bodies of
-MLflow's scoring server, at /invocations; the lists themselves (equal ids in
-equal order, save swaps of items whose scores differ by less than 1e-6); and the seconds from the start of the service's
-process to its first answer. Shares are of test users. The models are fitted for a few epochs only: how good they are
-makes no difference here.
+with those of the loaded bundle's lists, and of those that `recsys serve` answers at /candidates and, to bodies of
+MLflow's scoring server, at /invocations; the lists themselves (equal ids in equal order, save swaps of items whose
+scores differ by less than 1e-6); and the seconds from the start of the service's process to its first answer. Shares
+are of test users. The models are fitted for a few epochs only: how good they are makes no difference here.
 """
 
 from __future__ import annotations

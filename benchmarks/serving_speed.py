@@ -136,8 +136,10 @@ def measure_ours(report: Report, name: str, bundle: Path, seconds: float) -> Non
             add(report, f"{name}/c{connections}/ours", loads[connections], settings)
         peak = max(loads.values(), key=lambda one: one.rate)
         # each of them waits for its answer and then rests, so that all of them together ask half as often
-        rest = 1000 * 64 / (peak.rate / 2) - loads[1].p50
-        half = load(port, "/candidates", users, body, 64, seconds, _DELAY % rest)
+        cycle, wait = 1000 * 64 / (peak.rate / 2), loads[1].p50
+        for length in (seconds / 3, seconds):  # how long they wait at that rate, the first one tells
+            half = load(port, "/candidates", users, body, 64, length, _DELAY % max(cycle - wait, 0.0))
+            wait = half.p50
         add(report, f"{name}/c64/ours-half-rate", half, {**settings, "share_of_peak": round(half.rate / peak.rate, 3)})
 
 

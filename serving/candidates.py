@@ -86,11 +86,18 @@ class CandidateGenerator:
 
     @classmethod
     def of(
-        cls, resolved: Resolved, *, mmap: bool = False, hashes: bool = True, new_items: Path | str | None = None
+        cls,
+        resolved: Resolved,
+        *,
+        mmap: bool = False,
+        hashes: bool = True,
+        new_items: Path | str | None = None,
+        aside: bool = False,
     ) -> CandidateGenerator:
-        """As `load`, for a source that is resolved already."""
+        """As `load`, for a source that is resolved already; texts may be read `aside`, by a process of its own."""
         log = None if new_items is None else ItemLog(new_items)
-        generator = cls(Bundle.load(resolved.folder, mmap=mmap, hashes=hashes), resolved, log)
+        bundle = Bundle.load(resolved.folder, mmap=mmap, hashes=hashes)
+        generator = cls(bundle.reading_aside(resolved.folder) if aside else bundle, resolved, log)
         generator.warm()
         return generator
 

@@ -56,7 +56,7 @@ class Reloader:
         find: Says which version is to be served; downloads it where it is elsewhere.
         load: Loads one, and makes it ready for the first request.
         check: Says what is wrong with another generator in the place of the one that answers.
-        seconds: Between two looks; 0 looks only when `look` is called.
+        seconds: Between two looks; 0 looks only when `look` is called. What other processes take in is seen as often.
         settle: Called when one has been loaded or let go: see `serving.settling`.
     """
 
@@ -75,12 +75,12 @@ class Reloader:
         self._seconds, self._settle = seconds, settle
         self._looking, self._stop = threading.Lock(), threading.Event()
         self._unfit: Resolved | None = None
+        self._noticed: str | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Reloader:
-        if self._seconds:
-            self._thread = threading.Thread(target=self._watch, name="reloading", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._watch, name="reloading", daemon=True)
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,14 +99,26 @@ class Reloader:
 
     def _watch(self) -> None:
         unsettled = False
-        while not self._stop.wait(self._seconds):
+        self._refresh()
+        while self._seconds and not self._stop.wait(self._seconds):
             if unsettled:  # by now, nobody is answered by the old one any more
                 self._settle()
             try:
                 unsettled = self.look(again=False).outcome in ("swapped", "refused", "failed")
-                self.live.generator.new_items.refresh()  # what other processes have taken in
             except Exception:  # the thread must live: without it no version would ever follow
                 LOG.exception("reload_failed")
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Takes in items that were kept, or that other processes have taken in."""
+        items = self.live.generator.new_items
+        try:
+            items.refresh()
+            if items.notice != self._noticed:
+                LOG.warning("new_items", extra={"told": {"left_out": items.notice}})
+                self._noticed = items.notice
+        except Exception:  # likewise
+            LOG.exception("new_items_failed")
 
     def _look(self, again: bool) -> Look:
         old = new = self.live.generator
@@ -127,7 +139,7 @@ class Reloader:
             look = Look("failed", found.version, " ".join(str(error).split())[:500] or type(error).__name__)
         if look.outcome == "swapped":
             self.live.generator, self._unfit = new, None
-            new.new_items.refresh()  # what came while it was loaded
+            self._refresh()  # what came while it was loaded
         else:
             self._unfit = found
         self.after(look, old, new)

@@ -160,10 +160,8 @@ def _recommender(served: Served, found: Resolved, config: ServiceConfig) -> tupl
     from serving.reload import Live, Reloader
     from serving.settling import settle
 
-    load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items)
+    load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items, aside=True)
     generator = load(found)
-    if notice := generator.new_items.notice:
-        print(notice, file=sys.stderr)
     check = partial(fitness, least_recall=config.least_recall)
     beside = _beside(served, generator.resolved, config)
     follow = Following(served.source, served.tracking_uri)

@@ -30,6 +30,7 @@ from serving.bundles.manifest import ALIASES, KIND_OF, Manifest
 from serving.bundles.ranker_reader import load_ranker
 from serving.bundles.sealed import MANIFEST, BundleError
 from serving.bundles.weights import load_weights, without_weights
+from serving.encoding import EncoderProcess
 
 _NOTHING = FeatureTable({}, {}, 0)
 
@@ -88,6 +89,16 @@ class Bundle:
     def encoded_items(self) -> FeatureTable:
         """The declared features of all items, as training saw them: ids without a training interaction are unknown."""
         return self.item_encoder.encode(self.item_table, known=self.item_counts > 0)
+
+    def reading_aside(self, folder: Path) -> Bundle:
+        """The same, whose texts are read by a process of its own, if it reads texts.
+
+        Args:
+            folder: Where it was loaded from.
+        """
+        if self.text is None:
+            return self
+        return dataclasses.replace(self, text=dataclasses.replace(self.text, aside=EncoderProcess(folder)))
 
     @classmethod
     def load(cls, folder: Path | str, mmap: bool = False, hashes: bool = True) -> Bundle:

@@ -22,6 +22,7 @@ from features.errors import InputError
 from recsys.text_encoders import ItemTextConfig
 from serving.bundles.manifest import TEXT
 from serving.bundles.sealed import TEXT_ENCODER
+from serving.encoding import EncoderProcess
 
 if TYPE_CHECKING:
     from recsys.text_encoders.encoder import TextEncoder
@@ -44,11 +45,13 @@ class BundleText:
         config: What is told of items, and to which model.
         fingerprint: Of the model's folder.
         types: Of the columns that are told, those that a request can say something of.
+        aside: Reads in a process of its own; here, where there is none.
     """
 
     config: ItemTextConfig
     fingerprint: str
     types: Mapping[str, pl.DataType] = field(default_factory=dict)
+    aside: EncoderProcess | None = None
 
     @classmethod
     def read(cls, folder: Path) -> BundleText:
@@ -92,6 +95,9 @@ class BundleText:
         Args:
             items: One row an item; a column that is not there tells nothing. (n rows)
         """
+        if self.aside is not None:
+            return self.aside.vectors(items, kept=False)
+
         from recsys.text_encoders.items import read_items
 
         return read_items(items, self.config, self.encoder)
@@ -102,6 +108,9 @@ class BundleText:
         Args:
             items: See `vectors`. (n rows)
         """
+        if self.aside is not None:
+            return self.aside.vectors(items, kept=True)
+
         from recsys.text_encoders.items import item_vectors, with_silent_columns
 
         self.check_model()

@@ -46,7 +46,9 @@ class NewItems:
         self._placed: dict[str | int, Placed] = {}
         self._said: dict[str | int, Said] = {}
         self._as_of: tuple[int, ...] | None = None
-        if log is not None:
+        # a model that reads texts aside may take its time, and nobody is to wait for it before the first answer
+        self._later = bundle.text is not None and bundle.text.aside is not None
+        if not self._later:
             self.refresh()
 
     def __len__(self) -> int:

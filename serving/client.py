@@ -18,6 +18,7 @@ import httpx
 from pydantic import BaseModel
 
 from serving.http.answers import CandidateAnswer, LookAnswer, NewItemsAnswer, SimilarAnswer
+from serving.http.event_requests import EraseAnswer, EventsAnswer
 
 A = TypeVar("A", bound=BaseModel)
 RawId = str | int
@@ -49,7 +50,7 @@ class Client:
     Args:
         url: Where it is.
         token: What it was started with, for requests that change something.
-        timeout: Seconds for each try.
+        timeout: Seconds for each try; the service itself gives up after ten.
         patience: Seconds in which a request that could not be answered for now is asked again; 0 asks once. What
             changes something is asked again only where the service says that it has not been done.
 
@@ -58,7 +59,7 @@ class Client:
         Client('http://127.0.0.1:8000')
     """
 
-    def __init__(self, url: str, token: str | None = None, timeout: float = 5.0, patience: float = 5.0) -> None:
+    def __init__(self, url: str, token: str | None = None, timeout: float = 15.0, patience: float = 5.0) -> None:
         self._url, self._patience = url.rstrip("/"), patience
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=self._url, headers=headers, timeout=timeout)
@@ -121,6 +122,26 @@ class Client:
             ServiceError: It cannot be reached, or refuses.
         """
         return self._ask(NewItemsAnswer, "DELETE", "/items", {"item_ids": list(item_ids)})
+
+    def add_events(self, events: Sequence[Mapping[str, Any]]) -> EventsAnswer:
+        """Tells what users have done.
+
+        Args:
+            events: Each with user_id, item_id and, where told, timestamp, type, and an event_id that makes it safe to
+                post it again.
+
+        Raises:
+            ServiceError: It cannot be reached, or refuses; nothing was acknowledged.
+        """
+        return self._ask(EventsAnswer, "POST", "/events", {"events": [dict(one) for one in events]})
+
+    def erase_users(self, user_ids: Sequence[RawId]) -> EraseAnswer:
+        """Forgets all events of some users, and says what the served model still carries of them.
+
+        Raises:
+            ServiceError: It cannot be reached, or refuses.
+        """
+        return self._ask(EraseAnswer, "DELETE", "/users", {"user_ids": list(user_ids)})
 
     def reload(self) -> LookAnswer:
         """Lets the service look at the registry now.

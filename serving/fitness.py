@@ -18,8 +18,17 @@ def fitness(old: CandidateGenerator, new: CandidateGenerator, least_recall: floa
         new: Which would.
         least_recall: What an approximate index must find of an exact one's.
     """
-    wrong = signature_changes(old.bundle, new.bundle)
-    wrong += replay(new)[:3]
+    return [*signature_changes(old.bundle, new.bundle), *unfit(new, least_recall)]
+
+
+def unfit(new: CandidateGenerator, least_recall: float) -> list[str]:
+    """What is wrong with a generator by itself.
+
+    Args:
+        new: Which is to answer.
+        least_recall: What an approximate index must find of an exact one's.
+    """
+    wrong = replay(new)[:3]
     if new.bundle.index.config.kind != "exact":
         recall = index_recall(new, queries=_QUERIES)
         if recall < least_recall:

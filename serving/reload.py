@@ -16,6 +16,9 @@ from features.errors import InputError
 from serving.candidates import CandidateGenerator
 from serving.resolve import Resolved
 
+#: how often new items of other processes are looked for, where no version is
+_REFRESH_SECONDS = 5.0
+
 Outcome = Literal["unchanged", "swapped", "refused", "failed", "unasked"]
 LOG = logging.getLogger("recsys.serving")
 
@@ -58,6 +61,7 @@ class Reloader:
         check: Says what is wrong with another generator in the place of the one that answers.
         seconds: Between two looks; 0 looks only when `look` is called. What other processes take in is seen as often.
         settle: Called when one has been loaded or let go: see `serving.settling`.
+        close: Called at the end; interrupts `find`, which a registry may hold for minutes.
     """
 
     def __init__(
@@ -68,11 +72,12 @@ class Reloader:
         check: Callable[[CandidateGenerator, CandidateGenerator], list[str]],
         seconds: float = 5.0,
         settle: Callable[[], None] = lambda: None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.live, self._find, self._load, self._check = live, find, load, check
         #: told of every look that changed or should have changed something, with what answered and what does now
         self.after: Callable[[Look, CandidateGenerator, CandidateGenerator], None] = lambda look, old, new: None
-        self._seconds, self._settle = seconds, settle
+        self._seconds, self._settle, self._close = seconds, settle, close
         self._looking, self._stop = threading.Lock(), threading.Event()
         self._unfit: Resolved | None = None
         self._noticed: str | None = None
@@ -85,8 +90,14 @@ class Reloader:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._close()
         if self._thread is not None:
             self._thread.join(timeout=5)
+
+    @property
+    def looking(self) -> bool:
+        """Whether a look is under way."""
+        return self._looking.locked()
 
     def look(self, again: bool = True) -> Look:
         """Looks now, and swaps if there is another version.
@@ -95,21 +106,26 @@ class Reloader:
             again: Tries a version that was found unfit before once more.
         """
         with self._looking:
-            return self._look(again)
+            look = self._look(again)
+        self.refresh()  # what came while one was loaded, or what other processes have taken in
+        return look
 
     def _watch(self) -> None:
         unsettled = False
-        self._refresh()
-        while self._seconds and not self._stop.wait(self._seconds):
+        self.refresh()
+        while not self._stop.wait(self._seconds or _REFRESH_SECONDS):
             if unsettled:  # by now, nobody is answered by the old one any more
                 self._settle()
+                unsettled = False
             try:
-                unsettled = self.look(again=False).outcome in ("swapped", "refused", "failed")
+                if self._seconds:
+                    unsettled = self.look(again=False).outcome in ("swapped", "refused", "failed")
+                else:
+                    self.refresh()
             except Exception:  # the thread must live: without it no version would ever follow
                 LOG.exception("reload_failed")
-            self._refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Takes in items that were kept, or that other processes have taken in."""
         items = self.live.generator.new_items
         try:
@@ -135,11 +151,10 @@ class Reloader:
             new = self._load(found)
             if wrong := self._check(old, new):
                 look = Look("refused", found.version, "; ".join(wrong))
-        except (InputError, OSError, MemoryError, RuntimeError) as error:
+        except Exception as error:  # whatever it is, it is not tried again and again
             look = Look("failed", found.version, " ".join(str(error).split())[:500] or type(error).__name__)
         if look.outcome == "swapped":
             self.live.generator, self._unfit = new, None
-            self._refresh()  # what came while it was loaded
         else:
             self._unfit = found
         self.after(look, old, new)

@@ -17,7 +17,9 @@ from features.errors import InputError
 from serving.bundles.manifest import MATCHER
 from serving.bundles.sealed import read_manifest
 from serving.http.config import ServiceConfig
+from serving.last_served import last_served, remember_served
 from serving.resolve import Resolved, resolve_aside
+from serving.workers import Worker, run_workers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -71,20 +73,22 @@ def serve(
     with listen(host, port) as listener:
         address = address_of(listener, host)
         if workers == 1:
-            _work(served, config, listener, address, True)
+            _work(served, config, listener, address, Worker())
             return 0
-        from serving.workers import run_workers
-
         threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
         config = dataclasses.replace(config, threads=threads)
         work = partial(_work, served, config, listener, address)
         return run_workers(workers, work, 15 + config.drain_seconds)
 
 
-def _work(served: Served, config: ServiceConfig, listener: socket, address: str, tells: bool) -> None:
+def _work(served: Served, config: ServiceConfig, listener: socket, address: str, worker: Worker) -> None:
     """What a process does: load, then answer."""
     began = time.perf_counter()
-    looking_up = None if served.source is None else resolve_aside(served.source, served.tracking_uri)
+    # one that takes a dead one's place begins with what the others answer with, and not with what has been refused
+    known = last_served(worker.folder)
+    looking_up = None
+    if served.source is not None:
+        looking_up = (lambda: known) if known is not None else resolve_aside(served.source, served.tracking_uri)
 
     import torch
 
@@ -93,7 +97,7 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     imported = time.perf_counter()
     found = looking_up() if looking_up else None
     resolved = time.perf_counter()
-    app, what = _loaded(served, found, config)
+    app, what = _loaded(served, found, config, worker)
     loaded = time.perf_counter()
 
     from serving.http.listening import answer_at
@@ -104,10 +108,11 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     log_to_stderr()
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
-    if tells:
+    if worker.first:
         if config.made_token and hasattr(app.state, "beside"):
             print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
         print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
+    worker.ready()
     answer_at(app, listener)
 
 
@@ -116,7 +121,7 @@ def _pages(address: str, config: ServiceConfig) -> str:
     return f"documentation: {address}/docs" + (f", to look at: {address}/ui" if config.ui else "")
 
 
-def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tuple[FastAPI, object]:
+def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worker: Worker) -> tuple[FastAPI, object]:
     """The application for what is to be served, and what that is."""
     matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
     if matches or served.entities is not None:
@@ -148,25 +153,39 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig) -> tu
 
         matcher = Matcher.of(found)
         return create_matcher_app(matcher, config), matcher
-    return _recommender(served, found, config)
+    return _recommender(served, found, config, worker)
 
 
-def _recommender(served: Served, found: Resolved, config: ServiceConfig) -> tuple[FastAPI, CandidateGenerator]:
+def _recommender(
+    served: Served, found: Resolved, config: ServiceConfig, worker: Worker
+) -> tuple[FastAPI, CandidateGenerator]:
     """A service that follows the registry."""
     from serving.candidates import CandidateGenerator
-    from serving.fitness import fitness
+    from serving.fitness import fitness, unfit
     from serving.following import Following
     from serving.http.app import create_app
-    from serving.reload import Live, Reloader
+    from serving.reload import Live, Look, Reloader
     from serving.settling import settle
 
     load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items, aside=True)
     generator = load(found)
+    if wrong := unfit(generator, config.least_recall):
+        raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
     check = partial(fitness, least_recall=config.least_recall)
     beside = _beside(served, generator.resolved, config)
     follow = Following(served.source, served.tracking_uri)
-    reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds, settle)
-    return create_app(generator, config, reloader=reloader, beside=beside), generator
+    reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds, settle, follow.close)
+    app = create_app(generator, config, reloader=reloader, beside=beside)
+    remember_served(worker.folder, generator.resolved)
+    told = reloader.after
+
+    def after(look: Look, old: CandidateGenerator, new: CandidateGenerator) -> None:
+        told(look, old, new)
+        if look.outcome == "swapped":
+            remember_served(worker.folder, new.resolved)
+
+    reloader.after = after
+    return app, generator
 
 
 def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside:

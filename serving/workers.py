@@ -10,6 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from mmap import mmap
+from pathlib import Path
 
 from features.errors import InputError
 
@@ -24,27 +27,43 @@ _LONGEST_WAIT = 30.0
 _TRIES = 6
 
 
-def run_workers(n: int, work: Callable[[bool], None], end_seconds: float = 15.0) -> int:
+@dataclass(frozen=True)
+class Worker:
+    """What one of several processes is told.
+
+    Args:
+        first: Whether it is the first: what people are told, one of them tells.
+        ready: To be called when it answers.
+        folder: For what they tell each other; None of one that is alone.
+    """
+
+    first: bool = True
+    ready: Callable[[], None] = lambda: None
+    folder: Path | None = None
+
+
+def run_workers(n: int, work: Callable[[Worker], None], end_seconds: float = 15.0) -> int:
     """Runs the same in n processes until this one is told to end, or none of them can start.
 
     Args:
         n: How many.
-        work: Runs in each; raises InputError where it cannot start. Whether it is the first, it is given: what people
-            are told, one of them tells.
+        work: Runs in each; raises InputError where it cannot start.
         end_seconds: How long they may take to end, once they are told; then they are killed.
 
     Returns:
-        An exit status: 0; `UNUSABLE`; 1 where one after the other dies as soon as it begins.
+        An exit status: 0; `UNUSABLE`, or 1, where none has ever answered and there is no use in trying on. Once one
+        has, those that die are begun again for as long as it takes.
     """
     return _Workers(n, work, end_seconds).run()
 
 
 class _Workers:
-    def __init__(self, n: int, work: Callable[[bool], None], end_seconds: float) -> None:
+    def __init__(self, n: int, work: Callable[[Worker], None], end_seconds: float) -> None:
         self._n, self._work, self._end_seconds = n, work, end_seconds
         self._alive: dict[int, float] = {}  # process -> when it began
         self._due: list[float] = []  # when those that are missing begin
         self._begun, self._failures, self._ends_by = 0, 0, 0.0
+        self._ready = mmap(-1, 1)  # which forks share
 
     def run(self) -> int:
         figures = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="recsys-figures-")
@@ -55,7 +74,8 @@ class _Workers:
             while self._alive or (self._due and not self._ends_by):
                 self._begin_due()
                 ended = self._bury()
-                if not self._ends_by and (ended == UNUSABLE or self._failures >= _TRIES):
+                hopeless = ended == UNUSABLE or self._failures >= _TRIES
+                if hopeless and not self._ready[0] and not self._ends_by:
                     status = UNUSABLE if ended == UNUSABLE else 1
                     self._end(signal.SIGTERM, None)
                 if self._ends_by and time.monotonic() > self._ends_by:
@@ -93,7 +113,8 @@ class _Workers:
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() == parent:
-                self._work(self._begun == 0)
+                folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+                self._work(Worker(self._begun == 0, self._is_ready, folder))
             status = 0
         except InputError as error:
             print(f"recsys serve: error: {error}", file=sys.stderr)
@@ -104,6 +125,9 @@ class _Workers:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+
+    def _is_ready(self) -> None:
+        self._ready[0] = 1
 
     def _bury(self) -> int:
         """Takes note of those that have ended, and returns what the last of them ended with."""
@@ -120,7 +144,7 @@ class _Workers:
             if self._ends_by:
                 continue
             lived = time.monotonic() - began
-            self._failures = 0 if lived > _STARTED_SECONDS else self._failures + 1
+            self._failures = 0 if lived > _STARTED_SECONDS and status != UNUSABLE else self._failures + 1
             wait = min(0.25 * 2**self._failures, _LONGEST_WAIT) if self._failures else 0.0
             print(f"recsys serve: process {process} ended with {status}; another begins", file=sys.stderr, flush=True)
             self._due.append(time.monotonic() + wait)

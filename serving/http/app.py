@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 
-from serving.http.answers import CandidateAnswer, InvocationAnswer, LookAnswer, SimilarAnswer
+from serving.http.answers import CandidateAnswer, InvocationAnswer, LookAnswer, Problems, SimilarAnswer
 from serving.http.authority import UNAUTHORISED, authorised
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
@@ -174,7 +174,11 @@ def _router() -> APIRouter:
     @router.post(
         "/admin/reload",
         response_model=LookAnswer,
-        responses={**REFUSALS, **UNAUTHORISED},
+        responses={
+            **REFUSALS,
+            **UNAUTHORISED,
+            409: {"model": Problems, "description": "There is nothing to follow, or it is being looked at already."},
+        },
         dependencies=[Depends(authorised)],
         tags=["operation"],
     )
@@ -183,6 +187,8 @@ def _router() -> APIRouter:
         reloader: Reloader | None = request.app.state.reloader
         if reloader is None:
             raise HTTPException(409, "this service follows no registry: it serves a folder, or one version")
+        if reloader.looking:
+            raise HTTPException(409, "the registry is being looked at already")
         look = await asyncio.to_thread(reloader.look)
         return answer({"model": request.app.state.live.generator.identity, **asdict(look)})
 

@@ -60,6 +60,7 @@ class _Asked:
     size: int
     answer: asyncio.Future[Any]
     since: float = field(default_factory=time.monotonic)
+    begun: bool = False
 
 
 class ComputeQueue:
@@ -115,11 +116,20 @@ class ComputeQueue:
         self._queue.append(asked)
         self._count(size)
         self._begin()
-        return await asked.answer
+        # threads may be held for longer than anyone would wait
+        late = asyncio.get_running_loop().call_later(self._seconds, self._give_up, asked)
+        try:
+            return await asked.answer
+        finally:
+            late.cancel()
 
     def close(self) -> None:
         """Ends when what has begun has ended."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _give_up(self, asked: _Asked) -> None:
+        if not asked.begun and not asked.answer.done():
+            asked.answer.set_exception(Late(f"the request has waited for {self._seconds:g} s"))
 
     def _count(self, size: int) -> None:
         self._waiting += size
@@ -130,6 +140,8 @@ class ComputeQueue:
         while self._free and (together := self._next()):
             self._free -= 1
             now = time.monotonic()
+            for one in together:
+                one.begun = True
             if self.watch is not None:
                 self.watch.began([now - one.since for one in together], sum(one.size for one in together))
             loop = asyncio.get_running_loop()
@@ -139,14 +151,10 @@ class ComputeQueue:
 
     def _next(self) -> list[_Asked]:
         """The request that has waited for longest, and others that may go with it."""
-        now = time.monotonic()
         while self._queue:
             first = self._queue.popleft()
             self._count(-first.size)
             if first.answer.done():  # nobody waits for it any more
-                continue
-            if now - first.since > self._seconds:
-                first.answer.set_exception(Late(f"the request has waited for {self._seconds:g} s"))
                 continue
             break
         else:

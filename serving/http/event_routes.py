@@ -66,8 +66,12 @@ def event_routes() -> APIRouter:
     async def users(request: Request, body: EraseRequest) -> Response:
         """Forgets all events of some users, and says what the served model still carries of them."""
         generator: CandidateGenerator = request.app.state.live.generator
-        carried = [asdict(one) for one in carried_in(generator, body.user_ids)]
-        erased = await stored(request, lambda store: store.erase(body.user_ids))
+
+        def erased_and_carried(store: EventStore) -> tuple[int, list[dict[str, Any]]]:
+            left = [asdict(one) for one in carried_in(generator, body.user_ids)]
+            return store.erase(body.user_ids), left
+
+        erased, carried = await stored(request, erased_and_carried)
         return answer({"model": generator.identity, "erased": erased, "carried": carried})
 
     return router

@@ -44,6 +44,9 @@ def item_routes() -> APIRouter:
             if hasattr(error, "field"):
                 raise
             raise HTTPException(503, str(error)) from error  # nothing is wrong with the request
+        now: CandidateGenerator = request.app.state.live.generator
+        if now is not generator:  # another version has taken over meanwhile, and is to know it too
+            await asyncio.get_running_loop().run_in_executor(reading, now.new_items.refresh)
         return answer({"model": generator.identity, "changed": n, "new_items": len(generator.new_items)})
 
     @router.post("/items", response_model=NewItemsAnswer, responses=answers)

@@ -37,6 +37,8 @@ async def answered(
     if any(how.get(name) is not None for name in _OWN):
         ask = partial(beside.recommend, generator, body.user_ids, body.histories, **how)
         return await queue.alone(ask, _size(body))
+    if body.user_ids is None and body.histories is None:  # which recommend refuses, and company would hide
+        return await queue.alone(partial(beside.recommend, generator, None, None, **how))
     how = {name: one for name, one in how.items() if name not in _OWN}
     key = (id(generator), *how.values())
     return await queue.together(key, partial(_together, generator, beside, how), body, _size(body))

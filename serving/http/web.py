@@ -51,11 +51,14 @@ def service(
 
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        with contextlib.ExitStack() as stack:
-            if beside is not None:
-                await asyncio.to_thread(stack.enter_context, beside(app))
+        stack = contextlib.ExitStack()
+        if beside is not None:
+            await asyncio.to_thread(stack.enter_context, beside(app))
+        try:
             yield
-        app.state.compute.close()
+        finally:
+            await asyncio.to_thread(app.state.compute.close)  # before what its computations use
+            await asyncio.to_thread(stack.close)
 
     app = FastAPI(title=title, version=version, description=description, lifespan=running)
     app.state.config, app.state.figures = config, Figures()

@@ -75,10 +75,14 @@ class NewItems:
         """
         if self._log is None:
             return
-        with self._changing:
-            if (as_of := self._log.state()) != self._as_of:
-                self._restore(self._log)
-                self._as_of = as_of
+        if self._log.state() != self._as_of:  # else there is nothing to wait for
+            with self._reading, self._changing:
+                self._refresh()
+
+    def _refresh(self) -> None:
+        if (as_of := self._log.state()) != self._as_of:
+            self._restore(self._log)
+            self._as_of = as_of
 
     def add(self, items: Sequence[tuple[str | int, Said]]) -> int:
         """Takes items in; one that has come before is replaced.
@@ -116,6 +120,7 @@ class NewItems:
             FieldError: An id of a type that the catalogue's ids are not.
             InputError: The log cannot be written. Nothing has been taken out.
         """
+        self.refresh()  # another process may have taken in what is to go
         asked = {self._ids.canonical(one, n, ("item_ids",)) for n, one in enumerate(items)}
         with self._changing:
             gone = [one for one in self._placed if one in asked]

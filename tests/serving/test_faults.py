@@ -192,7 +192,8 @@ def test_a_registry_that_is_away_changes_nothing_and_is_found_again(string_folde
     server = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", None, "--workers", "1",
               "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",
               "--artifacts-destination", tmp_path / "artifacts"]  # fmt: skip
-    command = ["-m", "training.cli", "serve", "--model", "models:/shop@champion", "--port", None, "--poll", "0.2"]
+    command = ["-m", "training.cli", "serve", "--model", "models:/shop@champion", "--port", None, "--poll", "0.2",
+               "--events", "none"]  # fmt: skip
     before = mlflow.get_tracking_uri()
     with running(server, "/health") as (_, server_port):
         line = Line(server_port)

@@ -163,3 +163,48 @@ def test_reload_says_that_there_is_nothing_to_follow(generator):
     assert client.post("/admin/reload", json={}).status_code == 401
     answer = client.post("/admin/reload", json={}, headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 409
+
+
+def test_a_request_gets_the_same_answer_in_company_as_alone(generator, monkeypatch):
+    """Of each body the status and the lists, asked one by one and while a thread is held so that they go together."""
+    bodies = [
+        {"k": 4},
+        {"user_ids": [], "k": 4},
+        {"user_ids": ["u001", None], "k": 4},
+        {"histories": [["sku-001", "nothing"], None], "k": 4},
+        {"user_ids": ["u002"], "histories": [["sku-003"]], "k": 4},
+        {"user_ids": ["u002"], "histories": [], "k": 4},
+        {"user_ids": [17], "k": 4},
+        {"user_ids": ["u003"], "deny": ["sku-001"], "k": 4},
+    ]
+    app = create_app(generator, ServiceConfig(threads=1))
+    begun, go_on = threading.Event(), threading.Event()
+    with TestClient(app) as client:
+        alone = [client.post("/candidates", json=body) for body in bodies]
+        recommend = type(generator).recommend
+
+        def held(self, *arguments, **settings):
+            begun.set()
+            assert go_on.wait(20)
+            return recommend(self, *arguments, **settings)
+
+        monkeypatch.setattr(type(generator), "recommend", held)
+        first = threading.Thread(target=client.post, args=("/candidates",), kwargs={"json": {"user_ids": ["u001"]}})
+        first.start()
+        assert begun.wait(20)
+        together: dict[int, object] = {}
+
+        def ask(n: int) -> None:
+            together[n] = client.post("/candidates", json=bodies[n])
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(len(bodies))]
+        for one in threads:
+            one.start()
+        threading.Event().wait(0.5)
+        go_on.set()
+        for one in (first, *threads):
+            one.join(20)
+        for n, one in enumerate(alone):
+            assert together[n].status_code == one.status_code, bodies[n]
+            assert together[n].json() == one.json(), bodies[n]
+        assert [one.status_code for one in alone] == [422, 200, 200, 200, 200, 422, 422, 200]

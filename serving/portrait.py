@@ -12,6 +12,8 @@ from serving.candidates import CandidateGenerator
 from serving.lists.asked import read_asked
 from serving.lists.item_search import items_with
 from serving.lists.reasons import Named, Reason, Standing, named, reasons, short, standing
+from serving.state.events import EventStore
+from serving.state.extending import extended
 
 #: of a history so many are named, the latest
 MOST_NAMED = 50
@@ -55,6 +57,7 @@ def portrait(
     history: Sequence[str] | None = None,
     k: int = 20,
     interests: RetrieverKind | None = None,
+    events: EventStore | None = None,
 ) -> Portrait:
     """What a user is recommended, from what, and why.
 
@@ -64,19 +67,22 @@ def portrait(
         history: Raw item ids, oldest first, which stand for what is stored of the user.
         k: How many candidates.
         interests: See `CandidateGenerator.recommend`, whose list it is.
+        events: What users have done since the model was built, which extends their histories.
 
     Raises:
         FieldError: An argument that cannot be used.
     """
     given = None if history is None else [list(history)]
-    found = generator.recommend([user_id], given, k, interests=interests)
+    more = extended(generator, events, [user_id], given)
+    given, told = more.histories, {"seen": more.seen, "history_times": more.history_times}
+    found = generator.recommend([user_id], given, k, interests=interests, **told)
     shelf = generator.new_items.shelf
-    asked = read_asked(generator.bundle, generator.user_ids, shelf, [user_id], given)
+    asked = read_asked(generator.bundle, generator.user_ids, shelf, [user_id], given, more.history_times)
     met = asked.histories.row(0)
     titles = [None] * len(found.item_ids[0]) if found.titles is None else found.titles_of(0)
     mixed = found
     if generator.bundle.interests is not None and not (found.interests and found.interests[0]):
-        mixed = generator.recommend([user_id], given, 1, interests="mixture")
+        mixed = generator.recommend([user_id], given, 1, interests="mixture", **told)
     return Portrait(
         known=user_id is not None and int(generator.user_ids.rows([user_id], "user_id")[0]) >= 0,
         source=found.sources[0],

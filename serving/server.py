@@ -67,7 +67,7 @@ def serve(
     config = config or ServiceConfig()
     if workers < 1:
         raise InputError(f"workers is 1 or more, got {workers}")
-    if config.token is None and config.changes:
+    if config.token is None:
         config = dataclasses.replace(config, token=secrets.token_urlsafe(24), made_token=True)
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     with listen(host, port) as listener:
@@ -132,6 +132,8 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worke
             if getattr(config, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
                 raise InputError(f"{what}, and takes no {name.replace('_', ' ')}; leave out {flag}")
+        if config.events:
+            raise InputError(f"{what}, and takes no events; leave out --events")
     if config.ui and served.entities is not None:
         raise InputError(f"{served.entities} holds entities, of which there is no page; leave out --ui")
     if served.entities is not None:
@@ -198,7 +200,12 @@ def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside
 
     beside = Beside()
     if config.events is not None:
-        beside.events = open_events(config.events or place_of(resolved))
+        try:
+            beside.events = open_events(config.events or place_of(resolved))
+        except InputError as error:
+            if config.events:
+                raise
+            raise InputError(f"{error}; --events names another place for them, and --events none keeps none") from None
         if notice := beside.events.health().notice:
             print(notice, file=sys.stderr)
     if config.impressions is not None:

@@ -52,11 +52,6 @@ class ServiceConfig:
     shadow_share: float = 0.1
     new_items: Path | None = None
 
-    @property
-    def changes(self) -> bool:
-        """Whether requests may change something, if they bring the token."""
-        return self.new_items is not None or self.events is not None
-
     def __post_init__(self) -> None:
         for name in ("threads", "drain_seconds", "poll_seconds", "least_recall"):
             if not 0 <= getattr(self, name) < float("inf"):

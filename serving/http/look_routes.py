@@ -72,7 +72,8 @@ def look_routes() -> APIRouter:
         """A user's history and interests, the candidates, and why each of them is there."""
         from serving.portrait import portrait
 
-        model, found = await told(request, portrait, body.user_id, body.history, body.k, body.interests)
+        events = request.app.state.beside.events
+        model, found = await told(request, portrait, body.user_id, body.history, body.k, body.interests, events)
         return answer({"model": model, "user_id": body.user_id, **asdict(found)})
 
     return router

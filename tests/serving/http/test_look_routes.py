@@ -26,6 +26,9 @@ from serving.http.look_routes import PAGE, policy
 from serving.http.looks import MAX_FOUND, MAX_LOOKED, MAX_TEXT
 from serving.portrait import MOST_NAMED
 from serving.server import Served, serve
+from serving.state.beside import Beside
+from serving.state.events import Event
+from serving.state.sqlite_events import SQLiteEvents
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -287,3 +290,14 @@ def test_the_page_lets_nothing_but_its_own_parts_run(client):
 def test_entities_have_no_page(tmp_path):
     with pytest.raises(InputError, match=r"entities.* holds entities, of which there is no page; leave out --ui"):
         serve(Served(None, entities=tmp_path / "entities"), port=0, config=SHOWN)
+
+
+def test_what_a_user_has_done_since_is_looked_at_too(generator, tmp_path):
+    store = SQLiteEvents(tmp_path / "events.sqlite")
+    store.append([Event("stranger", "sku-004", 5_000), Event("stranger", "sku-007", 5_001)])
+    client = TestClient(create_app(generator, ServiceConfig(ui=True), beside=Beside(store)))
+    found = client.post("/ui/look", json={"user_id": "stranger", "k": 10}).json()
+    assert [one["item_id"] for one in found["history"]] == ["sku-004", "sku-007"]
+    asked = client.post("/candidates", json={"user_ids": ["stranger"], "k": 10}).json()["candidates"][0]
+    assert [one["item"]["item_id"] for one in found["candidates"]] == asked["item_ids"]
+    store.close()

@@ -201,7 +201,10 @@ class SQLiteEvents:
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         """Makes the tables where they are missing, and refuses a file that is something else's."""
-        if not self._is_ours(database):
+        database.execute("BEGIN")
+        ready = self._is_ours(database)
+        database.execute("COMMIT")
+        if not ready:
             database.execute("BEGIN IMMEDIATE")
             if not self._is_ours(database):  # nobody was faster
                 for statement in (*_SCHEMA, f"PRAGMA application_id = {_OURS}", f"PRAGMA user_version = {_FORMAT}"):
@@ -210,12 +213,23 @@ class SQLiteEvents:
         # Write-ahead logging lets readers read while somebody writes. With synchronous=NORMAL a commit would survive
         # kill -9 of this process, because the operating system holds what was written, but not a power cut; an event
         # is acknowledged after its commit, so each commit waits for the disk (FULL), about a millisecond a post.
-        database.execute("PRAGMA journal_mode = WAL")
+        end = time.monotonic() + self._wait
+        while True:
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:  # of those who open a new file together, one changes it
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                    raise
+                time.sleep(0.005)
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA secure_delete = ON")  # erased is overwritten, not merely unlisted
 
     def _is_ours(self, database: sqlite3.Connection) -> bool:
-        """Whether the tables are made; else the file is empty."""
+        """Whether the tables are made; else the file is empty. All that is read here is read of one moment.
+
+        Somebody who makes the tables between two readings would leave a file that has tables and is nobody's.
+        """
         ours, made = (database.execute(f"PRAGMA {one}").fetchone()[0] for one in ("application_id", "user_version"))
         if ours == _OURS and made != _FORMAT:
             raise StoreError(f"the events {self.path} are of format {made}, and this version reads format {_FORMAT}")

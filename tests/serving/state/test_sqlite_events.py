@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import resource
 import signal
 import sqlite3
@@ -99,6 +100,65 @@ def test_processes_that_open_a_new_file_together_do_not_meet(tmp_path):
     processes = [subprocess.Popen([sys.executable, "-c", code, str(path), f"u{n}"], cwd=ROOT) for n in range(4)]
     assert [one.wait() for one in processes] == [0] * 4
     assert len(list(SQLiteEvents(path).everything())) == 4
+
+
+def open_at_once(folder, together, problems):
+    for n in range(15):
+        together.wait(60)
+        try:
+            SQLiteEvents(folder / f"{n}.sqlite").close()
+        except StoreError as error:
+            problems.put(str(error))
+    problems.put(None)
+
+
+def test_processes_that_open_new_files_at_the_same_moment_take_no_file_for_something_else(tmp_path):
+    context = multiprocessing.get_context("fork")
+    together, problems = context.Barrier(6), context.Queue()
+    processes = [context.Process(target=open_at_once, args=(tmp_path, together, problems)) for _ in range(6)]
+    for process in processes:
+        process.start()
+    told = list(iter(lambda: problems.get(timeout=60), None))
+    for _ in processes[1:]:
+        told += iter(lambda: problems.get(timeout=60), None)
+    for process in processes:
+        process.join()
+    assert told == []
+
+
+def test_a_file_that_is_made_while_it_is_looked_at_is_taken(tmp_path, monkeypatch):
+    path, look = tmp_path / "events.sqlite", SQLiteEvents._is_ours
+
+    class Interrupted:
+        """A connection: somebody else makes the tables after its first look at the file."""
+
+        def __init__(self, database):
+            self.database, self.others = database, None
+
+        def execute(self, statement, *rest):
+            found = self.database.execute(statement, *rest)
+            if statement == "PRAGMA application_id" and self.others is None:
+                found = iter([found.fetchone()])
+                self.others = threading.Thread(target=make_aside)
+                self.others.start()
+                self.others.join(0.3)
+                return type("Found", (), {"fetchone": lambda _: next(found)})()
+            return found
+
+    def make_aside():
+        monkeypatch.setattr(SQLiteEvents, "_is_ours", look)
+        SQLiteEvents(path).close()
+
+    interrupted = []
+
+    def looked(self, database):
+        interrupted.append(Interrupted(database))
+        return look(self, interrupted[0])
+
+    monkeypatch.setattr(SQLiteEvents, "_is_ours", looked)
+    store = SQLiteEvents(path)
+    interrupted[0].others.join()
+    assert store.append([Event("ann", "tea", 1)]) == 1
 
 
 def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):

@@ -22,6 +22,7 @@ from pathlib import Path
 import polars as pl
 
 from features.errors import InputError
+from features.time_units import UNITS
 from serving.lists.recommendations import Recommendations
 from serving.state.aside import Aside
 
@@ -169,7 +170,7 @@ def join_events(
         impressions: As `scan_impressions` gives them.
         events: user_id, item_id, timestamp and maybe type, as `serving.state.events.frame_of` gives them.
         within: For how long after an impression an event is its doing, the end included.
-        unit: What the timestamps count, unless they are times already: see `serving.state.asking_time.UNITS`.
+        unit: What the timestamps count, unless they are times already: see `features.time_units.UNITS`.
 
     Returns:
         One row an item that was shown, in the order of the impressions: request_id, asked_at, user_id, name, version,
@@ -210,8 +211,6 @@ def join_events(
 
 def _moments(dtype: pl.DataType, unit: str) -> pl.Expr:
     """Timestamps as times in UTC."""
-    from serving.state.asking_time import UNITS
-
     column, wanted = pl.col("timestamp"), pl.Datetime("us", "UTC")
     if isinstance(dtype, pl.Datetime):
         return (column if dtype.time_zone else column.dt.replace_time_zone("UTC")).cast(wanted)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from features.time_units import UNITS
 from serving.lists.raw_ids import FieldError
-from serving.state.asking_time import UNITS, now_of, unit_of_bundle
+from serving.state.asking_time import now_of, unit_of_bundle
 from serving.state.events import Event
 
 if TYPE_CHECKING:

@@ -20,6 +20,8 @@ from training.promotion.window import Window
 
 #: the length of list that NDCG and coverage are of
 K = 10
+#: NDCG by user, as recall is: by query, whoever has many targets would count for as many users
+NDCG = f"user_ndcg@{K}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +29,7 @@ class WindowFigures:
     """A ranker on a window.
 
     Args:
-        users: Each user's share in "ndcg@10", "recall@DEPTH" and "cold/recall@DEPTH".
+        users: Each user's share in "user_ndcg@10", "recall@DEPTH" and "cold/recall@DEPTH", which are means over users.
         coverage: Share of the catalogue that stands in at least one list of 10.
     """
 
@@ -41,7 +43,7 @@ class WindowFigures:
         return float(self.users.sums[:, column].sum()) / count if count else math.nan
 
     def counted(self, name: str) -> int:
-        """How many users, or queries, a figure is the mean of."""
+        """How many users a figure is the mean of."""
         return int(self.users.counts[:, self.users.names.index(name)].sum())
 
 
@@ -77,7 +79,9 @@ def of_popularity(window: Window) -> WindowFigures:
     return WindowFigures(_together(parts), _coverage(window, listed))
 
 
-def difference(name: str, first: WindowFigures, second: WindowFigures, resamples: int) -> Difference:
+def difference(
+    name: str, first: WindowFigures, second: WindowFigures, resamples: int, level: float = 0.95
+) -> Difference:
     """How a figure differs, by a paired bootstrap: users are drawn, and both rankers are measured on the same draw.
 
     Args:
@@ -85,13 +89,14 @@ def difference(name: str, first: WindowFigures, second: WindowFigures, resamples
         first: A ranker,
         second: and another, on the same window.
         resamples: How often is drawn.
+        level: How often the interval holds the true difference.
     """
     columns = [one.users.names.index(name) for one in (first, second)]
     # targets are the same, so both means divide by the same counts, and their difference is a mean too
     sums = second.users.sums[:, columns[1]] - first.users.sums[:, columns[0]]
     counts = second.users.counts[:, columns[1]]
     both = UserSums((name,), sums[:, None], counts[:, None])
-    low, high = bootstrap_intervals(both, resamples).get(name, (math.nan, math.nan))
+    low, high = bootstrap_intervals(both, resamples, level).get(name, (math.nan, math.nan))
     return Difference(first.mean(name), second.mean(name), low, high)
 
 

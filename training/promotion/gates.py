@@ -20,8 +20,8 @@ class Tolerances:
     """How much worse than the champion a version may be.
 
     Args:
-        quality: Share of the champion's NDCG@10, and of its recall, that the version must be shown not to lose. Of two
-            seeds of one model, three thousand users tell no more than that they are within 2% of each other.
+        quality: Share of the champion's NDCG@10 by user, and of its recall, that the version must be shown not to lose.
+            Of two seeds of one model, three thousand users tell no more than that they are within 2% of each other.
         require_better: It must be shown to rank better, by NDCG@10 or by recall, and no worse by the other.
         depth: How many candidates recall is of.
         coverage: Share of the champion's catalogue coverage that may be lost.
@@ -182,12 +182,17 @@ def quality(name: str, found: Difference, users: int, tolerances: Tolerances) ->
 
 
 def better(found: Mapping[str, Difference]) -> Gate:
-    """At least one figure is shown to be better than the champion's."""
+    """At least one figure is shown to be better than the champion's.
+
+    Args:
+        found: The figures, with intervals that hold all of them at once: see `training.promotion.comparison`.
+    """
     best = max(found, key=lambda name: found[name].low)
     told_of = ", ".join(f"{name} {one.change:+.4f} (at least {one.low:+.4f})" for name, one in found.items())
+    figures = {f"{name}_low": one.low for name, one in found.items()}
     if found[best].low > 0:
-        return Gate("better", True, f"{best} is shown to be better: {told_of}")
-    return Gate("better", False, f"no figure is shown to be better: {told_of}")
+        return Gate("better", True, f"{best} is shown to be better: {told_of}", figures)
+    return Gate("better", False, f"no figure is shown to be better: {told_of}", figures)
 
 
 def popularity(name: str, found: Difference, users: int) -> Gate:

@@ -10,10 +10,11 @@ wrote is still there. Whoever took longer than that has not got it.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from features.errors import InputError
 
 #: of the registered model: who is promoting a version of it
 LEASE = "promotion_lease"
+
+LOG = logging.getLogger("recsys.promotion")
 
 
 @dataclass(frozen=True)
@@ -161,12 +164,24 @@ class Lease:
             raise InputError(f"the registry was too slow to promote a version of {self._name!r}; it stays as it is")
 
     def give_back(self) -> None:
-        """Ends the lease, if it is still ours."""
+        """Ends the lease, if it is still ours; a registry that does not let go is told of, and no error.
+
+        What was done under the lease is done, and what was refused has its own error.
+        """
         from mlflow.exceptions import MlflowException
 
-        if self._is_mine():
-            with suppress(MlflowException):  # it is over, and somebody else has ended it
+        try:
+            if self._is_mine():
                 self._client.delete_registered_model_tag(self._name, LEASE)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":  # it was over, and somebody else has ended it
+                return
+            LOG.warning(
+                "the lease on the model %r could not be given back, and ends by itself within %g seconds: %s",
+                self._name,
+                self._patience.lease,
+                " ".join(str(error).split()),
+            )
 
     def _is_mine(self) -> bool:
         return (self._read() or {}).get("token") == self._token

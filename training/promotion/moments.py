@@ -1,18 +1,11 @@
-"""Timestamps as people write and read them: what unit they are in follows from how large they are."""
+"""Timestamps as people write and read them."""
 
 from __future__ import annotations
 
 import datetime
 
 from features.errors import InputError
-
-#: units by the first number that is of the next smaller one; between 1973 and the year 5138 they cannot be confused
-_UNITS = ((10**8, None), (10**11, 1), (10**14, 1_000), (10**17, 1_000_000))
-
-
-def _a_second(latest: int) -> int | None:
-    """How many timestamps a second has, in data whose latest one this is; None where they count something else."""
-    return next((unit for below, unit in _UNITS if abs(latest) < below), None)
+from features.time_units import UNITS, unit_of
 
 
 def moment(told: str, latest: int) -> int:
@@ -37,13 +30,13 @@ def moment(told: str, latest: int) -> int:
         when = datetime.datetime.fromisoformat(told)
     except ValueError:
         raise InputError(f"{told!r} is neither a number nor a date such as 2024-05-01 or 2024-05-01T12:00") from None
-    unit = _a_second(latest)
+    unit = unit_of(latest)
     if unit is None:
         raise InputError(f"the timestamps of the data, such as {latest}, are no dates; give a number, not {told!r}")
     if when.tzinfo is None:
         when = when.replace(tzinfo=datetime.UTC)
     whole = round((when - datetime.datetime.fromtimestamp(0, datetime.UTC)).total_seconds() * 1_000_000)
-    return whole * unit // 1_000_000
+    return whole * UNITS[unit] // 1_000_000
 
 
 def told(timestamp: int) -> str:
@@ -53,8 +46,8 @@ def told(timestamp: int) -> str:
         >>> told(1_714_521_600), told(42)
         ('1714521600 (2024-05-01 00:00:00)', '42')
     """
-    unit = _a_second(timestamp)
-    if unit is None or timestamp < 0:
+    unit = unit_of(timestamp)
+    if unit is None:
         return str(timestamp)
-    when = datetime.datetime.fromtimestamp(timestamp // unit, datetime.UTC)
+    when = datetime.datetime.fromtimestamp(timestamp // UNITS[unit], datetime.UTC)
     return f"{timestamp} ({when:%Y-%m-%d %H:%M:%S})"

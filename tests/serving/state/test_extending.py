@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.schema import FeatureSchema
+from features.time_units import UNITS
 from serving.bundles.known_users import KnownUsers
 from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.lists.raw_ids import FieldError
-from serving.state.asking_time import UNITS, now_of, unit_of
+from serving.state.asking_time import now_of
 from serving.state.events import Event, StoreError
 from serving.state.extending import Extended, extended
 
@@ -311,14 +312,6 @@ def test_extended_histories_are_those_of_a_slow_reference(generator, timed, even
             seen=more.seen,
             **({"history_times": more.history_times} if one is timed else {}),
         )
-
-
-@pytest.mark.parametrize(("unit", "n"), UNITS.items())
-def test_the_unit_of_times_is_read_off_their_size(unit, n):
-    for seconds in (400_000_000, 1_700_000_000, 7_000_000_000):
-        assert unit_of(seconds * n) == unit
-        assert unit_of(seconds * n + n - 1) == unit
-    assert unit_of(1200) is None and unit_of(None) is None and unit_of(-5 * n) is None
 
 
 def test_now_is_told_as_the_data_counts(generator):

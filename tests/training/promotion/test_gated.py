@@ -110,7 +110,7 @@ def refused(shop, champion: str | None, name: str, *gates: str, **more) -> Refus
 
 
 def test_a_model_of_shuffled_labels_is_refused(shop):
-    told = refused(shop, "good", "shuffled", "ndcg@10", "recall@100", "coverage")
+    told = refused(shop, "good", "shuffled", "user_ndcg@10", "recall@100", "coverage")
     assert "it is worse by 0." in str(told) and str(told).endswith(f"version {shop.versions['good']} stays champion")
 
 
@@ -163,10 +163,21 @@ def test_a_better_model_is_promoted_and_its_tags_say_why(shop):
     tags = shop.tags("good")
     assert (tags["promoted_by"], tags["promoted_why"]) == ("ada", "trained for longer")
     told = json.loads(tags["promoted_gates"])
-    assert {"cut-off", "golden", "index", "signature", "size", "ndcg@10", "recall@100", "better", "coverage"} <= set(
-        told["passed"]
-    )
-    assert told["ndcg@10"]["low"] > 0 and told["champion"] == weak
+    assert {
+        "cut-off",
+        "golden",
+        "index",
+        "signature",
+        "size",
+        "user_ndcg@10",
+        "recall@100",
+        "better",
+        "coverage",
+    } <= set(told["passed"])
+    assert told["user_ndcg@10"]["low"] > 0 and told["champion"] == weak
+    # of two figures one is found better by chance twice as often as of one, so that the bounds are lower
+    assert 0 < told["better"]["user_ndcg@10_low"] < told["user_ndcg@10"]["low"]
+    assert told["better"]["recall@100_low"] < told["recall@100"]["low"]
     assert told["since"] == Manifest.read(shop.folder / "good" / "bundle").data["known_until"] + 1 <= shop.since
     assert CandidateGenerator.load("models:/shop@champion", tracking_uri=shop.uri).identity["version"] == good
     assert rollback("shop", shop.uri).champion == weak
@@ -194,10 +205,11 @@ def test_figures_are_those_of_the_lists_that_are_served(shop):
         answer = generator.recommend(user, histories, k=20).item_ids[0]
         targets = prepared.items.ids_of(evaluation.targets.row(row)).to_list()
         places = [answer.index(one) + 1 if one in answer else None for one in targets]
-        gains += [1 / np.log2(one + 1) if one is not None and one <= 10 else 0.0 for one in places]
+        gain = sum(1 / np.log2(one + 1) for one in places if one is not None and one <= 10)
+        gains.append(gain / sum(1 / np.log2(one + 1) for one in range(1, min(len(targets), 10) + 1)))
         shares.append(np.mean([one is not None for one in places]))
         listed |= set(answer[:10])
-    assert found.mean("ndcg@10") == pytest.approx(np.mean(gains))
+    assert found.mean("user_ndcg@10") == pytest.approx(np.mean(gains)) and found.counted("user_ndcg@10") == window.users
     assert found.mean("recall@20") == pytest.approx(np.mean(shares))
     assert found.coverage == pytest.approx(len(listed) / len(prepared.items))
     lists = served_lists(generator, evaluation, evaluation.users[:1], k=5)
@@ -230,12 +242,15 @@ def test_the_command_line_prints_a_table_and_refuses_in_one_line(shop, capsys):
     shop.crown("good")
     assert main(command(shop, shop.versions["shuffled"])) == 2
     told = capsys.readouterr()
-    assert "ndcg@10     FAILED  0." in told.out and "golden      passed" in told.out
+    assert "user_ndcg@10  FAILED  0." in told.out and "golden        passed" in told.out
     (line,) = [one for one in told.err.splitlines() if "error" in one]
-    assert line == told.err.splitlines()[-1] and "does not pass the 3 gates ndcg@10: 0." in line
+    assert line == told.err.splitlines()[-1] and "does not pass the 3 gates user_ndcg@10: 0." in line
     assert main(command(shop, shop.versions["shuffled"], "--json")) == 2
     figures = json.loads(capsys.readouterr().out)
-    assert figures["promoted"] is False and {one["gate"]: one["passed"] for one in figures["gates"]}["ndcg@10"] is False
+    assert (
+        figures["promoted"] is False
+        and {one["gate"]: one["passed"] for one in figures["gates"]}["user_ndcg@10"] is False
+    )
     shop.crown("weak")
     assert main(command(shop, shop.versions["good"], "--why", "better", "--by", "ada", "--json")) == 0
     done = json.loads(capsys.readouterr().out)

@@ -19,7 +19,7 @@ T = Tolerances()
 def figures(hits: np.ndarray) -> WindowFigures:
     """Users with one query each."""
     sums = torch.from_numpy(hits.astype(float))[:, None]
-    return WindowFigures(UserSums(("ndcg@10",), sums, torch.ones_like(sums)), 0.5)
+    return WindowFigures(UserSums(("user_ndcg@10",), sums, torch.ones_like(sums)), 0.5)
 
 
 def test_the_bootstrap_is_paired():
@@ -27,14 +27,17 @@ def test_the_bootstrap_is_paired():
     random = np.random.default_rng(0)
     before = random.random(500)
     after = before + 0.01 + 0.001 * random.standard_normal(500)
-    found = difference("ndcg@10", figures(before), figures(after), 1000)
+    found = difference("user_ndcg@10", figures(before), figures(after), 1000)
     assert 0.0095 < found.low < found.change < found.high < 0.0105
     assert found.change == pytest.approx(after.mean() - before.mean())
     # as many draws by hand
     draws = random.integers(500, size=(4000, 500))
     expected = np.quantile((after - before)[draws].mean(1), [0.025, 0.975])
     assert np.allclose([found.low, found.high], expected, atol=1e-5)
-    apart = difference("ndcg@10", figures(before), figures(random.permutation(after)), 1000)
+    surer = difference("user_ndcg@10", figures(before), figures(after), 4000, level=0.975)
+    expected = np.quantile((after - before)[draws].mean(1), [0.0125, 0.9875])
+    assert np.allclose([surer.low, surer.high], expected, atol=1e-5) and surer.low < found.low
+    apart = difference("user_ndcg@10", figures(before), figures(random.permutation(after)), 1000)
     assert apart.low < 0 < apart.high
 
 
@@ -53,15 +56,15 @@ def test_the_bootstrap_is_paired():
     ],
 )
 def test_quality_passes_if_it_is_shown_to_be_no_worse(found, passed, words):
-    gate = gates.quality("ndcg@10", found, 1234, T)
+    gate = gates.quality("user_ndcg@10", found, 1234, T)
     assert gate.passed is passed and words in gate.told
     assert f"{found.after:.4f} against the champion's {found.before:.4f}" in gate.told and "1,234 users" in gate.told
 
 
 def test_better_is_better_in_one_figure_at_least():
     same, more = Difference(0.2, 0.2, -0.001, 0.001), Difference(0.5, 0.6, 0.05, 0.15)
-    assert gates.better({"ndcg@10": same, "recall@100": more}).passed
-    refused = gates.better({"ndcg@10": same, "recall@100": same})
+    assert gates.better({"user_ndcg@10": same, "recall@100": more}).passed
+    refused = gates.better({"user_ndcg@10": same, "recall@100": same})
     assert not refused.passed and "recall@100 +0.0000 (at least -0.0010)" in refused.told
 
 
@@ -98,8 +101,12 @@ def test_without_cold_items_nobody_is_stopped():
         (gates.golden(["user 0: x", "user 1: y"], True), False, "2 lists are not what the bundle gave: user 0: x"),
         (gates.signature([]), True, "takes all requests"),
         (gates.signature(["it is other", "and more"]), False, "do not fit: it is other; and more"),
-        (gates.popularity("ndcg@10", Difference(0.1, 0.2, 0.05, 0.15), 9), True, "shown to be better"),
-        (gates.popularity("ndcg@10", Difference(0.1, 0.1, -0.02, 0.02), 9), False, "not shown to be better, by 0.0200"),
+        (gates.popularity("user_ndcg@10", Difference(0.1, 0.2, 0.05, 0.15), 9), True, "shown to be better"),
+        (
+            gates.popularity("user_ndcg@10", Difference(0.1, 0.1, -0.02, 0.02), 9),
+            False,
+            "not shown to be better, by 0.0200",
+        ),
     ],
 )
 def test_guards_say_by_how_much(gate, passed, words):

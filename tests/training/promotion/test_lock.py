@@ -6,6 +6,8 @@ import threading
 import time
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 
 from features.errors import InputError
 from training.promotion.lock import LEASE, Lease, Patience, promotion_lock
@@ -99,6 +101,54 @@ def test_whoever_takes_too_long_to_write_has_not_got_it(registry):
     assert held == [False]
     slow.take()  # which nobody disturbs now
     slow.check()
+
+
+@pytest.mark.parametrize("call", ["get_registered_model", "delete_registered_model_tag"])
+def test_a_registry_that_goes_away_after_the_move_makes_no_error_of_it(registry, caplog, call):
+    class Away:
+        """Answers until it is told not to."""
+
+        here = True
+
+        def __getattr__(self, name: str):
+            if name == call and not self.here:
+                raise MlflowException("API request to http://registry failed\nwith exception: timed out")
+            return getattr(registry.client, name)
+
+    client = Away()
+    with promotion_lock(client, "http://registry", "shop", "ada", QUICK) as still_ours:
+        still_ours()
+        registry.client.set_registered_model_alias("shop", "champion", "2")
+        client.here = False
+    assert registry.aliases() == {"champion": "2"}
+    (said,) = caplog.messages
+    assert "the lease on the model 'shop' could not be given back, and ends by itself within 30 seconds" in said
+    assert "timed out" in said and "\n" not in said
+    # what was refused is still what is told
+    registry.client.delete_registered_model_tag("shop", LEASE)
+    client.here = True
+    with (
+        pytest.raises(InputError, match="overtaken"),
+        promotion_lock(client, "http://registry", "shop", "ada", QUICK),
+    ):
+        client.here = False
+        raise InputError("overtaken")
+
+
+def test_a_lease_that_somebody_has_ended_already_is_no_news(registry, caplog):
+    class Late:
+        """Somebody else ends the lease just before it does."""
+
+        def __getattr__(self, name: str):
+            return getattr(registry.client, name)
+
+        def delete_registered_model_tag(self, *arguments: str) -> None:
+            registry.client.delete_registered_model_tag(*arguments)
+            raise MlflowException("no such tag", error_code=RESOURCE_DOES_NOT_EXIST)
+
+    with promotion_lock(Late(), "http://registry", "shop", "ada", QUICK):
+        pass
+    assert not caplog.messages and LEASE not in registry.client.get_registered_model("shop").tags
 
 
 def test_an_sqlite_store_is_locked_by_a_file_that_the_system_lets_go_of(registry, tmp_path):

@@ -96,7 +96,7 @@ def test_an_order_is_no_time(dataset):
         Window.of(dataclasses.replace(dataset, dated=False), 30, True)
 
 
-@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000])
+@pytest.mark.parametrize("unit", [1, 1_000, 1_000_000, 1_000_000_000])
 def test_dates_are_read_in_the_unit_of_the_data(unit):
     latest = 1_717_000_000 * unit
     day = 1_714_521_600 * unit

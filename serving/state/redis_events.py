@@ -14,11 +14,12 @@ from urllib.parse import urlsplit
 
 from features.errors import InputError
 from serving.state.events import KEPT, Event, Health, StoreError
+from serving.state.resting import Resting, Turnstile
 
 #: users whose events are fetched at a time
 _USERS = 200
-#: for how many seconds nobody is kept waiting for a server that has just not answered
-_REST = 0.5
+#: for how many seconds a request for candidates waits for the events of its users; it can do without them
+_LOOKING = 0.5
 _OFFSET = 2**63  # times as numbers without a sign, so that their digits sort as they do
 
 # One hash a user: what an event is called -> when (20 digits), in which order it came (20 digits), and what it was.
@@ -37,6 +38,13 @@ end
 return new
 """
 
+# a full server begins no transaction, and is the one that has to be able to forget
+_ERASE = """
+local many = redis.call('HLEN', KEYS[1])
+redis.call('DEL', KEYS[1])
+return many
+"""
+
 _Found = TypeVar("_Found")
 
 
@@ -52,14 +60,16 @@ class RedisEvents:
     makes that loss unlikely, and not impossible.
 
     A server that goes away is an error until it is back, and none afterwards: connections are made anew. An append that
-    is tried twice because the answer was lost is kept once.
+    is tried twice because the answer was lost is kept once. While it is away, one caller at a time finds out whether it
+    is back, and all others are refused at once, so that a server that takes connections and says nothing holds no more
+    than one thread. Looking for events rests in between, longer with each time.
 
     Args:
         url: redis://, rediss:// (encrypted) or unix://, with user, password and number of the database.
         keep: How many events of a user are kept, the latest ones.
         replicas: How many replicas have received events before they are acknowledged.
         prefix: What the names of its keys begin with.
-        patience: For how many seconds an answer is waited for.
+        patience: For how many seconds an answer is waited for; half a second at most where events are looked for.
 
     Raises:
         InputError: No such address. A server that does not answer yet is no error.
@@ -74,22 +84,28 @@ class RedisEvents:
             from redis.retry import Retry
         except ImportError:
             raise InputError("events in Redis need the package redis: pip install '.[redis]'") from None
-        try:
-            self._redis = redis.Redis.from_url(
+
+        def client(seconds: float, again_after: tuple[type[Exception], ...]) -> redis.Redis:
+            return redis.Redis.from_url(
                 url,
-                socket_timeout=patience,
-                socket_connect_timeout=min(patience, 1.0),
+                socket_timeout=seconds,
+                socket_connect_timeout=min(seconds, 1.0),
                 # once more: a server that was started anew has closed the connections that wait in the pool
-                retry=Retry(ConstantBackoff(0), 1),
+                retry=Retry(ConstantBackoff(0), 1, supported_errors=again_after),
                 decode_responses=True,
             )
+
+        try:
+            self._redis = client(patience, (redis.ConnectionError, redis.TimeoutError))
+            # who has waited in vain for one answer does not wait for another one
+            self._looking = client(min(patience, _LOOKING), (redis.ConnectionError,))
         except (ValueError, TypeError) as error:
             raise InputError(f"the address of Redis cannot be used: {error}") from None
         self._errors, self._away = redis.RedisError, (redis.ConnectionError, redis.TimeoutError)
         self._keep, self._replicas, self._prefix, self._patience = keep, replicas, prefix, patience
         parts = urlsplit(url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        self._gone_at = -_REST
+        self._turnstile = Turnstile()
         self._lock, self._latest = threading.Lock(), 0
 
     def append(self, events: Sequence[Event]) -> int:
@@ -120,19 +136,17 @@ class RedisEvents:
 
     def since(self, user_ids: Sequence[str | int], time: int | None = None) -> list[list[Event]]:
         """The events of each user; see `EventStore.since`."""
-        if clock.monotonic() - self._gone_at < _REST:
-            raise StoreError(f"{self.where} does not answer")
         users, found = list(map(str, user_ids)), []
         for start in range(0, len(users), _USERS):
             some = users[start : start + _USERS]
 
             def fetched(some: list[str] = some) -> list[list[str]]:
-                with self._redis.pipeline(transaction=False) as pipe:
+                with self._looking.pipeline(transaction=False) as pipe:
                     for user in some:
                         pipe.hvals(self._prefix + user)
                     return pipe.execute()
 
-            packed = self._asked(fetched)
+            packed = self._asked(fetched, insist=False)
             found += [self._unpacked(user, values, time) for user, values in zip(some, packed, strict=True)]
         return found
 
@@ -148,11 +162,10 @@ class RedisEvents:
         keys = [self._prefix + one for one in dict.fromkeys(map(str, user_ids))]
 
         def erased() -> int:
-            with self._redis.pipeline(transaction=True) as pipe:
+            with self._redis.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    pipe.hlen(key)
-                    pipe.delete(key)
-                return sum(min(one, self._keep) for one in pipe.execute()[::2])
+                    pipe.eval(_ERASE, 1, key)
+                return sum(min(one, self._keep) for one in pipe.execute())
 
         return self._asked(erased)
 
@@ -167,6 +180,7 @@ class RedisEvents:
     def close(self) -> None:
         """Ends its connections."""
         self._redis.close()
+        self._looking.close()
 
     def _notice(self, persistence: dict[str, Any], memory: dict[str, Any]) -> str | None:
         """What the server does not promise."""
@@ -184,16 +198,16 @@ class RedisEvents:
             return f"{self.where} loses up to two seconds of events in a power cut (appendfsync {when}, not always)"
         return None
 
-    def _asked(self, ask: Callable[[], _Found]) -> _Found:
+    def _asked(self, ask: Callable[[], _Found], insist: bool = True) -> _Found:
         try:
-            found = ask()
+            with self._turnstile.through(*self._away, insist=insist):
+                return ask()
+        except Resting:
+            raise StoreError(f"{self.where} does not answer") from None
         except self._away as error:
-            self._gone_at = clock.monotonic()
             raise StoreError(f"{self.where} does not answer: {_one_line(error)}") from None
         except self._errors as error:
             raise StoreError(f"{self.where} refuses: {_one_line(error)}") from None
-        self._gone_at = -_REST
-        return found
 
     def _packed(self, event: Event) -> tuple[str, str]:
         """What an event is called, and what is kept of it. Made once, so that a second try is the same event."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from serving.state.events import Event, StoreError
 from serving.state.redis_events import RedisEvents
+from serving.state.resting import Turnstile
 
 
 def until(works, seconds=20):
@@ -63,16 +65,71 @@ def test_a_server_that_is_away_is_not_waited_for_by_every_request(redis_server, 
     store, asked = RedisEvents(redis_server.url), []
     store.append([Event("ann", "tea", 1)])
     redis_server.kill()
+    store._turnstile = Turnstile(first=1e9, longest=1e9)
     with pytest.raises(StoreError):
         store.since(["ann"])
-    monkeypatch.setattr(store, "_asked", lambda ask: asked.append(ask))
-    monkeypatch.setattr("serving.state.redis_events._REST", 1e9)
+    monkeypatch.setattr(store, "_looking", asked)
     with pytest.raises(StoreError, match="does not answer"):
         store.since(["ann"])
-    assert not asked
     monkeypatch.undo()
     redis_server.start()
-    assert until(lambda: store.since(["ann"])) == [[Event("ann", "tea", 1)]]
+    assert store.append([Event("ann", "ink", 2)]) == 1  # a post asks nevertheless, and what it finds out is known
+    assert [one.item_id for one in store.since(["ann"])[0]] == ["tea", "ink"]
+
+
+def test_a_server_that_says_nothing_holds_one_thread_at_a_time(monkeypatch):
+    """Of all who look for events and post some while it is away, one waits; the others are told at once."""
+    import redis
+
+    waiting, most, asked, lock = [0], [0], [0], threading.Lock()
+
+    def silent(self, *arguments, **settings):
+        with lock:
+            waiting[0], asked[0] = waiting[0] + 1, asked[0] + 1
+            most[0] = max(most[0], waiting[0])
+        time.sleep(0.05)
+        with lock:
+            waiting[0] -= 1
+        raise redis.TimeoutError("Timeout reading from socket")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        store = RedisEvents(f"redis://127.0.0.1:{server.getsockname()[1]}/0", patience=0.1)
+        with pytest.raises(StoreError):
+            store.since(["ann"])  # it is known to be away
+        monkeypatch.setattr("redis.connection.ConnectionPool.get_connection", silent)
+        refused, stop = [0] * 8, time.monotonic() + 1.5
+
+        def ask(n):
+            while time.monotonic() < stop:
+                try:
+                    store.since(["ann"]) if n % 2 else store.append([Event("ann", "tea", 1)])
+                except StoreError:
+                    refused[n] += 1
+                time.sleep(0.002)
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert most == [1] and asked[0] >= 2
+    assert sum(refused) > 3 * asked[0]
+
+
+def test_who_looks_for_events_waits_once_and_shortly():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = RedisEvents(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        told = store._looking.connection_pool.connection_kwargs
+        assert told["socket_timeout"] <= 0.5 and told["socket_connect_timeout"] <= 0.5
+        with pytest.raises(StoreError, match="Timeout"):
+            store.since(["ann"])
+        silent.settimeout(1)
+        taken = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                silent.accept()[0].close()
+                taken += 1
+    assert taken == 1
 
 
 def test_a_server_that_takes_connections_and_says_nothing_is_given_up():

@@ -46,10 +46,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class PatientOnce(HttpToolsProtocol):
-    """A connection that is closed when a request has begun and its head does not end, in time or in length."""
+    """A connection that is closed when a request has begun and its head does not end, in time or in length.
+
+    Where heads and messages end, the parser says: one packet may hold the end of a head and much of a body, and a body
+    may go on when its request has long been answered.
+    """
 
     _late: asyncio.TimerHandle | None = None
     _head = 0
+    _in_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Waits for a request, for a while."""
@@ -61,24 +66,27 @@ class PatientOnce(HttpToolsProtocol):
         busy = self.cycle is not None and not self.cycle.response_complete
         if not busy:
             self._wait()
+        if not self._in_body:
             self._head += len(data)
-            if self._head > _HEAD_BYTES and not self._body_begun(data):
-                self.transport.close()
-                return
         super().data_received(data)
+        if self._head > _HEAD_BYTES:  # and no head has ended in what has come
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         """The head is over."""
         self._done()
+        self._in_body = True
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is over, too."""
+        self._in_body = False
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nobody is there any more."""
         self._done()
         super().connection_lost(exc)
-
-    def _body_begun(self, data: bytes) -> bool:
-        return b"\r\n\r\n" in data
 
     def _wait(self) -> None:
         if self._late is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -195,6 +196,55 @@ def test_a_head_that_does_not_end_is_given_up_in_time_and_in_length(server):
         connection.request("GET", "/healthz")
         assert connection.getresponse().read() == b'{"status":"alive"}'
     connection.close()
+
+
+def answers(port, *parts, n=1):
+    """Sends bytes part by part, a packet each, and returns the status of the n answers that come."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as one:
+        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in parts:
+            one.sendall(part)
+            time.sleep(0.1)
+        received, found = b"", []
+        while len(found) < n and (part := one.recv(65_536)):
+            received += part
+            found = re.findall(rb"HTTP/1\.1 (\d+) ", received)
+        return [int(status) for status in found]
+
+
+def test_a_body_that_comes_with_the_end_of_its_head_is_no_head(server):
+    body = json.dumps({"user_ids": ["u001"], "k": 3}).encode().ljust(150_000)
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+    for cut in (1, 2, 3, 4, 20):
+        assert answers(server[1], head[:-cut], head[-cut:] + body) == [200], cut
+    # several in one packet, one of whose bodies ends in another
+    assert answers(server[1], head + body + head + body[:10], body[10:] + head + body, n=3) == [200] * 3
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"POST /candidates HTTP/1.1\r\nContent-Type: text/plain", 422),
+        (b"POST /nowhere HTTP/1.1", 404),
+    ],
+)
+def test_a_body_that_is_still_sent_when_its_request_has_been_answered_is_no_head(server, line, status):
+    parts = [b"x" * 100_000] * 10
+    head = line + b"\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    after = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert answers(server[1], head, *parts, after, n=2) == [status, 200]
+
+
+def test_a_head_that_does_not_end_is_given_up_after_other_requests_too(server):
+    before = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    with socket.create_connection(("127.0.0.1", server[1]), timeout=20) as long:
+        sent = 0
+        with pytest.raises(ConnectionError):
+            long.sendall(before + b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-More: ")
+            while sent < 4_000_000:
+                sent += long.send(b"x" * 4096)
+                time.sleep(0.005)
+    assert sent < 1_000_000
 
 
 def test_sigterm_ends_it(string_folder):

@@ -21,7 +21,7 @@ class Tolerances:
 
     Args:
         quality: Share of the champion's NDCG@10 by user, and of its recall, that the version must be shown not to lose.
-            Of two seeds of one model, three thousand users tell no more than that they are within 2% of each other.
+            Of two seeds of one model, three thousand users tell no more than that they are within 2.2% of each other.
         require_better: It must be shown to rank better, by NDCG@10 or by recall, and no worse by the other.
         depth: How many candidates recall is of.
         coverage: Share of the champion's catalogue coverage that may be lost.

@@ -14,7 +14,7 @@ COPY training training
 # the small build of torch is at PyTorch's own index; from others, the one for CUDA comes, of 4 GB more
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /opt/recsys/bin/pip install --no-cache-dir --extra-index-url "$TORCH_INDEX" \
-    --constraint constraints/torch-2.13.txt '.[cpu,text,redis]'
+    --constraint constraints/torch-2.13.txt '.[cpu,text,redis]' ./stubs/fbgemm-gpu
 
 FROM python:3.11-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/* \

@@ -103,7 +103,10 @@ class Client:
 
         Raises:
             ServiceError: It cannot be reached, or refuses.
+            TypeError: One id in the place of a list, whose letters would be asked for.
         """
+        if isinstance(item_ids, str):
+            raise TypeError(f"item_ids is a list of ids, got {item_ids!r}")
         return self._ask(SimilarAnswer, "POST", "/similar", {"item_ids": list(item_ids), "k": k, **how})
 
     def add_items(self, items: Mapping[RawId, Mapping[str, Any]]) -> NewItemsAnswer:

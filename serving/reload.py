@@ -144,7 +144,10 @@ class Reloader:
             look = Look("unasked", None, str(error))
             self.after(look, old, new)
             return look
-        if _same(found, old.resolved) or (_same(found, self._unfit) and not again):
+        if _same(found, old.resolved):
+            self._unfit = None  # the alias has come back: should it leave again, that is another try
+            return Look("unchanged", found.version)
+        if _same(found, self._unfit) and not again:
             return Look("unchanged", found.version)
         look = Look("swapped", found.version)
         try:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
 import polars as pl
 
 from features.errors import InputError
@@ -13,6 +14,8 @@ from serving.lists.raw_ids import is_id
 
 #: how many events of a user are kept, where nothing else is said
 KEPT = 1_000
+#: how many of a user's events an answer goes by, the latest ones, however many are kept: no request reads more
+READ = 1_000
 
 
 class StoreError(InputError):
@@ -67,6 +70,18 @@ class Event:
         return event
 
 
+class Trail(NamedTuple):
+    """What a user did last, oldest first, without what no answer goes by: a request may ask for those of a thousand.
+
+    Args:
+        item_ids: Raw ids. (E,)
+        times: When. (E,) int64
+    """
+
+    item_ids: list[str]
+    times: np.ndarray
+
+
 @dataclass(frozen=True)
 class Health:
     """How a store is.
@@ -110,6 +125,18 @@ class EventStore(Protocol):
         Args:
             user_ids: Raw ids.
             time: Only those at this time or later; all where not given.
+
+        Raises:
+            StoreError: The store is away.
+        """
+
+    def trails(self, user_ids: Sequence[str | int], types: Collection[str | None] | None = None) -> list[Trail]:
+        """The latest `READ` events of each user, in the order of `since`. (B,) -> B
+
+        Args:
+            user_ids: Raw ids.
+            types: Of those only the ones of these types; None among them stands for events that tell none. All, where
+                not given.
 
         Raises:
             StoreError: The store is away.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from serving.lists.raw_ids import as_list
-from serving.state.events import Event, EventStore, StoreError
+from serving.state.events import EventStore, StoreError, Trail
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
     from serving.bundles.bundle import Bundle
@@ -48,7 +49,8 @@ def extended(
     An event is in the stored history already if that ends later, or ends when the event was and holds its item: a
     bundle that was built of data with the event says until when it knows the user. Where it does not (bundles of
     before), the data's cut-off stands for that; where the bundle has no history of the user, all events are new.
-    Events whose items the catalogue lacks are left out, those of new items (`new_items`) are seen.
+    Events whose items the catalogue lacks are left out, those of new items (`new_items`) are seen. Of a user with very
+    many events, the latest `serving.state.events.READ` count.
 
     Nothing that is wrong with a request is found out here: `recommend` says what it is.
 
@@ -70,12 +72,10 @@ def extended(
         return unchanged
     asked = list(dict.fromkeys(str(one) for one in ids if one is not None))
     try:
-        found = dict(zip(asked, store.since(asked), strict=True)) if asked else {}
+        found = dict(zip(asked, store.trails(asked, types), strict=True)) if asked else {}
     except StoreError as error:
         return unchanged._replace(away=str(error))
-    if types is not None:
-        found = {user: [one for one in events if one.type in types] for user, events in found.items()}
-    if not any(found.values()):
+    if not any(one.item_ids for one in found.values()):
         return unchanged
     shelf, bundle = generator.new_items.shelf, generator.bundle
     users = generator.user_ids.rows(ids, "user_ids")
@@ -83,39 +83,42 @@ def extended(
     out = [None if one is None else as_list(one, "histories", n) for n, one in enumerate(given)]
     seen: list[list[str]] = [[] for _ in ids]
     for n, one in enumerate(ids):
-        if one is None or not (events := found[str(one)]):
+        if one is None or not (trail := found[str(one)]).item_ids:
             continue
         mine = rows[str(one)]
-        seen[n] = [event.item_id for event, row in zip(events, mine.tolist(), strict=True) if row >= 0]
+        seen[n] = list(compress(trail.item_ids, (mine >= 0).tolist()))
         if times[n] is not None or (out[n] and (generator.item_ids.rows(out[n], "histories", n) >= 0).any()):
             continue
-        made = _after(bundle, users[n : n + 1], events, np.where(mine < len(bundle.items), mine, -1))
+        made = _after(bundle, users[n : n + 1], trail, np.where(mine < len(bundle.items), mine, -1))
         if made is not None:
             stored, new, came = made
             unknown = out[n] or []  # which are counted
-            out[n] = [*unknown, *generator.item_ids.ids(stored), *(event.item_id for event in new)]
+            out[n] = [*unknown, *generator.item_ids.ids(stored), *new]
             times[n] = [*came[:1] * len(unknown), *came]
     if not any(times):  # nothing came that is new
         return unchanged._replace(seen=seen)
     return Extended(out, times if bundle.known.timed else history_times, seen)
 
 
-def _rows_of(shelf: Shelf, events: list[list[Event]]) -> list[np.ndarray]:
+def _rows_of(shelf: Shelf, trails: list[Trail]) -> list[np.ndarray]:
     """The item rows of each user's events, -1 for unknown ones."""
-    flat = shelf.rows([one.item_id for mine in events for one in mine], "item_id")
-    return np.split(flat, np.cumsum([len(mine) for mine in events])[:-1])
+    flat = shelf.rows([one for mine in trails for one in mine.item_ids], "item_id")
+    return np.split(flat, np.cumsum([len(mine.item_ids) for mine in trails])[:-1])
 
 
 def _after(
-    bundle: Bundle, user: np.ndarray, events: list[Event], rows: np.ndarray
-) -> tuple[np.ndarray, list[Event], list[int]] | None:
-    """A user's stored item rows, the events that come after them, and the times of both; None where none come after.
+    bundle: Bundle, user: np.ndarray, trail: Trail, rows: np.ndarray
+) -> tuple[np.ndarray, list[str], list[int]] | None:
+    """A user's stored item rows, the items of events that come after them, and the times of both.
 
     Args:
         bundle: Which has stored them.
         user: The user's row, -1 for a stranger. (1,)
-        events: Oldest first.
-        rows: Their items in the catalogue; -1 for those that it lacks.
+        trail: The user's events. (E)
+        rows: Their items in the catalogue; -1 for those that it lacks. (E,)
+
+    Returns:
+        None where none come after.
     """
     stored = bundle.known.histories(user)
     items, came = stored.values, stored.times
@@ -123,14 +126,12 @@ def _after(
     if until is None and len(items):
         until = bundle.known.until(user)[0]
         until = bundle.manifest.data.get("cutoff") if until is None else until
-    # of an event at the very end, only the stored items of that time say whether it is among them
-    last = set((items if came is None else items[came == until]).tolist())
-    new = [
-        event
-        for event, item in zip(events, rows.tolist(), strict=True)
-        if item >= 0 and (until is None or event.timestamp > until or (event.timestamp == until and item not in last))
-    ]
-    if not new:
+    new = rows >= 0
+    if until is not None:
+        # of an event at the very end, only the stored items of that time say whether it is among them
+        last = items if came is None else items[came == until]
+        new &= (trail.times > until) | ((trail.times == until) & ~np.isin(rows, last))
+    if not new.any():
         return None
     times = [0] * len(items) if came is None else came.tolist()
-    return items, new, [*times, *(one.timestamp for one in new)]
+    return items, list(compress(trail.item_ids, new.tolist())), [*times, *trail.times[new].tolist()]

@@ -8,12 +8,15 @@ import secrets
 import threading
 import time as clock
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import numpy as np
+
 from features.errors import InputError
-from serving.state.events import KEPT, Event, Health, StoreError
+from serving.state.events import KEPT, READ, Event, Health, StoreError, Trail
+from serving.state.redis_scripts import APPEND, ERASE
 from serving.state.resting import Resting, Turnstile
 
 #: users whose events are fetched at a time
@@ -21,29 +24,6 @@ _USERS = 200
 #: for how many seconds a request for candidates waits for the events of its users; it can do without them
 _LOOKING = 0.5
 _OFFSET = 2**63  # times as numbers without a sign, so that their digits sort as they do
-
-# One hash a user: what an event is called -> when (20 digits), in which order it came (20 digits), and what it was.
-# The oldest ones go when there are an eighth too many, so that not every event pays for sorting all others.
-_APPEND = """
-local new = 0
-for n = 2, #ARGV, 2 do new = new + redis.call('HSETNX', KEYS[1], ARGV[n], ARGV[n + 1]) end
-local keep = tonumber(ARGV[1])
-local many = redis.call('HLEN', KEYS[1])
-if many > keep + keep / 8 then
-  local all, ages = redis.call('HGETALL', KEYS[1]), {}
-  for n = 1, #all, 2 do ages[#ages + 1] = {string.sub(all[n + 1], 1, 40), all[n]} end
-  table.sort(ages, function(a, b) return a[1] < b[1] end)
-  for n = 1, many - keep do redis.call('HDEL', KEYS[1], ages[n][2]) end
-end
-return new
-"""
-
-# a full server begins no transaction, and is the one that has to be able to forget
-_ERASE = """
-local many = redis.call('HLEN', KEYS[1])
-redis.call('DEL', KEYS[1])
-return many
-"""
 
 _Found = TypeVar("_Found")
 
@@ -121,7 +101,7 @@ class RedisEvents:
             # all of a post or nothing; but inside a transaction WAIT does not wait, and it asks of its own connection
             with self._redis.pipeline(transaction=not self._replicas) as pipe:
                 for user, packed in by_user.items():
-                    pipe.eval(_APPEND, 1, self._prefix + user, self._keep, *packed)
+                    pipe.eval(APPEND, 1, self._prefix + user, self._keep, *packed)
                 if self._replicas:
                     pipe.wait(self._replicas, int(self._patience * 500))
                 return pipe.execute()
@@ -136,7 +116,25 @@ class RedisEvents:
 
     def since(self, user_ids: Sequence[str | int], time: int | None = None) -> list[list[Event]]:
         """The events of each user; see `EventStore.since`."""
-        users, found = list(map(str, user_ids)), []
+        found = self._read(user_ids, lambda user, packed: self._unpacked(user, packed, time))
+        return list(found)
+
+    def trails(self, user_ids: Sequence[str | int], types: Collection[str | None] | None = None) -> list[Trail]:
+        """What each user did last; see `EventStore.trails`."""
+        one_of: dict[str, str] = {}  # a thousand users hold one text of an item, and not a thousand
+
+        def trail(user: str, packed: list[str]) -> Trail:
+            latest = [(one[:20], json.loads(one[40:])) for one in sorted(packed)[-min(READ, self._keep) :]]
+            if types is not None:
+                latest = [one for one in latest if one[1][1] in types]
+            times = np.fromiter((int(when) - _OFFSET for when, _ in latest), np.int64, len(latest))
+            return Trail([one_of.setdefault(said[0], said[0]) for _, said in latest], times)
+
+        return list(self._read(user_ids, trail))
+
+    def _read(self, user_ids: Sequence[str | int], made: Callable[[str, list[str]], _Found]) -> Iterator[_Found]:
+        """What is made of each user's events, which come in no order; fetched for some users at a time."""
+        users = list(map(str, user_ids))
         for start in range(0, len(users), _USERS):
             some = users[start : start + _USERS]
 
@@ -147,8 +145,7 @@ class RedisEvents:
                     return pipe.execute()
 
             packed = self._asked(fetched, insist=False)
-            found += [self._unpacked(user, values, time) for user, values in zip(some, packed, strict=True)]
-        return found
+            yield from map(made, some, packed)
 
     def everything(self) -> Iterator[Event]:
         """All events; see `EventStore.everything`. What comes while it is read may be missing."""
@@ -164,7 +161,7 @@ class RedisEvents:
         def erased() -> int:
             with self._redis.pipeline(transaction=False) as pipe:
                 for key in keys:
-                    pipe.eval(_ERASE, 1, key)
+                    pipe.eval(ERASE, 1, key)
                 return sum(min(one, self._keep) for one in pipe.execute())
 
         return self._asked(erased)

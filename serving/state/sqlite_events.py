@@ -6,23 +6,16 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.state.events import KEPT, Event, Health, StoreError
+import numpy as np
 
-#: what a file says that is one of ours: "revt"
-_OURS = 0x72657674
-_FORMAT = 1
+from serving.state.events import KEPT, READ, Event, Health, StoreError, Trail
+from serving.state.sqlite_file import prepare
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS events (number INTEGER PRIMARY KEY, user_id TEXT NOT NULL, item_id TEXT NOT NULL, "
-    "timestamp INTEGER NOT NULL, type TEXT, event_id TEXT)",
-    "CREATE INDEX IF NOT EXISTS of_user ON events (user_id, timestamp, number)",
-    "CREATE UNIQUE INDEX IF NOT EXISTS once ON events (user_id, event_id) WHERE event_id IS NOT NULL",
-)
 _ADD = (
     "INSERT INTO events (user_id, item_id, timestamp, type, event_id) VALUES (?, ?, ?, ?, ?) "
     "ON CONFLICT (user_id, event_id) WHERE event_id IS NOT NULL DO NOTHING"
@@ -33,6 +26,7 @@ _TRIM = (
 )
 _COLUMNS = "user_id, item_id, timestamp, type, event_id"
 _SINCE = f"SELECT {_COLUMNS} FROM events WHERE user_id = ? AND timestamp >= ? ORDER BY timestamp, number"
+_LATEST = "SELECT item_id, timestamp, type FROM events WHERE user_id = ? ORDER BY timestamp DESC, number DESC LIMIT ?"
 _PAGE = (
     f"SELECT {_COLUMNS}, number FROM events WHERE (user_id, timestamp, number) > (?, ?, ?) "
     "ORDER BY user_id, timestamp, number LIMIT 10000"
@@ -120,6 +114,18 @@ class SQLiteEvents:
         with self._database() as database:
             return [[Event.kept(*row) for row in database.execute(_SINCE, (str(one), first))] for one in user_ids]
 
+    def trails(self, user_ids: Sequence[str | int], types: Collection[str | None] | None = None) -> list[Trail]:
+        """What each user did last; see `EventStore.trails`."""
+        found, one_of = [], {}  # a thousand users hold one text of an item, and not a thousand
+        with self._database() as database:
+            for one in user_ids:
+                rows = database.execute(_LATEST, (str(one), READ)).fetchall()[::-1]
+                if types is not None:
+                    rows = [row for row in rows if row[2] in types]
+                items = [one_of.setdefault(row[0], row[0]) for row in rows]
+                found.append(Trail(items, np.fromiter((row[1] for row in rows), np.int64, len(rows))))
+        return found
+
     def everything(self) -> Iterator[Event]:
         """All events; see `EventStore.everything`."""
         last: tuple[str, int, int] = ("", _FIRST, _FIRST)
@@ -191,48 +197,10 @@ class SQLiteEvents:
     def _connected(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None, check_same_thread=False)
         try:
-            self._prepare(database)
+            prepare(database, self.path, self._wait)
         except BaseException:
             database.close()
             raise
         with self._lock:
             self._all.append(database)
         return database
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        """Makes the tables where they are missing, and refuses a file that is something else's."""
-        database.execute("BEGIN")
-        ready = self._is_ours(database)
-        database.execute("COMMIT")
-        if not ready:
-            database.execute("BEGIN IMMEDIATE")
-            if not self._is_ours(database):  # nobody was faster
-                for statement in (*_SCHEMA, f"PRAGMA application_id = {_OURS}", f"PRAGMA user_version = {_FORMAT}"):
-                    database.execute(statement)
-            database.execute("COMMIT")
-        # Write-ahead logging lets readers read while somebody writes. With synchronous=NORMAL a commit would survive
-        # kill -9 of this process, because the operating system holds what was written, but not a power cut; an event
-        # is acknowledged after its commit, so each commit waits for the disk (FULL), about a millisecond a post.
-        end = time.monotonic() + self._wait
-        while True:
-            try:
-                database.execute("PRAGMA journal_mode = WAL")
-                break
-            except sqlite3.OperationalError as error:  # of those who open a new file together, one changes it
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
-                    raise
-                time.sleep(0.005)
-        database.execute("PRAGMA synchronous = FULL")
-        database.execute("PRAGMA secure_delete = ON")  # erased is overwritten, not merely unlisted
-
-    def _is_ours(self, database: sqlite3.Connection) -> bool:
-        """Whether the tables are made; else the file is empty. All that is read here is read of one moment.
-
-        Somebody who makes the tables between two readings would leave a file that has tables and is nobody's.
-        """
-        ours, made = (database.execute(f"PRAGMA {one}").fetchone()[0] for one in ("application_id", "user_version"))
-        if ours == _OURS and made != _FORMAT:
-            raise StoreError(f"the events {self.path} are of format {made}, and this version reads format {_FORMAT}")
-        if ours != _OURS and database.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise StoreError(f"{self.path} is a database of something else, and keeps no events")
-        return ours == _OURS

@@ -74,7 +74,7 @@ def test_a_store_that_is_away_costs_the_events_and_not_the_answer(generator, tmp
         def fail(*_):
             raise StoreError("the events do not answer")
 
-        monkeypatch.setattr(store, "since", fail)
+        monkeypatch.setattr(store, "trails", fail)
         assert lists(client, user_ids=["u003"]) == generator.recommend(["u003"], k=10).to_json()
         assert figures(client)['recsys_degraded_total{what="events"}'] == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +28,25 @@ def test_events_are_given_oldest_first_and_of_one_time_as_they_came(store):
     assert [one.timestamp for one in store.since(["ann"], 5)[0]] == [5, 5, 5, 2**63 - 1]
     assert store.since(["ann"], 6)[0] == ann[-1:]
     assert store.append([]) == 0 and store.since([]) == []
+
+
+def test_the_trails_of_users_are_their_latest_events_without_the_rest(make_store, monkeypatch):
+    store, kinds = make_store(keep=30), ["view", None, "buy"]
+    random.seed(2)
+    store.append(
+        [Event(random.choice(["ann", 17]), n % 9, random.randrange(-9, 9), random.choice(kinds)) for n in range(50)]
+    )
+    store.append([Event("bo", "tea", 2**63 - 1), Event("bo", "ink", -(2**63))])
+    users = ["ann", 17, "nobody", "bo", "ann"]
+    for most in (1_000, 7):
+        for module in ("redis_events", "sqlite_events"):
+            monkeypatch.setattr(f"serving.state.{module}.READ", most)
+        for types in (None, {"buy"}, {None, "view"}, ()):
+            for mine, trail in zip(store.since(users), store.trails(users, types), strict=True):
+                mine = [one for one in mine[-most:] if types is None or one.type in types]
+                assert trail.item_ids == [one.item_id for one in mine]
+                assert trail.times.dtype == np.int64 and trail.times.tolist() == [one.timestamp for one in mine]
+    assert store.trails([]) == []
 
 
 def test_an_integer_and_its_text_are_one_id(store):

@@ -18,7 +18,7 @@ from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
 from serving.lists.raw_ids import FieldError
 from serving.state.asking_time import now_of
-from serving.state.events import Event, StoreError
+from serving.state.events import Event, StoreError, Trail
 from serving.state.extending import Extended, extended
 
 
@@ -34,6 +34,10 @@ class Memory:
         return [
             sorted((e for e in self.events if e.user_id == str(one)), key=lambda e: e.timestamp) for one in user_ids
         ]
+
+    def trails(self, user_ids, types=None):
+        found = [[one for one in mine if types is None or one.type in types] for mine in self.since(user_ids)]
+        return [Trail([e.item_id for e in mine], np.array([e.timestamp for e in mine], np.int64)) for mine in found]
 
 
 @pytest.fixture(scope="module", params=["request", "events"])

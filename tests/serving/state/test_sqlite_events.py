@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.state import sqlite_file
 from serving.state.events import Event, StoreError
 from serving.state.sqlite_events import SQLiteEvents
 
@@ -127,7 +128,7 @@ def test_processes_that_open_new_files_at_the_same_moment_take_no_file_for_somet
 
 
 def test_a_file_that_is_made_while_it_is_looked_at_is_taken(tmp_path, monkeypatch):
-    path, look = tmp_path / "events.sqlite", SQLiteEvents._is_ours
+    path, look = tmp_path / "events.sqlite", sqlite_file._is_ours
 
     class Interrupted:
         """A connection: somebody else makes the tables after its first look at the file."""
@@ -146,16 +147,16 @@ def test_a_file_that_is_made_while_it_is_looked_at_is_taken(tmp_path, monkeypatc
             return found
 
     def make_aside():
-        monkeypatch.setattr(SQLiteEvents, "_is_ours", look)
+        monkeypatch.setattr(sqlite_file, "_is_ours", look)
         SQLiteEvents(path).close()
 
     interrupted = []
 
-    def looked(self, database):
+    def looked(database, path):
         interrupted.append(Interrupted(database))
-        return look(self, interrupted[0])
+        return look(interrupted[0], path)
 
-    monkeypatch.setattr(SQLiteEvents, "_is_ours", looked)
+    monkeypatch.setattr(sqlite_file, "_is_ours", looked)
     store = SQLiteEvents(path)
     interrupted[0].others.join()
     assert store.append([Event("ann", "tea", 1)]) == 1

@@ -94,6 +94,10 @@ def test_a_damaged_version_changes_nothing_and_is_not_tried_again_and_again(vers
     assert reloader.look().outcome == "failed" and len(loads) == 2  # who asks for it, gets it tried
     assert lists(client)["model"]["version"] == "1"
     assert 'recsys_swaps_total{outcome="failed"} 2.0' in client.get("/metrics").text
+    bad, registry.version = registry.version, versions[0]  # the alias comes back, and leaves again: another try
+    assert reloader.look(again=False).outcome == "unchanged"
+    registry.version = bad
+    assert reloader.look(again=False).outcome == "failed" and len(loads) == 3
     registry.version = versions[2]  # the next one is another matter
     assert reloader.look(again=False).outcome == "swapped"
     assert lists(client)["model"]["version"] == "3"

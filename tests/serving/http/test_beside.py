@@ -89,6 +89,25 @@ def test_answers_are_noted_with_their_request(generator, tmp_path):
     assert noted["build_id"].to_list() == [answer["model"]["build_id"]] * 2
 
 
+def test_impressions_that_cannot_be_written_are_counted_and_the_first_reason_is_logged(
+    generator, tmp_path, monkeypatch, caplog
+):
+    def full(folder, frame):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("serving.state.impressions._write", full)
+    log = ImpressionLog(tmp_path, rows=1)
+    with caplog.at_level("WARNING", "recsys.serving"), client_of(generator, impressions=log) as client:
+        for n in range(1, 3):
+            lists(client, user_ids=["u001"])
+            end = time.monotonic() + 20
+            while figures(client).get('recsys_degraded_total{what="impressions"}') != n:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+    assert log.lost == 2
+    assert sum("failed" in one.getMessage() for one in caplog.records) == 1
+
+
 def test_a_challenger_is_asked_and_changes_nothing(generator, tiny, strings, tmp_path):
     from serving.bundles.writer import write_bundle
 

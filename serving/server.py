@@ -179,7 +179,7 @@ def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside
 
     beside = Beside()
     if config.events is not None:
-        beside.events = open_events(config.events or place_of(resolved))
+        beside.events = open_events(config.events or place_of(resolved), keep=config.keep_events)
         if notice := beside.events.health().notice:
             print(notice, file=sys.stderr)
     if config.impressions is not None:

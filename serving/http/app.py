@@ -85,7 +85,9 @@ def create_app(
     )
     app.state.live, app.state.reloader, app.state.beside = live, reloader, beside
     beside.watch(
-        app.state.figures.degraded, lambda what, problem: tell("failed", logging.WARNING, what=what, problem=problem)
+        app.state.figures.degraded,
+        lambda what, problem: tell("failed", logging.WARNING, what=what, problem=problem),
+        app.state.figures.trimmed,
     )
     if beside.shadow is not None:
         beside.shadow.after = app.state.figures.shadowed

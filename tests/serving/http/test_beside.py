@@ -67,6 +67,13 @@ def test_the_next_start_knows_them_too(generator, tmp_path):
         assert lists(client, user_ids=["stranger"])[0]["source"] == "history"
 
 
+def test_discarded_events_are_a_figure(generator, tmp_path):
+    with client_of(generator, events=SQLiteEvents(tmp_path / "events.sqlite", keep=2)) as client:
+        told = [{"user_id": "stranger", "item_id": f"sku-00{n}", "timestamp": n} for n in range(5)]
+        assert client.post("/events", json={"events": told}).json()["taken"] == 5
+        assert figures(client)["recsys_trimmed_events_total"] == 3
+
+
 def test_a_store_that_is_away_costs_the_events_and_not_the_answer(generator, tmp_path, monkeypatch):
     store = SQLiteEvents(tmp_path / "events.sqlite")
     with client_of(generator, events=store) as client:

@@ -201,7 +201,7 @@ def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside
     beside = Beside()
     if config.events is not None:
         try:
-            beside.events = open_events(config.events or place_of(resolved))
+            beside.events = open_events(config.events or place_of(resolved), keep=config.keep_events)
         except InputError as error:
             if config.events:
                 raise

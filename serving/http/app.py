@@ -84,7 +84,11 @@ def create_app(
         running,
     )
     app.state.live, app.state.reloader, app.state.beside = live, reloader, beside
-    beside.degraded = app.state.figures.degraded
+    beside.watch(
+        app.state.figures.degraded,
+        lambda what, problem: tell("failed", logging.WARNING, what=what, problem=problem),
+        app.state.figures.trimmed,
+    )
     if beside.shadow is not None:
         beside.shadow.after = app.state.figures.shadowed
     app.state.figures.serves(live.generator.identity)

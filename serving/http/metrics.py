@@ -81,7 +81,11 @@ class Figures:
         self._degraded = Counter(
             "recsys_degraded", "Answers that had to do without: events, impressions.", ["what"], registry=registry
         )
-
+        self._trimmed = Counter(
+            "recsys_trimmed_events",
+            "Acknowledged events that were discarded, because their users had later ones.",
+            registry=registry,
+        )
         self._shadow = Gauge(
             "recsys_shadow_requests",
             "Requests that a challenger was asked in the shadow, dropped, or failed.",
@@ -142,6 +146,10 @@ class Figures:
     def degraded(self, what: str) -> None:
         """An answer had to do without something."""
         self._degraded.labels(what).inc()
+
+    def trimmed(self, many: int) -> None:
+        """Acknowledged events have been discarded."""
+        self._trimmed.inc(many)
 
     def shadowed(self, figures: ShadowFigures) -> None:
         """A challenger has been asked."""

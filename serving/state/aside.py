@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 
@@ -36,6 +37,8 @@ class Aside:
         self._changed = threading.Condition()
         #: how much has not been taken, and how many jobs have failed
         self.dropped, self.failed = 0, 0
+        #: told why, after each job that has failed
+        self.after_failure: Callable[[str], None] = lambda problem: None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -84,8 +87,10 @@ class Aside:
                     self._work(job)
                 if self._pause is not None and (wait := self._pause(ending)) is not None:
                     due = time.monotonic() + wait
-            except Exception:  # a thread that ended would drop everything from here on
+            except Exception as error:  # a thread that ended would drop everything from here on
                 self.failed += 1
+                with suppress(Exception):
+                    self.after_failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
             with self._changed:  # what is being worked on has its place in the queue until it is done
                 self._waiting -= size
             if ending:

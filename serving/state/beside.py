@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from serving.state.events import EventStore
@@ -31,6 +32,35 @@ class Beside:
     impressions: ImpressionLog | None = None
     shadow: Shadow | None = None
     degraded: Callable[[str], None] = lambda what: None
+
+    def watch(
+        self,
+        degraded: Callable[[str], None],
+        tell: Callable[[str, str], None],
+        trimmed: Callable[[int], None] = lambda many: None,
+    ) -> None:
+        """Lets somebody know of what goes wrong beside answering, where no answer says it.
+
+        Args:
+            degraded: As above; told of impressions that are lost later, too.
+            tell: Told the first problem of each kind, and what it is of: "impressions", "shadow".
+            trimmed: Told how many acknowledged events have been discarded.
+        """
+        self.degraded, told = degraded, set()
+
+        def failed(what: str, problem: str) -> None:
+            if what not in told:
+                told.add(what)
+                tell(what, problem)
+            if what == "impressions":  # a shadow has figures of its own, and no answer did without it
+                degraded(what)
+
+        if self.events is not None:
+            self.events.after_trim = trimmed
+        if self.impressions is not None:
+            self.impressions.failed = partial(failed, "impressions")
+        if self.shadow is not None:
+            self.shadow.failed = partial(failed, "shadow")
 
     def recommend(
         self,

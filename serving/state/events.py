@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -90,11 +90,13 @@ class Health:
         where: The store, without passwords.
         problem: Why it does not answer; None where it does.
         notice: What an operator should know though it answers; None for nothing.
+        trimmed: Acknowledged events that this process' appends have discarded, because their users had later ones.
     """
 
     where: str
     problem: str | None = None
     notice: str | None = None
+    trimmed: int = 0
 
     @property
     def works(self) -> bool:
@@ -107,6 +109,9 @@ class EventStore(Protocol):
 
     A store belongs to the process that made it: workers that are forked make their own.
     """
+
+    #: told how many acknowledged events an append has discarded, because their users had more and later ones
+    after_trim: Callable[[int], None]
 
     def append(self, events: Sequence[Event]) -> int:
         """Keeps events, all of them or none; they are durable when it returns.

@@ -13,21 +13,22 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 
 from features.errors import InputError
-from features.time_units import UNITS
 from serving.lists.recommendations import Recommendations
 from serving.state.aside import Aside
 
 #: answers' users that may wait to be written, the buffer of one file not counted
 _MOST = 100_000
+#: lists that wait as Python's objects, which take ten times the memory of a frame's columns
+_LOOSE = 1_000
 #: an unfinished file of somebody who was killed; no file takes so long
 _DEAD_SECONDS = 600
 
@@ -79,9 +80,12 @@ class ImpressionLog:
         self.folder = Path(folder)
         self._rows, self._seconds = rows, seconds
         self._buffer: list[tuple] = []
-        self._since = 0.0
+        self._frames: list[pl.DataFrame] = []
+        self._held, self._since = 0, 0.0
         #: lists that are in files, and those that could not be written, with the reason of the last
         self.written, self.lost, self.problem = 0, 0, None
+        #: told why, whenever lists could not be written
+        self.failed: Callable[[str], None] = lambda problem: None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             _sweep(self.folder)
@@ -90,6 +94,7 @@ class ImpressionLog:
         except OSError as error:
             raise InputError(f"impressions cannot be kept at {folder}: {error.strerror or error}") from None
         self._aside = Aside("impressions", self._take, most, self._flush_if_due)
+        self._aside.after_failure = self._tell
 
     @property
     def dropped(self) -> int:
@@ -122,25 +127,46 @@ class ImpressionLog:
         return self._aside.close(timeout)
 
     def _take(self, shown: _Shown) -> None:
-        if not self._buffer:
+        if not self._held and not self._buffer:
             self._since = time.monotonic()
         self._buffer += shown.rows()
+        if len(self._buffer) >= _LOOSE:
+            self._pack()
+
+    def _pack(self) -> None:
+        """Makes a frame of what waits loose."""
+        rows, self._buffer = self._buffer, []
+        try:
+            self._frames.append(pl.DataFrame(rows, schema=SCHEMA, orient="row"))
+            self._held += len(rows)
+        except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
+            self._lose(len(rows), error)
 
     def _flush_if_due(self, ending: bool) -> float | None:
         """Writes a file if it is time to; for how long it is not, None for as long as nothing comes."""
-        left = self._since + self._seconds - time.monotonic()
-        if not self._buffer:
+        left, waiting = self._since + self._seconds - time.monotonic(), self._held + len(self._buffer)
+        if not waiting:
             return None
-        if not ending and len(self._buffer) < self._rows and left > 0:
+        if not ending and waiting < self._rows and left > 0:
             return left
-        rows, self._buffer = self._buffer, []
+        if self._buffer:
+            self._pack()
+        frames, held, self._frames, self._held = self._frames, self._held, [], 0
         try:
-            _write(self.folder, pl.DataFrame(rows, schema=SCHEMA, orient="row"))
-            self.written += len(rows)
+            if frames:
+                _write(self.folder, pl.concat(frames))
+                self.written += held
         except (OSError, pl.exceptions.PolarsError) as error:  # a full disk stops no service
-            self.lost += len(rows)
-            self.problem = " ".join(str(error).split())[:300]
+            self._lose(held, error)
         return None
+
+    def _tell(self, problem: str) -> None:
+        self.failed(problem)  # whoever is told by then
+
+    def _lose(self, many: int, error: Exception) -> None:
+        self.lost += many
+        self.problem = " ".join(str(error).split())[:300]
+        self.failed(self.problem)
 
 
 def scan_impressions(folder: Path | str) -> pl.LazyFrame:
@@ -153,71 +179,6 @@ def scan_impressions(folder: Path | str) -> pl.LazyFrame:
         raise InputError(f"there are no impressions at {folder}: not a folder")
     files = sorted(Path(folder).glob("*/*.parquet"))
     return pl.scan_parquet(files, schema=SCHEMA, glob=False) if files else pl.LazyFrame(schema=SCHEMA)
-
-
-def join_events(
-    impressions: pl.LazyFrame | pl.DataFrame,
-    events: pl.LazyFrame | pl.DataFrame,
-    within: timedelta,
-    unit: str = "seconds",
-) -> pl.DataFrame:
-    """Which item that was shown was followed by an event of the same user with it.
-
-    An event follows every impression of its item in the time before it, so that a click on what was shown twice counts
-    for both; of several events, the first counts.
-
-    Args:
-        impressions: As `scan_impressions` gives them.
-        events: user_id, item_id, timestamp and maybe type, as `serving.state.events.frame_of` gives them.
-        within: For how long after an impression an event is its doing, the end included.
-        unit: What the timestamps count, unless they are times already: see `features.time_units.UNITS`.
-
-    Returns:
-        One row an item that was shown, in the order of the impressions: request_id, asked_at, user_id, name, version,
-        build_id, source, rank from 1, item_id, score, followed, after (how long), and type, if events have one.
-
-    Raises:
-        InputError: An unknown unit, or a column that is missing.
-    """
-    shown, events = impressions.lazy(), events.lazy()
-    for what, frame, wanted in (
-        ("impressions", shown, SCHEMA),
-        ("events", events, ("user_id", "item_id", "timestamp")),
-    ):
-        there = frame.collect_schema().names()
-        if missing := [one for one in wanted if one not in there]:
-            raise InputError(f"the {what} have no column {missing[0]!r}")
-    ids = [pl.col(one).cast(pl.String) for one in ("user_id", "item_id")]
-    kind = [pl.col("type")] if "type" in events.collect_schema().names() else []
-    happened = events.select(*ids, _moments(events.collect_schema()["timestamp"], unit).alias("at"), *kind)
-    happened = happened.drop_nulls(["user_id", "item_id", "at"]).collect().sort("at", maintain_order=True)
-    one = shown.with_row_index("n").filter(pl.col("item_ids").list.len() > 0).collect()
-    one = one.with_columns(rank=pl.int_ranges(1, pl.col("item_ids").list.len() + 1, dtype=pl.Int64))
-    one = one.explode("rank", "item_ids", "scores").rename({"item_ids": "item_id", "scores": "score"})
-    joined = one.sort("asked_at", maintain_order=True).join_asof(
-        happened,
-        left_on="asked_at",
-        right_on="at",
-        by=["user_id", "item_id"],
-        strategy="forward",
-        tolerance=within,
-        coalesce=False,
-        check_sortedness=False,
-    )
-    followed = joined.with_columns(followed=pl.col("at").is_not_null(), after=pl.col("at") - pl.col("asked_at"))
-    named = [*(one for one in SCHEMA if one not in ("item_ids", "scores")), "rank", "item_id", "score"]
-    return followed.sort("n", "rank").select(*named, "followed", "after", *kind)
-
-
-def _moments(dtype: pl.DataType, unit: str) -> pl.Expr:
-    """Timestamps as times in UTC."""
-    column, wanted = pl.col("timestamp"), pl.Datetime("us", "UTC")
-    if isinstance(dtype, pl.Datetime):
-        return (column if dtype.time_zone else column.dt.replace_time_zone("UTC")).cast(wanted)
-    if unit not in UNITS:
-        raise InputError(f"unit is one of {', '.join(UNITS)}, got {unit!r}")
-    n = UNITS[unit]
-    return (column * (10**6 // n) if n <= 10**6 else column // (n // 10**6)).cast(wanted)
 
 
 def _write(folder: Path, frame: pl.DataFrame) -> None:

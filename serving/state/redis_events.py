@@ -86,7 +86,8 @@ class RedisEvents:
         parts = urlsplit(url)
         self.where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._turnstile = Turnstile()
-        self._lock, self._latest = threading.Lock(), 0
+        self._lock, self._latest, self._trimmed = threading.Lock(), 0, 0
+        self.after_trim: Callable[[int], None] = lambda many: None
 
     def append(self, events: Sequence[Event]) -> int:
         """Keeps events; see `EventStore.append`."""
@@ -97,7 +98,7 @@ class RedisEvents:
         if not by_user:
             return 0
 
-        def kept() -> list[int]:
+        def kept() -> list[Any]:
             # all of a post or nothing; but inside a transaction WAIT does not wait, and it asks of its own connection
             with self._redis.pipeline(transaction=not self._replicas) as pipe:
                 for user, packed in by_user.items():
@@ -112,7 +113,11 @@ class RedisEvents:
                 f"{reached} replicas of {self.where} have received the events, and {self._replicas} should; "
                 "they are not acknowledged"
             )
-        return sum(answers)
+        if trimmed := sum(gone for _, gone in answers):
+            with self._lock:
+                self._trimmed += trimmed
+            self.after_trim(trimmed)
+        return sum(new for new, _ in answers)
 
     def since(self, user_ids: Sequence[str | int], time: int | None = None) -> list[list[Event]]:
         """The events of each user; see `EventStore.since`."""
@@ -171,8 +176,8 @@ class RedisEvents:
         try:
             facts = self._asked(lambda: (self._redis.info("persistence"), self._redis.info("memory")))
         except StoreError as error:
-            return Health(self.where, problem=str(error))
-        return Health(self.where, notice=self._notice(*facts))
+            return Health(self.where, problem=str(error), trimmed=self._trimmed)
+        return Health(self.where, notice=self._notice(*facts), trimmed=self._trimmed)
 
     def close(self) -> None:
         """Ends its connections."""

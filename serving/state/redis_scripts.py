@@ -13,7 +13,8 @@ if many > keep + keep / 8 then
   table.sort(ages, function(a, b) return a[1] < b[1] end)
   for n = 1, many - keep do redis.call('HDEL', KEYS[1], ages[n][2]) end
 end
-return new
+-- new ones, and those that nobody reads any more because of them, taken out already or not
+return {new, math.max(0, many - keep) - math.max(0, many - new - keep)}
 """
 
 # a full server begins no transaction, and is the one that has to be able to forget

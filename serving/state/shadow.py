@@ -75,7 +75,10 @@ class Shadow:
         self._seconds, self._problem = 0.0, None
         #: told the figures after each request that it was asked
         self.after: Callable[[ShadowFigures], None] = lambda figures: None
+        #: told why, after each request that it could not answer
+        self.failed: Callable[[str], None] = lambda problem: None
         self._aside = Aside("shadow", self._ask, most)
+        self._aside.after_failure = self._tell
 
     def offer(self, arguments: Mapping[str, Any], answer: Recommendations) -> bool:
         """Lets the challenger answer a request too, if it is sampled.
@@ -106,6 +109,9 @@ class Shadow:
         """Lets it answer what waits, and asks it nothing more; whether all was done in time."""
         return self._aside.close(timeout)
 
+    def _tell(self, problem: str) -> None:
+        self.failed(problem)  # whoever is told by then
+
     def _ask(self, job: tuple[Mapping[str, Any], Recommendations]) -> None:
         self._compared(job)
         self.after(self.figures)
@@ -118,7 +124,8 @@ class Shadow:
         except Exception as error:  # whatever it is, the champion has answered
             with self._lock:
                 self._failed += 1
-                self._problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                self._problem = problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            self.failed(problem)
             return
         taken = time.perf_counter() - start
         with self._lock:

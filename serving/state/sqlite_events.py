@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,8 @@ class SQLiteEvents:
 
     def __init__(self, path: Path | str, keep: int = KEPT, wait: float = 5.0) -> None:
         self.path = Path(path)
-        self._keep, self._wait = keep, wait
+        self._keep, self._wait, self._trimmed = keep, wait, 0
+        self.after_trim: Callable[[int], None] = lambda many: None
         self._mine, self._all, self._lock = threading.local(), [], threading.Lock()
         self._waiting: deque[_Post] = deque()
         self._turn = threading.Lock()
@@ -106,7 +107,10 @@ class SQLiteEvents:
             for one in posts:
                 one.new = database.executemany(_ADD, one.rows).rowcount
             users = dict.fromkeys(row[0] for one in posts for row in one.rows)
-            database.executemany(_TRIM, [(user, self._keep) for user in users])
+            trimmed = database.executemany(_TRIM, [(user, self._keep) for user in users]).rowcount
+        if trimmed > 0:  # committed; and it is one thread's turn at a time
+            self._trimmed += trimmed
+            self.after_trim(trimmed)
 
     def since(self, user_ids: Sequence[str | int], time: int | None = None) -> list[list[Event]]:
         """The events of each user; see `EventStore.since`."""
@@ -161,8 +165,8 @@ class SQLiteEvents:
             with self._database() as database:
                 database.execute("SELECT 1 FROM events LIMIT 1").fetchone()
         except StoreError as error:
-            return Health(str(self.path), problem=str(error))
-        return Health(str(self.path))
+            return Health(str(self.path), problem=str(error), trimmed=self._trimmed)
+        return Health(str(self.path), trimmed=self._trimmed)
 
     def close(self) -> None:
         """Ends its connections."""

@@ -49,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for nowhere (default: RECSYS_HISTORY_URL, else a file beside the bundle or, by the model's name, here)",
     )
     parser.add_argument(
+        "--keep-events",
+        type=int,
+        default=1_000,
+        metavar="N",
+        help="how many events of a user are kept; older ones are discarded (default: %(default)s)",
+    )
+    parser.add_argument(
         "--impressions",
         type=Path,
         metavar="FOLDER",
@@ -117,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         poll_seconds=arguments.poll,
         least_recall=arguments.least_recall,
         events=None if arguments.events == "none" else arguments.events,
+        keep_events=arguments.keep_events,
         impressions=arguments.impressions,
         shadow=arguments.shadow,
         shadow_share=arguments.shadow_share,

@@ -67,6 +67,13 @@ def test_the_next_start_knows_them_too(generator, tmp_path):
         assert lists(client, user_ids=["stranger"])[0]["source"] == "history"
 
 
+def test_discarded_events_are_a_figure(generator, tmp_path):
+    with client_of(generator, events=SQLiteEvents(tmp_path / "events.sqlite", keep=2)) as client:
+        told = [{"user_id": "stranger", "item_id": f"sku-00{n}", "timestamp": n} for n in range(5)]
+        assert client.post("/events", json={"events": told}).json()["taken"] == 5
+        assert figures(client)["recsys_trimmed_events_total"] == 3
+
+
 def test_a_store_that_is_away_costs_the_events_and_not_the_answer(generator, tmp_path, monkeypatch):
     store = SQLiteEvents(tmp_path / "events.sqlite")
     with client_of(generator, events=store) as client:
@@ -87,6 +94,25 @@ def test_answers_are_noted_with_their_request(generator, tmp_path):
     assert noted["request_id"].to_list() == ["shop-19"] * 2
     assert noted["item_ids"].to_list() == [one["item_ids"] for one in answer["candidates"]]
     assert noted["build_id"].to_list() == [answer["model"]["build_id"]] * 2
+
+
+def test_impressions_that_cannot_be_written_are_counted_and_the_first_reason_is_logged(
+    generator, tmp_path, monkeypatch, caplog
+):
+    def full(folder, frame):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("serving.state.impressions._write", full)
+    log = ImpressionLog(tmp_path, rows=1)
+    with caplog.at_level("WARNING", "recsys.serving"), client_of(generator, impressions=log) as client:
+        for n in range(1, 3):
+            lists(client, user_ids=["u001"])
+            end = time.monotonic() + 20
+            while figures(client).get('recsys_degraded_total{what="impressions"}') != n:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+    assert log.lost == 2
+    assert sum("failed" in one.getMessage() for one in caplog.records) == 1
 
 
 def test_a_challenger_is_asked_and_changes_nothing(generator, tiny, strings, tmp_path):

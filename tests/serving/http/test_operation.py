@@ -144,6 +144,7 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_named(generator):
         ({"threads": -1}, "threads is 0 or more, got -1"),
         ({"most_waiting": 0}, "most_waiting is above 0, got 0"),
         ({"poll_seconds": float("nan")}, "poll_seconds is 0 or more, got nan"),
+        ({"keep_events": 0}, "keep_events is above 0, got 0"),
         ({"token": "short"}, "the token is at least 16 characters"),
         ({"token": "0123456789 0123456789"}, "the token is at least 16 characters"),
     ],

@@ -79,6 +79,23 @@ def test_the_latest_events_of_each_user_are_kept(make_store):
     assert [one.item_id for one in store.since(["cy"])[0]] == [f"i{n}" for n in range(45, 50)]
 
 
+def test_what_is_discarded_is_counted(make_store):
+    store, told = make_store(keep=20), []
+    store.after_trim = told.append
+    random.seed(3)
+    posted = {"ann": 0, "bo": 0}
+    for n in range(60):
+        users = random.choices(["ann", "bo"], k=random.randrange(1, 4))
+        events = [Event(user, "tea", random.randrange(99), event_id=f"{n}-{m}") for m, user in enumerate(users)]
+        assert store.append(events) == len(users)
+        for user in users:
+            posted[user] += 1
+        expected = sum(max(0, many - 20) for many in posted.values())
+        assert store.health().trimmed == sum(told) == expected
+    assert expected > 20 and 0 not in told
+    assert make_store(keep=20).health().trimmed == 0
+
+
 def test_who_is_erased_is_gone_and_may_come_again(store, make_store):
     store.append([Event(user, "tea", n, event_id=f"{n}") for user in ("ann", "bo") for n in range(3)])
     other = make_store()

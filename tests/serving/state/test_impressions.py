@@ -17,7 +17,8 @@ from serving.lists.recommendations import Recommendations
 from serving.state.aside import Aside
 from serving.state.erasing import erase_impressions
 from serving.state.events import Event, frame_of
-from serving.state.impressions import SCHEMA, ImpressionLog, join_events, scan_impressions
+from serving.state.impressions import SCHEMA, ImpressionLog, scan_impressions
+from serving.state.joining import join_events
 
 IDENTITY = {"name": "shop", "version": "3", "build_id": "b1"}
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -69,6 +70,31 @@ def test_files_are_rotated_by_rows_and_by_seconds(tmp_path):
     assert not list(tmp_path.rglob(".*"))
 
 
+def test_what_waits_for_its_file_is_held_as_columns(tmp_path):
+    log = ImpressionLog(tmp_path)
+    for n in range(40):
+        assert log.put(f"r{n}", IDENTITY, answer(*(f"u{n}-{m}" for m in range(100)), items=("tea", f"i{n}")))
+    wait_until(lambda: log._held == 4_000 and not log._aside._waiting)
+    assert not log._buffer and [len(one) for one in log._frames] == [1_000] * 4
+    assert log.put("r40", IDENTITY, answer("ann"))
+    assert log.close() and log.written == 4_001
+    found = scan_impressions(tmp_path).collect()
+    assert found["user_id"].to_list() == [*(f"u{n}-{m}" for n in range(40) for m in range(100)), "ann"]
+    assert found["item_ids"].to_list()[::100] == [*(["tea", f"i{n}"] for n in range(40)), ["tea", "ink"]]
+
+
+def test_lists_that_are_none_cost_themselves_and_not_the_log(tmp_path):
+    log, told = ImpressionLog(tmp_path, rows=1), []
+    log.failed = told.append
+    log.put("r1", IDENTITY | {"name": "\ud800"}, answer("ann"))
+    wait_until(lambda: log.lost == 1)
+    assert told == [log.problem]
+    log.put("r2", IDENTITY, Recommendations(["ann"], [], [], [], []))
+    wait_until(lambda: len(told) == 2)
+    log.put("r3", IDENTITY, answer("bo"))
+    assert log.close() and log.written == 1 and told[1].startswith("ValueError: zip()")
+
+
 def test_what_comes_faster_than_it_is_written_is_dropped_and_counted(tmp_path, monkeypatch):
     writing, go_on = threading.Event(), threading.Event()
 
@@ -87,7 +113,8 @@ def test_what_comes_faster_than_it_is_written_is_dropped_and_counted(tmp_path, m
 
 
 def test_a_full_disk_loses_impressions_and_nothing_else(tmp_path):
-    log = ImpressionLog(tmp_path, rows=1)
+    log, told = ImpressionLog(tmp_path, rows=1), []
+    log.failed = told.append
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
     try:
@@ -95,7 +122,7 @@ def test_a_full_disk_loses_impressions_and_nothing_else(tmp_path):
         wait_until(lambda: log.lost == 2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert log.problem
+    assert told == [log.problem] and "too large" in log.problem
     log.put("r2", IDENTITY, answer("cy"))
     log.close()
     assert scan_impressions(tmp_path).collect()["user_id"].to_list() == ["cy"]
@@ -196,13 +223,16 @@ def test_users_are_erased_from_files_that_hold_them_and_from_no_other(tmp_path):
 
 
 def test_a_job_that_fails_ends_nothing():
-    done = []
+    done, told, go_on = [], [], threading.Event()
 
     def work(job):
+        assert go_on.wait(30)
         if job == 2:
             raise ValueError(job)
         done.append(job)
 
     aside = Aside("test", work, most=10)
     assert all(aside.offer(n) for n in range(4))
-    assert aside.close() and done == [0, 1, 3] and aside.failed == 1
+    aside.after_failure = told.append
+    go_on.set()
+    assert aside.close() and done == [0, 1, 3] and aside.failed == 1 and told == ["ValueError: 2"]

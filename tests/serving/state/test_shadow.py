@@ -52,12 +52,14 @@ def test_a_share_of_requests_is_asked(generator):
 
 
 def test_a_challenger_that_cannot_answer_or_is_slow_harms_nobody(generator, integer_generator):
-    shadow = Shadow(integer_generator, share=1)
+    shadow, told = Shadow(integer_generator, share=1), []
+    shadow.failed = told.append
     answer, _ = ask(generator, shadow, user_ids=["u001"], histories=[["sku-001"]], rerank=False)
     asked = threading.Event()
     shadow.offer({"user_ids": ["1"], "rerank": True}, answer)
     shadow.close()
     assert shadow.figures.failed == 1 and "no ranker" in shadow.figures.problem
+    assert told == [shadow.figures.problem]
     assert (shadow.figures.asked, shadow.figures.overlap) == (1, {1: 0, 5: 0, 10: 0})
 
     go_on = threading.Event()

@@ -26,7 +26,7 @@ def join_events(
         impressions: As `scan_impressions` gives them.
         events: user_id, item_id, timestamp and maybe type, as `serving.state.events.frame_of` gives them.
         within: For how long after an impression an event is its doing, the end included.
-        unit: What the timestamps count, unless they are times already: see `serving.state.asking_time.UNITS`.
+        unit: What the timestamps count, unless they are times already: see `features.time_units.UNITS`.
 
     Returns:
         One row an item that was shown, in the order of the impressions: request_id, asked_at, user_id, name, version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
 import time
@@ -179,7 +180,7 @@ class SQLiteEvents:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction, durable at its end."""
         with self._database() as database:
-            database.execute("BEGIN IMMEDIATE")  # waits for its turn now; one that began by reading could not
+            self._begin(database)
             try:
                 yield database
                 database.execute("COMMIT")
@@ -187,6 +188,26 @@ class SQLiteEvents:
                 with suppress(sqlite3.Error):  # some errors have ended it themselves
                     database.execute("ROLLBACK")
                 raise
+
+    def _begin(self, database: sqlite3.Connection) -> None:
+        """Waits for its turn now; a transaction that began by reading could not.
+
+        SQLite itself looks ever more seldom, up to every 100 ms, and would hardly ever find a file free that another
+        process writes to without a pause.
+        """
+        end = time.monotonic() + self._wait
+        database.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    database.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                        raise
+                time.sleep(random.uniform(0.0002, 0.002))
+        finally:
+            database.execute(f"PRAGMA busy_timeout = {int(1000 * self._wait)}")
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:

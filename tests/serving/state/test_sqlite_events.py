@@ -50,8 +50,8 @@ def test_several_processes_on_one_file_lose_nothing_when_they_are_killed(tmp_pat
     writers = [writer(path, name) for name in ("ann", "bo")]
     acknowledged = {}
     for name, process in zip(("ann", "bo"), writers, strict=True):
-        for _ in range(40):
-            process.stdout.readline()
+        for n in range(40):
+            assert process.stdout.readline() == f"{n}\n"  # and none is refused
         process.send_signal(signal.SIGKILL)
         rest = process.communicate()[0].split("\n")[:-1]  # a line that was cut short acknowledges nothing
         acknowledged[name] = int(rest[-1]) if rest else 39

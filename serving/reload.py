@@ -76,7 +76,7 @@ class Reloader:
     ) -> None:
         self.live, self._find, self._load, self._check = live, find, load, check
         #: told of every look that changed or should have changed something, with what answered and what does now
-        self.after: Callable[[Look, CandidateGenerator, CandidateGenerator], None] = lambda look, old, new: None
+        self.after: list[Callable[[Look, CandidateGenerator, CandidateGenerator], None]] = []
         self._seconds, self._settle, self._close = seconds, settle, close
         self._looking, self._stop = threading.Lock(), threading.Event()
         self._unfit: Resolved | None = None
@@ -141,9 +141,7 @@ class Reloader:
         try:
             found = self._find()
         except InputError as error:
-            look = Look("unasked", None, str(error))
-            self.after(look, old, new)
-            return look
+            return self._told(Look("unasked", None, str(error)), old, new)
         if _same(found, old.resolved):
             self._unfit = None  # the alias has come back: should it leave again, that is another try
             return Look("unchanged", found.version)
@@ -160,7 +158,11 @@ class Reloader:
             self.live.generator, self._unfit = new, None
         else:
             self._unfit = found
-        self.after(look, old, new)
+        return self._told(look, old, new)
+
+    def _told(self, look: Look, old: CandidateGenerator, new: CandidateGenerator) -> Look:
+        for tell in self.after:
+            tell(look, old, new)
         return look
 
 

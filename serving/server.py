@@ -179,14 +179,12 @@ def _recommender(
     reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds, settle, follow.close)
     app = create_app(generator, config, reloader=reloader, beside=beside)
     remember_served(worker.folder, generator.resolved)
-    told = reloader.after
 
     def after(look: Look, old: CandidateGenerator, new: CandidateGenerator) -> None:
-        told(look, old, new)
         if look.outcome == "swapped":
             remember_served(worker.folder, new.resolved)
 
-    reloader.after = after
+    reloader.after.append(after)
     return app, generator
 
 

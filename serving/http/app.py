@@ -93,7 +93,7 @@ def create_app(
         beside.shadow.after = app.state.figures.shadowed
     app.state.figures.serves(live.generator.identity)
     if reloader is not None:
-        reloader.after = partial(_looked, app.state.figures)
+        reloader.after.append(partial(_looked, app.state.figures))
     app.include_router(_router())
     app.include_router(item_routes())
     app.include_router(event_routes())

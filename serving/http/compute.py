@@ -154,9 +154,8 @@ class ComputeQueue:
         while self._queue:
             first = self._queue.popleft()
             self._count(-first.size)
-            if first.answer.done():  # nobody waits for it any more
-                continue
-            break
+            if not first.answer.done():  # else nobody waits for it any more
+                break
         else:
             return []
         together, size, left = [first], first.size, []

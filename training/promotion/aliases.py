@@ -91,7 +91,7 @@ def candidates(name: str, version: str | None = None, uri: str | None = None) ->
         InputError: No such model or version, or the version is champion already.
     """
     client = connect(uri, create=False).MlflowClient()
-    aliases = _aliases(client, name)
+    aliases = aliases_of(client, name)
     chosen = str(version or aliases.get(CHALLENGER) or _newest(client, name))
     _tags(client, name, chosen)
     if aliases.get(CHAMPION) == chosen:
@@ -126,7 +126,7 @@ def move(
     client = mlflow.MlflowClient()
     at, by = now(), by or who()
     with promotion_lock(client, mlflow.get_registry_uri(), name, by) as still_ours:
-        champion = _aliases(client, name).get(CHAMPION)
+        champion = aliases_of(client, name).get(CHAMPION)
         if champion != between.champion:
             raise InputError(_overtaken(client, name, between, champion))
         asking = _tags(client, name, between.chosen).get(KNOWS_ASKING_TIME)
@@ -136,7 +136,7 @@ def move(
         if champion is not None:  # first, so that there is always a way back
             client.set_registered_model_alias(name, PREVIOUS, champion)
         client.set_registered_model_alias(name, CHAMPION, between.chosen)
-        if _aliases(client, name).get(CHALLENGER) == between.chosen:
+        if aliases_of(client, name).get(CHALLENGER) == between.chosen:
             client.delete_registered_model_alias(name, CHALLENGER)
     return Promotion(name, between.chosen, champion, comparable, gates, by, at, why)
 
@@ -158,9 +158,9 @@ def rollback(name: str, uri: str | None = None, why: str = "", by: str | None = 
     mlflow = connect(uri, create=False)
     client = mlflow.MlflowClient()
     at, by = now(), by or who()
-    _aliases(client, name)  # refuses unknown names before a lock is taken for them
+    aliases_of(client, name)  # refuses unknown names before a lock is taken for them
     with promotion_lock(client, mlflow.get_registry_uri(), name, by) as still_ours:
-        aliases = _aliases(client, name)
+        aliases = aliases_of(client, name)
         previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
         if previous is None:
             raise InputError(f"the model {name!r} has no previous version to roll back to")
@@ -190,7 +190,12 @@ def _overtaken(client, name: str, between: Candidates, now: str | None) -> str:
     return f"{tags.get(BY)} made version {now} of the model {name!r} champion at {tags[AT]}{why}: {again}"
 
 
-def _aliases(client, name: str) -> dict[str, str]:
+def aliases_of(client, name: str) -> dict[str, str]:
+    """The aliases of a registered model, with the version that each names.
+
+    Raises:
+        InputError: There is no such model.
+    """
     from mlflow.exceptions import MlflowException
 
     try:

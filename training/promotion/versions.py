@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from features.errors import InputError
-from training.promotion.aliases import check_name
+from training.promotion.aliases import aliases_of, check_name
 from training.tracking import connect
 
 
@@ -25,16 +24,7 @@ def versions(names: Sequence[str] = (), uri: str | None = None) -> list[tuple[st
     found = []
     for name in names:
         check_name(name)
-        _refuse_unknown(client, name)
+        aliases_of(client, name)  # refuses unknown names
         numbers = [int(one.version) for one in client.search_model_versions(f"name='{name}'")]
         found += [(name, str(number)) for number in sorted(numbers)]
     return found
-
-
-def _refuse_unknown(client, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.get_registered_model(name)
-    except MlflowException as error:
-        raise InputError(f"no model is registered under the name {name!r}") from error

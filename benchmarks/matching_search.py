@@ -25,6 +25,8 @@ TRIALS: dict[str, tuple[str, ...]] = {
     "amazon-google": (
         "optimiser.max_epochs=5 optimiser.lr=5e-5",
         "optimiser.max_epochs=5 optimiser.lr=1e-4",
+        "optimiser.max_epochs=10 optimiser.lr=1e-4",
+        "optimiser.max_epochs=10 optimiser.lr=2e-4",
     ),
     "dirty-itunes-amazon": (
         "optimiser.max_epochs=20 optimiser.lr=5e-5",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,50 @@ if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
 
 
+@dataclass(frozen=True)
+class BundleAnswers:
+    """What a loaded bundle answers to every user of the test part.
+
+    Args:
+        generator: Of the bundle.
+        evaluation: What was asked.
+        ranked: Where the targets stand in the answers, some users at a time.
+    """
+
+    generator: CandidateGenerator
+    evaluation: Evaluation
+    ranked: list[RankedTargets]
+
+    @classmethod
+    def of(cls, folder: Path, prepared: Prepared) -> BundleAnswers:
+        """Loads a bundle and asks it about the test part."""
+        generator, evaluation = _asked_of(folder, prepared)
+        ranked = [
+            RankedTargets.in_lists(served_lists(generator, evaluation, users), evaluation.targets.take(users))
+            for users in evaluation.chunks()
+        ]
+        return cls(generator, evaluation, ranked)
+
+    def figures(self) -> dict[str, float]:
+        """The official figures, and 95% intervals of the first two."""
+        from training.as_bundle import AsBundle
+
+        figures = sum_up([self.evaluation.sums(one) for one in self.ranked])
+        # lists show neither ties nor targets removed as seen; the vectors inside the bundle do, of single queries
+        known = Evaluation(AsBundle.of(self.evaluation.prepared, self.generator.bundle))
+        exact = evaluate(known, ModelScores(self.generator.bundle.model, known).scorer)
+        figures |= {name: exact[name] for name in ("ties", "unreachable")}
+        intervals = bootstrap_intervals(joined([self.evaluation.user_sums(one) for one in self.ranked]))
+        for name in ("hr@10", "ndcg@10"):
+            figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
+        return figures
+
+
+def joined(parts: Sequence[UserSums]) -> UserSums:
+    """The sums of several chunks of users as one."""
+    return UserSums(parts[0].names, torch.cat([one.sums for one in parts]), torch.cat([one.counts for one in parts]))
+
+
 def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
     """The official figures: those of the lists that the loaded bundle answers with, and 95% intervals of the first two.
 
@@ -28,24 +74,7 @@ def evaluate_bundle(folder: Path, prepared: Prepared) -> dict[str, float]:
         folder: A bundle.
         prepared: The data; the test part is asked for.
     """
-    from training.as_bundle import AsBundle
-
-    generator, evaluation = _asked_of(folder, prepared)
-    ranked = [
-        RankedTargets.in_lists(served_lists(generator, evaluation, users), evaluation.targets.take(users))
-        for users in evaluation.chunks()
-    ]
-    figures = sum_up([evaluation.sums(one) for one in ranked])
-    # lists show neither ties nor targets that were removed as seen; the vectors inside the bundle do, of single queries
-    known = Evaluation(AsBundle.of(evaluation.prepared, generator.bundle))
-    exact = evaluate(known, ModelScores(generator.bundle.model, known).scorer)
-    figures |= {name: exact[name] for name in ("ties", "unreachable")}
-    sums = [evaluation.user_sums(one) for one in ranked]
-    whole = UserSums(sums[0].names, torch.cat([one.sums for one in sums]), torch.cat([one.counts for one in sums]))
-    intervals = bootstrap_intervals(whole)
-    for name in ("hr@10", "ndcg@10"):
-        figures[f"{name}_low"], figures[f"{name}_high"] = intervals[name]
-    return figures
+    return BundleAnswers.of(folder, prepared).figures()
 
 
 def evaluate_reranked(folder: Path, prepared: Prepared) -> dict[str, float]:

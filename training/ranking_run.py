@@ -11,6 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 import polars as pl
 import torch
+from scipy.special import expit
 
 from features.dataset import Dataset
 from features.errors import InputError
@@ -18,6 +19,7 @@ from features.labelled import LabelledExamples, LabelRule
 from features.prepared import Prepared
 from features.splits import TEST, TRAIN, VALIDATION
 from recsys.auc import log_loss, roc_auc
+from recsys.matching.calibration import reliability
 from recsys.ranking import Ranker
 from training.data import load, split
 from training.fit import FitOptions, Fitted, fit_module
@@ -32,10 +34,12 @@ class RankerResult:
         figures: Test AUC and log loss, validation AUC, best epoch, parameters, seconds: what `--json` prints.
         model: With the weights of the best epoch, for plain torch, in evaluation mode; None on processes other than
             the first.
+        reliability: Of the test part: see `recsys.matching.calibration.reliability`.
     """
 
     figures: dict[str, Any]
     model: Ranker | None
+    reliability: list[tuple[float, float, int]]
 
 
 def fit_ranker(
@@ -109,12 +113,15 @@ def train_ranker(
         dataset, split = data.dataset, data.split
         figures |= {"dataset": dataset.name, "dataset_hash": dataset.sha256}
         figures |= {"split": split.name, "split_hash": split.sha256}
+    bins = []
     if model is not None:
-        figures |= evaluate_ranker(model, examples, TEST)
+        labels, logits = ranker_scores(model, examples, TEST)
+        figures |= _told_apart(labels, logits)
+        bins = reliability(expit(logits), labels)
         figures["parameters"] = sum(weight.numel() for weight in model.parameters())
         figures["embedding_parameters"] = model.embeddings.layout.parameters if model.sparse else 0
     figures |= {"validation_auc": fitted.validation, "best_epoch": fitted.best_epoch}
-    return RankerResult(figures | {"seconds": time.perf_counter() - began}, model)
+    return RankerResult(figures | {"seconds": time.perf_counter() - began}, model, bins)
 
 
 def check_usable(config: RankingConfig, examples: LabelledExamples) -> None:
@@ -138,7 +145,6 @@ def _without_memory(config: RankingConfig, examples: LabelledExamples) -> Ranker
     return plain
 
 
-@torch.no_grad()
 def evaluate_ranker(model: Ranker, examples: LabelledExamples, part: int) -> dict[str, float]:
     """AUC and log loss over all examples of a part, on the device the model is on.
 
@@ -147,12 +153,21 @@ def evaluate_ranker(model: Ranker, examples: LabelledExamples, part: int) -> dic
         examples: With the same features.
         part: VALIDATION or TEST.
     """
+    return _told_apart(*ranker_scores(model, examples, part))
+
+
+@torch.no_grad()
+def ranker_scores(model: Ranker, examples: LabelledExamples, part: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and logits of all examples of a part, on the host: see `evaluate_ranker`. (n,), (n,)"""
     device = next(model.parameters()).device
     labels, logits = [], []
     for batch in PartBatches(examples, part):
         labels.append(batch.labels.numpy())
         logits.append(model(batch.features.to(device=device)).float().cpu().numpy())
-    labels, logits = np.concatenate(labels), np.concatenate(logits)
+    return np.concatenate(labels), np.concatenate(logits)
+
+
+def _told_apart(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     return {"auc": roc_auc(labels, logits), "logloss": log_loss(labels, logits)}
 
 

@@ -12,7 +12,7 @@ from recsys.retrievers import Retriever
 from serving.bundles.bundle import Bundle, with_metrics
 from serving.bundles.manifest import Manifest
 from serving.bundles.writer import write_bundle
-from training.bundle_evaluation import evaluate_bundle
+from training.bundle_evaluation import BundleAnswers, evaluate_bundle
 from training.evaluation import METRICS
 from training.tracking import git_sha, library_versions
 
@@ -29,7 +29,9 @@ ASKING_TIME = (
 _COMPARED = ("hr@10", "ndcg@10")
 
 
-def release(folder: Path, config: RunConfig, prepared: Prepared, model: Retriever) -> tuple[Path, dict[str, float]]:
+def release(
+    folder: Path, config: RunConfig, prepared: Prepared, model: Retriever
+) -> tuple[dict[str, float], BundleAnswers]:
     """Writes a bundle, loads it, measures it on the test part, and writes the figures into its manifest.
 
     A quantised bundle is measured as it is; the same model is measured in fp32 as well, so that its manifest says what
@@ -42,17 +44,18 @@ def release(folder: Path, config: RunConfig, prepared: Prepared, model: Retrieve
         model: The fitted model.
 
     Returns:
-        The folder, and the official figures.
+        The official figures, and the answers that they are of.
     """
     origin, facts = _origin(prepared), {}
     write_bundle(folder, model, prepared, config.index, config.bundle.precision, config.text, **origin)
-    figures = evaluate_bundle(folder, prepared)
+    answers = BundleAnswers.of(folder, prepared)
+    figures = answers.figures()
     if config.bundle.precision != "fp32":
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=".fp32", dir=folder.parent) as aside:
             whole = evaluate_bundle(write_bundle(Path(aside) / "bundle", model, prepared, config.index), prepared)
         facts = {"fp32_metrics": whole, "precision_loss": relative_loss(figures, whole)}
     with_metrics(folder, figures, **facts)
-    return folder, figures
+    return figures, answers
 
 
 def relative_loss(figures: dict[str, float], whole: dict[str, float]) -> dict[str, float]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from training.warm_start import WarmStart
 
 #: what a run's folder may hold; nothing else in it is ever touched
-_OURS = ("state.json", "config.yaml", "result.json", "learning_curves.png", "comparison.png", "reliability.png")
+_PICTURES = ("learning_curves", "comparison", "recall", "popularity", "item_map", "reliability")
+_OURS = ("state.json", "config.yaml", "result.json", *(f"{name}.png" for name in _PICTURES))
 _OUR_FOLDERS = ("checkpoints", "refit", "bundle", "encoder")
 
 

@@ -24,6 +24,7 @@ from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
 from training.run_folder import open_folder, save_state, tracked_run
+from training.run_pictures import run_pictures
 from training.texts import note_on_tuning, with_texts
 from training.tracking import TrackedRun, library_versions
 
@@ -135,7 +136,8 @@ def run(
         seconds_to_fit = time.perf_counter() - began
         refitted = fits.released(fitted) if options.refit else None
         options.say("writing the bundle and measuring it on the test part")
-        bundle, official = release(options.folder / "bundle", config, prepared, fitted.model)
+        bundle = options.folder / "bundle"
+        official, answers = release(bundle, config, prepared, fitted.model)
         family = family_of(config).name
         comparison = {family: official, **evaluate_baselines(prepared)}
         if reads_asking_time(config.model):
@@ -144,6 +146,7 @@ def run(
         if better:
             verb = "ranks" if len(better) == 1 else "rank"
             options.say(f"note: {' and '.join(better)} {verb} the test items better than this model (NDCG@10)")
+        pictures = run_pictures(options.folder, answers, comparison, epochs, fitted.best_epoch)
         retained = {} if start is None else compare(prepared, start.bundle, load_model(bundle))
         if refitted is not None:
             bundle = release_refitted(bundle, config, fits.everything, refitted, prepared, official)
@@ -168,7 +171,7 @@ def run(
             start.stamp(bundle, retained)
             if tracked is not None:
                 tracked.metrics({f"test/{name}": value for name, value in retained.items()})
-        version = _logged(options, tracked, figures, comparison, epochs, bundle, fitted)
+        version = _logged(options, tracked, figures, comparison, pictures, bundle)
         figures["bundle"] = str(bundle)
         if version is not None:
             figures["version"] = version
@@ -206,17 +209,9 @@ def _logged(
     tracked: TrackedRun | None,
     figures: dict[str, Any],
     comparison: dict[str, dict[str, float]],
-    epochs: list[dict[str, float]],
+    pictures: list[Path],
     bundle: Path,
-    fitted: Fitted,
 ) -> str | None:
-    from training.plots import comparison as draw_comparison
-    from training.plots import learning_curves
-
-    pictures = [
-        learning_curves(epochs, fitted.best_epoch, options.folder / "learning_curves.png"),
-        draw_comparison(comparison, ("hr@10", "ndcg@10"), options.folder / "comparison.png"),
-    ]
     if tracked is None:
         return None
     for name, row in comparison.items():

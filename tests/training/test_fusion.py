@@ -119,7 +119,8 @@ def test_each_way_trains_and_is_measured_as_it_is_served(
     report = lambda figures, _: losses.append(figures["train/loss"])  # noqa: E731
     fitted = family_of(config).fit(config, rounds, tmp_path / "fit", report=report)
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
-    folder, figures = release(tmp_path / "bundle", config, rounds, fitted.model)
+    folder = tmp_path / "bundle"
+    figures, _ = release(folder, config, rounds, fitted.model)
     assert figures == Manifest.read(folder).metrics == evaluate_bundle(folder, rounds)
     evaluation = Evaluation(rounds)
     exact = evaluate(evaluation, ModelScores(load_model(folder), evaluation).scorer)

@@ -27,7 +27,9 @@ def test_a_quantised_bundle_is_measured_as_it_is(
     small_config: TrainConfig, small_prepared: Prepared, model: TwoTower, tmp_path: Path, precision: str
 ) -> None:
     config = dataclasses.replace(small_config, bundle=BundleConfig(precision))
-    folder, figures = release(tmp_path / "bundle", config, small_prepared, model)
+    folder = tmp_path / "bundle"
+    figures, answers = release(folder, config, small_prepared, model)
+    assert answers.figures() == figures
     manifest = Manifest.read(folder)
     assert manifest.precision == precision
     assert figures == manifest.metrics == evaluate_bundle(folder, small_prepared)

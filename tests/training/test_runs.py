@@ -52,7 +52,8 @@ def test_a_run_has_parameters_metrics_hashes_pictures_and_one_model(tracked, sma
     history = mlflow.MlflowClient().get_metric_history(first.run_id, "validation/ndcg_at_10")
     assert [one.step for one in history] == [1, 2, 3, 4]
     pictures = [one.path for one in mlflow.MlflowClient().list_artifacts(first.run_id, "plots")]
-    assert sorted(pictures) == ["plots/comparison.png", "plots/learning_curves.png"]
+    drawn = ("comparison", "item_map", "learning_curves", "popularity", "recall")
+    assert sorted(pictures) == [f"plots/{name}.png" for name in drawn]
     assert len(mlflow.search_logged_models(filter_string=f"source_run_id='{first.run_id}'", output_format="list")) == 1
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from features.prepared import Prepared
     from recsys.ranking import Ranker
     from training.ranking import RankingConfig
+    from training.ranking_run import RankerResult
 
 #: what a table shows of a run, and a summary of several averages
 FIGURES = ("auc", "logloss", "validation_auc", "retrieved_ndcg@10", "reranked_ndcg@10", "reranked_hr@10")
@@ -68,7 +69,7 @@ def _once(
     from training import processes
     from training.data import describe
     from training.ranking_run import check_usable, train_ranker
-    from training.run_folder import open_folder, tracked_run
+    from training.run_folder import open_folder, save_state, tracked_run
 
     examples = LabelledExamples.of_prepared(prepared, config.labels)
     if not processes.is_first():
@@ -85,12 +86,16 @@ def _once(
         experiment = arguments.experiment or "ranker"
         tracked = tracked_run(folder, state, config, facts, experiment, name, arguments.tracking_uri)
     with tracked or contextlib.nullcontext():
+        epochs = {one["epoch"]: one for one in state["epochs"]}
 
         def report(figures: dict[str, float], epoch: int) -> None:
+            epochs[epoch] = {"epoch": epoch, **figures}
+            save_state(folder, {**state, "epochs": [epochs[one] for one in sorted(epochs)]})
             if tracked is not None:
                 tracked.metrics(figures, step=epoch)
 
         result = train_ranker(config, examples, folder / "checkpoints", resume=resume, report=report, say=say)
+        pictures = _pictures(folder, result, [epochs[one] for one in sorted(epochs)])
         figures = {**result.figures, **{name: facts[name] for name in _OF_THE_DATA}}
         if base is not None:
             say("adding the ranker to the bundle and measuring the lists that it re-ranks")
@@ -100,6 +105,8 @@ def _once(
                 say("note: the retriever ranks the test items better than the ranker does (NDCG@10)")
         if tracked is not None:
             tracked.metrics({name: figures[name] for name in FIGURES if name in figures})
+            for picture in pictures:
+                tracked.file(picture, "plots")
             if base is not None:
                 version = tracked.bundle(folder / "bundle", arguments.register)
                 if version is not None:
@@ -109,6 +116,18 @@ def _once(
                     figures["version"] = version
     (folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1))
     return figures
+
+
+def _pictures(folder: Path, result: RankerResult, epochs: list[dict[str, float]]) -> list[Path]:
+    """Learning curves, and whether scores are the chances that they say."""
+    from training import plots
+
+    curves = plots.learning_curves(epochs, result.figures["best_epoch"], "auc")
+    scores = plots.reliability({"test": result.reliability}, of="share of examples that are positive")
+    return [
+        plots.saved(curves, folder / "learning_curves.png"),
+        plots.saved(scores, folder / "reliability.png"),
+    ]
 
 
 def _base(arguments: argparse.Namespace, prepared: Prepared) -> Path:

@@ -23,10 +23,9 @@ from serving.matching.manifest import with_metrics
 from serving.matching.matcher import Matcher
 from serving.matching.writer import write_matcher
 from serving.resolve import Resolved
+from training import plots
 from training.matching.config import MatchTrainConfig
 from training.matching.fit import check_labels, figures_of, fit_matcher
-from training.plots import learning_curves
-from training.plots import reliability as draw_reliability
 from training.promotion import challenge, check_name
 from training.run_folder import open_folder, save_state, tracked_run
 from training.runs import RunOptions
@@ -115,10 +114,10 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
             "seconds_to_fit": seconds_to_fit,
             "bundle": str(folder),
         }
-        curves = options.folder / "learning_curves.png"
+        curves = plots.learning_curves([epochs[one] for one in sorted(epochs)], trained.best_epoch, "f1")
         pictures = [
-            learning_curves([epochs[one] for one in sorted(epochs)], trained.best_epoch, curves, "f1"),
-            draw_reliability(pictured, options.folder / "reliability.png"),
+            plots.saved(curves, options.folder / "learning_curves.png"),
+            plots.saved(plots.reliability(pictured), options.folder / "reliability.png"),
         ]
         version = None
         if tracked is not None:

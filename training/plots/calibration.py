@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from training.plots.style import COLOURS, GREY, canvas
+from training.plots.style import COLOURS, GREY, canvas, styled
 
 
+@styled
 def reliability(
     rows: Mapping[str, Sequence[tuple[float, float, int]]], of: str = "share of pairs that are the same"
 ) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from features.errors import InputError
-from training.plots.style import COLOURS, GREY, RED, canvas
+from training.plots.style import COLOURS, GREY, RED, canvas, styled
 
 #: t-SNE is drawn of so many points at most: its time grows with them, and a picture has room for no more
 POINTS = 2000
@@ -47,6 +47,7 @@ def placed(vectors: np.ndarray, by: Literal["pca", "tsne"] = "pca", seed: int = 
     return TSNE(metric="cosine", init="random", perplexity=near, random_state=seed).fit_transform(vectors)
 
 
+@styled
 def embedding_map(
     places: np.ndarray,
     groups: Sequence[str] | None = None,
@@ -86,7 +87,7 @@ def embedding_map(
             name, places[place], xytext=(5, 5), textcoords="offset points", fontsize=8, zorder=5,
             bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75},
         )  # fmt: skip
-    axes.set(xticks=[], yticks=[])
+    axes.set_axis_off()  # places have no unit
     if axes.get_legend_handles_labels()[1]:
         figure.legend(
             loc="outside right upper", fontsize=8, markerscale=1.5, title=None if values is not None else said

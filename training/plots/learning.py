@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from training.plots.style import BLUE, GREY, ORANGE, canvas
+from training.plots.style import BLUE, GREY, ORANGE, canvas, styled
 
 
+@styled
 def learning_curves(epochs: Sequence[Mapping[str, float]], best_epoch: int, metric: str = "ndcg@10") -> Figure:
     """Training loss and a validation figure over the epochs.
 

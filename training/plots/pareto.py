@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from features.errors import InputError
-from training.plots.style import COLOURS, GREY, MARKERS, canvas
+from training.plots.style import COLOURS, GREY, MARKERS, canvas, styled
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -32,6 +32,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept
 
 
+@styled
 def pareto(
     groups: Mapping[str, Mapping[str, tuple[float, float]]], cost: str = "parameters", quality: str = "test NDCG@10"
 ) -> Figure:

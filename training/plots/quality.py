@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from training.plots.style import BLUE, COLOURS, GREY, MARKERS, canvas
+from training.plots.style import BLUE, COLOURS, GREY, MARKERS, canvas, styled
 
 
+@styled
 def comparison(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str] = ("hr@10", "ndcg@10")) -> Figure:
     """Bars of the test metrics of models and baselines.
 
@@ -29,6 +30,7 @@ def comparison(rows: Mapping[str, Mapping[str, float]], metrics: Sequence[str] =
     return figure
 
 
+@styled
 def recall_curves(
     rows: Mapping[str, Mapping[int, float]], bands: Mapping[str, Mapping[int, tuple[float, float]]] | None = None
 ) -> Figure:
@@ -55,6 +57,7 @@ def recall_curves(
     return figure
 
 
+@styled
 def popularity_slices(slices: Mapping[str, tuple[float, float, float, int]], metric: str = "hr@10") -> Figure:
     """A figure by how often the wanted item was taken in training.
 

@@ -27,12 +27,14 @@ _STYLE = {
     "font.size": 10,
 }
 
+#: every drawing function is decorated by it
+styled = matplotlib.rc_context(_STYLE)
+
 
 def canvas(width: float = 7.0, height: float = 4.0) -> tuple[Figure, Axes]:
     """An empty picture, of inches, that no window shows: it belongs to nobody, and needs no closing."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
 
 
 def saved(figure: Figure, path: Path) -> Path:
@@ -40,8 +42,7 @@ def saved(figure: Figure, path: Path) -> Path:
     path = Path(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with matplotlib.rc_context(_STYLE):
-            figure.savefig(aside, dpi=120, format="png")
+        figure.savefig(aside, dpi=120, format="png")
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -87,7 +87,7 @@ def test_what_is_no_map_is_refused():
 
 
 def test_a_map_colours_the_largest_groups_and_names_points():
-    groups = [name for n, name in enumerate("abcdefgh") for _ in range(9 - n)]
+    groups = [name for n, name in enumerate("abcdefgh") for _ in range(9 - n)] + [None] * 50
     places = np.random.default_rng(0).normal(size=(len(groups), 2))
     figure = plots.embedding_map(places, groups, names={3: "a thing"}, highlighted=[0, 1])
     told = [text.get_text() for text in figure.legends[0].texts]

@@ -50,7 +50,7 @@ def placed(vectors: np.ndarray, by: Literal["pca", "tsne"] = "pca", seed: int = 
 @styled
 def embedding_map(
     places: np.ndarray,
-    groups: Sequence[str] | None = None,
+    groups: Sequence[str | None] | None = None,
     *,
     values: np.ndarray | None = None,
     said: str = "",
@@ -61,7 +61,7 @@ def embedding_map(
 
     Args:
         places: As `placed` gives them. (n, 2)
-        groups: What each point belongs to; the six largest groups have colours, all others are grey. (n,)
+        groups: What each point belongs to; the six largest groups have colours, all others, and None, are grey. (n,)
         values: A number above 0 for each point, drawn in powers, where there are no groups. (n,)
         said: What groups or values are.
         names: Of points that are named.
@@ -78,7 +78,7 @@ def embedding_map(
         drawn = axes.scatter(*places.T, c=values, norm="log", cmap="viridis", s=8, alpha=0.7, linewidths=0)
         figure.colorbar(drawn, label=said, shrink=0.7)
     else:
-        _draw_groups(axes, places, np.array([str(one) for one in groups or [""] * len(places)]))
+        _draw_groups(axes, places, groups or [""] * len(places))
     if len(highlighted):
         chosen = places[np.asarray(highlighted)]
         axes.scatter(*chosen.T, s=110, marker="*", color=RED, edgecolors="white", zorder=4, label="highlighted")
@@ -95,11 +95,12 @@ def embedding_map(
     return figure
 
 
-def _draw_groups(axes: Axes, places: np.ndarray, groups: np.ndarray) -> None:
+def _draw_groups(axes: Axes, places: np.ndarray, groups: Sequence[str | None]) -> None:
     """The six largest groups in colours, the largest first, and all others grey."""
-    largest = [group for group, _ in Counter(groups.tolist()).most_common(len(COLOURS))]
-    other = ~np.isin(groups, largest)
-    if other.any():
-        axes.scatter(*places[other].T, s=6, color=GREY, alpha=0.3, linewidths=0, label="others")
-    for group, colour in zip(largest, COLOURS, strict=False):
-        axes.scatter(*places[groups == group].T, s=10, color=colour, alpha=0.7, linewidths=0, label=group or None)
+    largest = [name for name, _ in Counter(one for one in groups if one is not None).most_common(len(COLOURS))]
+    rank = {name: n for n, name in enumerate(largest)}
+    ranks = np.array([rank.get(one, -1) for one in groups])
+    if (ranks < 0).any():
+        axes.scatter(*places[ranks < 0].T, s=6, color=GREY, alpha=0.3, linewidths=0, label="others")
+    for name, n in rank.items():
+        axes.scatter(*places[ranks == n].T, s=10, color=COLOURS[n], alpha=0.7, linewidths=0, label=name or None)

@@ -12,7 +12,7 @@ DATA_ROOT ?= data
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test lint format bench peers doctor clean
+.PHONY: help setup demo test lint format bench notebooks peers doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,9 +37,12 @@ format: setup  ## put formatting and mendable style right
 	$(PYTHON_ENV) -m ruff check --fix .
 	$(PYTHON_ENV) -m ruff format .
 
-bench: setup  ## run every benchmark on DATA_ROOT, which takes hours (default data; ARGS=--quick for minutes)
-	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do \
-	    echo "== $$script"; $(PYTHON_ENV) "$$script" --data-root "$(DATA_ROOT)" $(ARGS); \
+bench: setup  ## run the benchmarks that fit into an hour on DATA_ROOT, and write docs/results.md (ARGS=--help)
+	$(PYTHON_ENV) -m benchmarks --data-root "$(DATA_ROOT)" $(ARGS)
+
+notebooks: setup  ## execute the notebooks as they are committed (RECSYS_DATA=FOLDER: on real data)
+	@set -e; for script in notebooks/*.py; do \
+	    echo "== $$script"; OMP_NUM_THREADS=2 $(PYTHON_ENV) -m jupytext --to ipynb --execute "$$script"; \
 	done
 
 # Peers need other versions of the same packages, so each has an environment of its own.

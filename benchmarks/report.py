@@ -2,7 +2,7 @@
 
     python benchmarks/NAME.py --data-root FOLDER [--quick] [--out FILE]
 
-The JSON is `{"benchmark", "git", "machine", "threads", "date", "rows": [...]}`; a row has `case`, `metric`, `mean`,
+The JSON is `{"benchmark", "git", "machine", "threads", "date", "seconds", "rows": [...]}`; a row has `case`, `metric`, `mean`,
 `sd`, `n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from). Rows that
 were kept from another run also have `of`, that run's "git", "machine" and "date".
 """
@@ -147,8 +147,11 @@ class Report:
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "rows": self.rows,
         }
+        took = time.perf_counter() - self._began
+        if not self.keep:  # of a part, how long it took says nothing of the whole
+            content["seconds"] = round(took, 1)
         print(self.table())
-        print(f"{self.name}: {time.perf_counter() - self._began:.1f} s")
+        print(f"{self.name}: {took:.1f} s")
         path = Path(out) if out else None if self.quick else RESULTS / f"{self.name}.json"
         if path:
             content["rows"] = [*self.kept(path), *self.rows]

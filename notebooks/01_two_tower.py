@@ -11,8 +11,8 @@
 # %% [markdown]
 # # A two-tower recommender in ten lines
 #
-# From a data frame of who took what to titles that somebody would like, and what that is worth. With `RECSYS_DATA` set
-# to a folder that holds MovieLens-1M as `ml-1m`, it is films; without, a shop that is generated on the spot.
+# From a data frame of who took what to titles that somebody would like, and what that is worth. With `RECSYS_DATA`
+# set to a folder that holds MovieLens-1M as `ml-1m`, it is films; without, a shop that is generated on the spot.
 
 # %%
 # %matplotlib inline
@@ -25,10 +25,11 @@ from IPython.display import Image
 from features import sources
 
 data_root = os.environ.get("RECSYS_DATA")
-loaded = (
-    sources.load("ml-1m", Path(data_root) / "ml-1m") if data_root else sources.load("generated", interactions=20_000)
-)
-interactions, items = loaded.interactions, loaded.items
+if data_root:
+    loaded = sources.load("ml-1m", Path(data_root) / "ml-1m")
+else:
+    loaded = sources.load("generated", interactions=20_000)
+interactions, items, users = loaded.interactions, loaded.items, loaded.users
 interactions.head(3)
 
 # %%
@@ -37,8 +38,8 @@ items.head(3)
 # %% [markdown]
 # ## The ten lines
 #
-# Two tables, which of their columns the model reads, and how long it trains. Everything has a default:
-# `recsys train two-tower --print-config` shows all of them.
+# Tables, which of their columns the model reads, and how long it trains. Everything has a default: `recsys train
+# two-tower --print-config` shows all of them.
 
 # %%
 from features.dataset import Dataset
@@ -48,7 +49,7 @@ from training.data import prepare
 from training.runs import RunOptions, run
 
 folder = Path(tempfile.mkdtemp())
-dataset = Dataset.construct("notebook", interactions, items, schema=loaded.schema)
+dataset = Dataset.construct("notebook", interactions, items, users, loaded.schema)
 config = load_config(settings=[f"optimiser.max_epochs={40 if data_root else 6}"])
 prepared = prepare(config, dataset)
 result = run(config, RunOptions(folder / "run", track=False), prepared)
@@ -81,8 +82,8 @@ print(table(result.comparison, prepared))
 Image(folder / "run" / "learning_curves.png", width=600)
 
 # %% [markdown]
-# Which share of the withheld items is found, by the length of the list. The band is where the figure would lie, 95 times
-# in 100, had other users been drawn:
+# Which share of the withheld items is found, by the length of the list. The band is where the figure would lie, 95
+# times in 100, had other users been drawn:
 
 # %%
 Image(folder / "run" / "recall.png", width=600)

@@ -11,9 +11,9 @@
 # %% [markdown]
 # # What comes next: a sequential model
 #
-# A sequential model reads a history in its order, and learns at each place of it which item comes after. Here two of its
-# backbones stand beside popularity and item-kNN, each user's last item withheld (leave-one-out), the whole catalogue
-# ranked. With `RECSYS_DATA` set to a folder that holds `ml-1m`, on films; without, on a generated shop.
+# A sequential model reads a history in its order, and learns at each place of it which item comes after. Here two of
+# its backbones stand beside popularity and item-kNN, each user's last item withheld (leave-one-out), the whole
+# catalogue ranked. With `RECSYS_DATA` set to a folder that holds `ml-1m`, on films; without, on a generated shop.
 
 # %%
 # %matplotlib inline
@@ -31,22 +31,23 @@ from training.runs import RunOptions, run
 from training.sequential_config import SequentialTrainConfig
 
 data_root = os.environ.get("RECSYS_DATA")
-dataset = (
-    sources.load("ml-1m", Path(data_root) / "ml-1m") if data_root else sources.load("generated", interactions=8_000)
-)
+if data_root:
+    dataset = sources.load("ml-1m", Path(data_root) / "ml-1m")
+else:
+    dataset = sources.load("generated", interactions=6_000)
 dataset
 
 # %% [markdown]
 # ## Two backbones
 #
-# HSTU's attention is pointwise and learns how much a distance in the history counts; LiGR is a gated transformer. Each
-# is one setting away from the other.
+# HSTU's attention is pointwise and learns how much a distance in the history counts; LiGR is a gated transformer.
+# Each is one setting away from the other.
 
 # %%
 small = ["model.dim=32", "model.max_length=20", "model.layers=1"]
 large = ["model.dim=128", "model.max_length=200", "model.layers=2"]
 size = large if data_root else small
-epochs = 15 if data_root else 6
+epochs = 15 if data_root else 5
 folder, results, epochs_of = Path(tempfile.mkdtemp()), {}, {}
 for backbone in ("hstu", "ligr"):
     settings = [*size, f"model.backbone={backbone}", f"optimiser.max_epochs={epochs}", "optimiser.validate_every=1"]
@@ -58,8 +59,8 @@ for backbone in ("hstu", "ligr"):
 # %% [markdown]
 # ## Learning curves
 #
-# The loss falls for longer than the model gets better: the dotted line is the epoch that validation likes best, and its
-# weights are the ones that are kept.
+# The loss falls for longer than the model gets better: the dotted line is the epoch that validation likes best, and
+# its weights are the ones that are kept.
 
 # %%
 plots.learning_curves(epochs_of["hstu"], results["hstu"].figures["best_epoch"])

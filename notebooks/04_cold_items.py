@@ -11,10 +11,10 @@
 # %% [markdown]
 # # Items that nobody has taken yet
 #
-# A new item has no past, and an id says nothing of what it is. A language model reads its title instead: the vector goes
-# into the recommender beside the id's, and the item is a candidate from the moment it has a title. With `RECSYS_DATA` set
-# to a folder that holds `amazon-beauty`, on cosmetics; without, on a generated shop. The language model is the small one of
-# the extra `text`.
+# A new item has no past, and an id says nothing of what it is. A language model reads its title instead: the vector
+# goes into the recommender beside the id's, and the item is a candidate from the moment it has a title. With
+# `RECSYS_DATA` set to a folder that holds `amazon-beauty`, on cosmetics; without, on a generated shop. The language
+# model is the small one of the extra `text`.
 
 # %%
 # %matplotlib inline
@@ -43,9 +43,9 @@ dataset
 # %% [markdown]
 # ## Withholding items
 #
-# `cold-items` takes some of the items out of training, with everything that is known of who took them, and asks for them
-# afterwards: for validation some, for the test others. `model.items=all` learns words, brands and categories, `text.columns`
-# is what the language model reads, and `model.fusion.kind=add` puts both together.
+# `cold-items` takes some of the items out of training, with everything that is known of who took them, and asks for
+# them afterwards: for validation some, for the test others. `model.items=all` learns words, brands and categories,
+# `text.columns` is what the language model reads, and `model.fusion.kind=add` puts both together.
 
 # %%
 small = ["model.dim=32", "model.layers=1", "model.max_length=20", "optimiser.max_epochs=4"]
@@ -79,8 +79,8 @@ plots.recall_curves({name: {k: one[f"recall@{k}"] for k in (10, 20, 50)} for nam
 # %% [markdown]
 # ## A map of the items
 #
-# t-SNE puts items near each other whose vectors point the same way. Colours are the largest categories; nobody has told
-# the map about them.
+# t-SNE puts items near each other whose vectors point the same way. Colours are the largest categories; nobody has
+# told the map about them.
 
 # %%
 generator = CandidateGenerator.load(results["words and text"].bundle)
@@ -114,8 +114,8 @@ generator.new_items.add(new)
 generator.similar([one for one, _ in new], k=5)
 
 # %% [markdown]
-# Whoever has taken what is near them is offered them. A service that was started with `--new-items FILE` does the same by
-# `POST /items`.
+# Whoever has taken what is near them is offered them. A service that was started with `--new-items FILE` does the
+# same by `POST /items`.
 
 # %%
 near = generator.similar([new[0][0]], k=3).item_ids[0]

@@ -11,10 +11,10 @@
 # %% [markdown]
 # # Several interests of a user
 #
-# A user's vector is one point. Of somebody who has had tea and keyboards it lies between the two, where neither is near.
-# kNN-Embed (arXiv 2205.06205) makes a user a mixture over clusters of items, smooths it by the users who are most alike,
-# and lets each interest ask for its share of the candidates. With `RECSYS_DATA` set to a folder that holds `ml-1m`, on
-# films; without, on a generated shop.
+# A user's vector is one point. Of somebody who has had tea and keyboards it lies between the two, where neither is
+# near. kNN-Embed (arXiv 2205.06205) makes a user a mixture over clusters of items, smooths it by the users who are
+# most alike, and lets each interest ask for its share of the candidates. With `RECSYS_DATA` set to a folder that
+# holds `ml-1m`, on films; without, on a generated shop.
 
 # %%
 # %matplotlib inline
@@ -37,9 +37,10 @@ from training.evaluation import Evaluation
 from training.runs import RunOptions, run
 
 data_root = os.environ.get("RECSYS_DATA")
-dataset = (
-    sources.load("ml-1m", Path(data_root) / "ml-1m") if data_root else sources.load("generated", interactions=10_000)
-)
+if data_root:
+    dataset = sources.load("ml-1m", Path(data_root) / "ml-1m")
+else:
+    dataset = sources.load("generated", interactions=10_000)
 config = load_config(settings=[f"optimiser.max_epochs={40 if data_root else 8}"])
 prepared = prepare(config, dataset)
 folder = Path(tempfile.mkdtemp())
@@ -48,8 +49,8 @@ bundle = run(config, RunOptions(folder / "run", track=False), prepared).bundle
 # %% [markdown]
 # ## Clusters, mixtures
 #
-# Nothing is trained for it: items are clustered by their vectors, and what a user has had says how much of each cluster
-# the user is. `recsys interests` chooses these numbers on validation; here they are set.
+# Nothing is trained for it: items are clustered by their vectors, and what a user has had says how much of each
+# cluster the user is. `recsys interests` chooses these numbers on validation; here they are set.
 
 # %%
 interests = InterestsConfig(
@@ -81,8 +82,8 @@ pl.DataFrame(told).sort("interest")
 # %% [markdown]
 # ## On the map
 #
-# All items, grey; what this user has had, by its cluster; stars are the candidates. A single query asks from the middle,
-# where there may be nothing.
+# All items, grey; what this user has had, by its cluster; stars are the candidates. A single query asks from the
+# middle, where there may be nothing.
 
 # %%
 vectors = generator.bundle.index.vectors_of(np.arange(len(generator.bundle.items)))
@@ -96,8 +97,9 @@ plots.embedding_map(places, groups, said="what the user has had", highlighted=ch
 # %% [markdown]
 # ## What it finds
 #
-# The share of withheld items among 50 candidates, and how many clusters those are in: by a single query, a mixture, and a
-# smoothed mixture. Whether several interests find more depends on the data; that they find more various things does not.
+# The share of withheld items among 50 candidates, and how many clusters those are in: by a single query, a mixture,
+# and a smoothed mixture. Whether several interests find more depends on the data; that they find more various things
+# does not.
 
 # %%
 evaluation = Evaluation(prepared, "test")

@@ -11,12 +11,13 @@
 # %% [markdown]
 # # From run to champion
 #
-# Two runs are tracked in MLflow and compared there, one is promoted and served, the other has to be shown to be no worse,
-# and one command takes it all back. Everything is local: MLflow's store is an SQLite file, the shop is generated.
+# Two runs are tracked in MLflow and compared there, one is promoted and served, the other has to be shown to be no
+# worse, and one command takes it all back. Everything is local: MLflow's store is an SQLite file, the shop is
+# generated.
 
 # %%
 # %matplotlib inline
-import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,8 +44,8 @@ dataset = sources.load("generated", interactions=20_000)
 # %% [markdown]
 # ## Two runs
 #
-# Split by time, so that what they are tested on is later than all that they know: only such a window may decide about a
-# promotion.
+# Split by time, so that what they are tested on is later than all that they know: only such a window may decide about
+# a promotion.
 
 # %%
 results = {}
@@ -59,8 +60,8 @@ for name, more in {
 # %% [markdown]
 # ## Comparing them in MLflow
 #
-# Parameters, metrics by epoch, hashes of data and split, pictures and one model are there for every run;
-# `mlflow ui --backend-store-uri sqlite:///mlflow.db` shows them in a browser.
+# Parameters, metrics by epoch, hashes of data and split, pictures and one model are there for every run; `mlflow ui
+# --backend-store-uri sqlite:///mlflow.db` shows them in a browser.
 
 # %%
 mlflow.set_tracking_uri(store)
@@ -99,10 +100,11 @@ except InputError as refused:
 # `recsys serve` loads the version that the alias names, and takes over another one when it moves.
 
 # %%
-port = 8765
-command = [sys.executable, "-m", "training.cli", "serve", "--model", "models:/shop@champion", "--port", str(port)]
-log = open(folder / "serve.log", "w")
-service = subprocess.Popen([*command, "--tracking-uri", store, "--poll", "1"], stdout=log, stderr=log, env=os.environ)
+with socket.create_server(("127.0.0.1", 0)) as free:  # some port that nobody uses
+    port = str(free.getsockname()[1])
+command = [sys.executable, "-m", "training.cli", "serve", "--model", "models:/shop@champion", "--port", port]
+command += ["--tracking-uri", store, "--poll", "1"]
+service = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 client = Client(f"http://127.0.0.1:{port}", patience=0)
 for _ in range(200):
     try:
@@ -134,4 +136,3 @@ client.version()
 # %%
 service.terminate()
 service.wait(20)
-log.close()

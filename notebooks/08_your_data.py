@@ -11,11 +11,12 @@
 # %% [markdown]
 # # Your own data: from three CSV files to a service
 #
-# What a shop exports: who clicked what, the products, the customers. Columns have other names than this library's, ids are
-# strings, and a little is wrong with them. (The files are generated here; put your own in their place.)
+# What a shop exports: who clicked what, the products, the customers. Columns have other names than this library's,
+# ids are strings, and a little is wrong with them. (The files are generated here; put your own in their place.)
 
 # %%
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -37,8 +38,8 @@ print((data / "clicks.csv").read_text()[:160])
 # %% [markdown]
 # ## Saying what is what
 #
-# `schema.yaml` beside the files names their columns, and the features that models read, once: training and serving have
-# the same ones.
+# `schema.yaml` beside the files names their columns, and the features that models read, once: training and serving
+# have the same ones.
 
 # %%
 (data / "schema.yaml").write_text("""
@@ -61,7 +62,9 @@ features:
 def recsys(*arguments: str) -> None:
     """As the console script does."""
     command = [sys.executable, "-m", "training.cli", *arguments]
-    found = subprocess.run(command, cwd=folder, env=os.environ | {"COLUMNS": "120"}, capture_output=True, text=True)
+    found = subprocess.run(
+        command, cwd=folder, env=os.environ | {"COLUMNS": "120"}, capture_output=True, text=True, check=False
+    )
     print(found.stdout[-4000:] + found.stderr[-1500:] * (found.returncode != 0))
 
 
@@ -109,10 +112,10 @@ generator.recommend(user_ids=[shop.users["user_id"][0]], k=5)
 # Or over HTTP, as programs in other languages do (`curl -s localhost:8766/candidates -d '{"user_ids": [...]}'`):
 
 # %%
-port = "8766"
+with socket.create_server(("127.0.0.1", 0)) as free:  # some port that nobody uses
+    port = str(free.getsockname()[1])
 command = [sys.executable, "-m", "training.cli", "serve", "--model", "models:/shop@champion", "--port", port]
-log = open(folder / "serve.log", "w")
-service = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+service = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 # %%
 import httpx
@@ -131,4 +134,3 @@ httpx.post(f"{url}/candidates", json=asked).json()
 # %%
 service.terminate()
 service.wait(20)
-log.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text(encoding="utf-8"))
+SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("[!_]*.py") if "if __name__" in path.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -31,3 +31,18 @@ def test_committed_results_are_those_of_full_runs() -> None:
         content = json.loads(path.read_text())
         assert (ROOT / "benchmarks" / f"{content['benchmark']}.py").exists() and path.stem == content["benchmark"]
         assert not any("/" in str(value) for row in content["rows"] for value in row["settings"].values())
+
+
+def test_the_page_of_results_is_what_they_say(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    command = [sys.executable, "-m", "benchmarks", "--render", "--page", str(page)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert page.read_text() == (ROOT / "docs" / "results.md").read_text(), "make it anew: python -m benchmarks --render"
+
+
+def test_benchmarks_are_run_shortest_first_as_far_as_they_fit(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "--minutes", "0", "--page", str(tmp_path / "results.md")]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout.count("left out: ") == len(SCRIPTS)
+    named = subprocess.run([*command, "--only", "nothing"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert named.returncode == 2 and "--only names 'nothing'" in named.stderr

@@ -96,7 +96,8 @@ class CandidateGenerator:
     ) -> CandidateGenerator:
         """As `load`, for a source that is resolved already; texts may be read `aside`, by a process of its own."""
         log = None if new_items is None else ItemLog(new_items)
-        bundle = Bundle.load(resolved.folder, mmap=mmap, hashes=hashes)
+        with resolved.blamed():
+            bundle = Bundle.load(resolved.folder, mmap=mmap, hashes=hashes)
         generator = cls(bundle.reading_aside(resolved.folder) if aside else bundle, resolved, log)
         generator.warm()
         return generator

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
-from serving.resolve import Resolved, at_once, resolve
+from serving.naming import Resolved, Unfetched
+from serving.resolve import at_once, resolve
 
 #: for how long a registry may think, downloads included
 _SECONDS = 600.0
@@ -37,14 +38,18 @@ class Following:
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str] = queue.Queue()
 
-    def __call__(self) -> Resolved:
+    def __call__(self, held: str | None = None) -> Resolved:
         """The version that the source names now.
 
+        Args:
+            held: The id of a logged model that is not to be downloaded now: see `serving.resolve.resolve`.
+
         Raises:
+            Unfetched: The version is named, and cannot be had.
             InputError: No such one, or the registry does not answer.
         """
         found = at_once(*self._asked)
-        return found if found is not None else self._answer()
+        return found if found is not None else self._answer(held)
 
     def close(self) -> None:
         """Ends the process, if there is one."""
@@ -54,26 +59,32 @@ class Following:
             self._process.stdin.close()
             self._process = None
 
-    def _answer(self) -> Resolved:
+    def _answer(self, held: str | None) -> Resolved:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._start()
         try:
-            self._process.stdin.write("\n")
+            self._process.stdin.write(f"{held or ''}\n")
             self._process.stdin.flush()
             answer = json.loads(self._lines.get(timeout=self._seconds))
         except (OSError, ValueError, queue.Empty) as error:
             self.close()
             raise InputError(f"the model registry could not be asked: {str(error) or 'no answer'}") from None
+        if "named" in answer:
+            raise Unfetched(answer["error"], _resolved(answer["named"]), answer["lasting"])
         if "error" in answer:
             raise InputError(answer["error"])
-        return Resolved(**{**answer, "folder": Path(answer["folder"])})
+        return _resolved(answer)
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "serving.following", *(one for one in self._asked if one is not None)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._lines = queue.Queue()
         threading.Thread(target=_read, args=(self._process, self._lines), name="following", daemon=True).start()
+
+
+def _resolved(told: dict[str, Any]) -> Resolved:
+    return Resolved(**{**told, "folder": Path(told["folder"])})
 
 
 def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
@@ -83,13 +94,15 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
     lines.put("")  # it has ended: whoever waits need not wait for longer
 
 
-def _answering(*asked: str) -> None:
-    """The process: an answer a line that it reads, until nobody writes any more."""
+def _answering(source: str, uri: str | None = None) -> None:
+    """The process: an answer a line that it reads, which says what is held, until nobody writes any more."""
     out = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no answer
-    for _ in sys.stdin:
+    for line in sys.stdin:
         try:
-            answer: dict[str, Any] = dataclasses.asdict(resolve(*asked))
+            answer: dict[str, Any] = dataclasses.asdict(resolve(source, uri, held=line.strip() or None))
+        except Unfetched as error:
+            answer = {"error": str(error), "named": dataclasses.asdict(error.named), "lasting": error.lasting}
         except InputError as error:
             answer = {"error": str(error)}
         except Exception as error:

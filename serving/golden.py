@@ -73,11 +73,8 @@ def replay(generator: CandidateGenerator) -> list[str]:
     bundle = generator.bundle
     if not bundle.manifest.has_golden:
         return []
-    try:
-        told = json.loads((generator.resolved.folder / GOLDEN).read_text(encoding="utf-8"))
-        k, asked = told["k"], [(one["request"], one["answer"]) for one in told["asked"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{GOLDEN} cannot be read: {error}") from error
+    with generator.resolved.blamed():
+        k, asked = _kept(generator.resolved.folder)
     plain = CandidateGenerator(bundle, generator.resolved) if len(generator.new_items) else generator
     found = []
     for number, (request, answer) in enumerate(asked):
@@ -91,6 +88,15 @@ def replay(generator: CandidateGenerator) -> list[str]:
             if difference is not None:
                 found.append(f"golden request {number}, user {user}: {difference}")
     return found
+
+
+def _kept(folder: Path) -> tuple[int, list[tuple[dict[str, Any], dict[str, list[Any]]]]]:
+    """How many items a bundle's golden requests ask for, and each with its answer."""
+    try:
+        told = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
+        return told["k"], [(one["request"], one["answer"]) for one in told["asked"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{GOLDEN} cannot be read: {error}") from error
 
 
 def _requests(generator: CandidateGenerator) -> list[dict[str, Any]]:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from features.errors import InputError
 from serving.candidates import CandidateGenerator
-from serving.resolve import Resolved
+from serving.naming import Resolved, Unfetched
+from serving.setbacks import Setback, lasts
+from serving.summons import Summons
 
 #: how often new items of other processes are looked for, where no version is
 _REFRESH_SECONDS = 5.0
+#: how often a process listens whether another one has been told to look
+_LISTEN_SECONDS = 0.5
 
 Outcome = Literal["unchanged", "swapped", "refused", "failed", "unasked"]
 LOG = logging.getLogger("recsys.serving")
@@ -56,30 +61,34 @@ class Reloader:
 
     Args:
         live: What answers.
-        find: Says which version is to be served; downloads it where it is elsewhere.
+        find: Says which version is to be served; downloads it where it is elsewhere, unless it is held: given is the
+            id of a logged model that is not to be downloaded now.
         load: Loads one, and makes it ready for the first request.
         check: Says what is wrong with another generator in the place of the one that answers.
         seconds: Between two looks; 0 looks only when `look` is called. What other processes take in is seen as often.
         settle: Called when one has been loaded or let go: see `serving.settling`.
         close: Called at the end; interrupts `find`, which a registry may hold for minutes.
+        summons: Has the service's other processes look, too.
     """
 
     def __init__(
         self,
         live: Live,
-        find: Callable[[], Resolved],
+        find: Callable[[str | None], Resolved],
         load: Callable[[Resolved], CandidateGenerator],
         check: Callable[[CandidateGenerator, CandidateGenerator], list[str]],
         seconds: float = 5.0,
         settle: Callable[[], None] = lambda: None,
         close: Callable[[], None] = lambda: None,
+        summons: Summons | None = None,
     ) -> None:
         self.live, self._find, self._load, self._check = live, find, load, check
         #: told of every look that changed or should have changed something, with what answered and what does now
         self.after: list[Callable[[Look, CandidateGenerator, CandidateGenerator], None]] = []
         self._seconds, self._settle, self._close = seconds, settle, close
+        self._summons = summons or Summons()
         self._looking, self._stop = threading.Lock(), threading.Event()
-        self._unfit: Resolved | None = None
+        self._setback: Setback | None = None
         self._noticed: str | None = None
         self._thread: threading.Thread | None = None
 
@@ -103,23 +112,33 @@ class Reloader:
         """Looks now, and swaps if there is another version.
 
         Args:
-            again: Tries a version that was found unfit before once more.
+            again: Tries a version that did not take over once more, and not only when it is time.
         """
         with self._looking:
             look = self._look(again)
         self.refresh()  # what came while one was loaded, or what other processes have taken in
         return look
 
+    def look_everywhere(self) -> Look:
+        """Looks now, and has all other processes of the service look as well."""
+        self._summons.call()
+        return self.look()
+
     def _watch(self) -> None:
-        unsettled = False
+        unsettled, every = False, self._seconds or _REFRESH_SECONDS
         self.refresh()
-        while not self._stop.wait(self._seconds or _REFRESH_SECONDS):
+        due = time.monotonic() + every
+        while not self._stop.wait(min(every, _LISTEN_SECONDS) if self._summons.shared else every):
+            called = self._summons.heard()
+            if not called and time.monotonic() < due:
+                continue
+            due = time.monotonic() + every
             if unsettled:  # by now, nobody is answered by the old one any more
                 self._settle()
                 unsettled = False
             try:
-                if self._seconds:
-                    unsettled = self.look(again=False).outcome in ("swapped", "refused", "failed")
+                if self._seconds or called:
+                    unsettled = self.look(again=called).outcome in ("swapped", "refused", "failed")
                 else:
                     self.refresh()
             except Exception:  # the thread must live: without it no version would ever follow
@@ -138,36 +157,36 @@ class Reloader:
 
     def _look(self, again: bool) -> Look:
         old = new = self.live.generator
+        before = self._setback
+        waits = before is not None and before.waits and not again
+        error: Exception | None = None
         try:
-            found = self._find()
-        except InputError as error:
-            return self._told(Look("unasked", None, str(error)), old, new)
-        if _same(found, old.resolved):
-            self._unfit = None  # the alias has come back: should it leave again, that is another try
+            found = self._find(before.version.model_id if waits else None)
+        except Unfetched as unfetched:
+            found, error = unfetched.named, unfetched
+        except InputError as unasked:
+            return self._told(Look("unasked", None, str(unasked)), old, new)
+        if found.is_same(old.resolved):
+            self._setback = None  # the alias has come back: should it leave again, that is another try
             return Look("unchanged", found.version)
-        if _same(found, self._unfit) and not again:
+        if waits and found.is_same(before.version):
             return Look("unchanged", found.version)
-        look = Look("swapped", found.version)
         try:
+            if error is not None:
+                raise error
             new = self._load(found)
             if wrong := self._check(old, new):
-                look = Look("refused", found.version, "; ".join(wrong))
-        except Exception as error:  # whatever it is, it is not tried again and again
-            look = Look("failed", found.version, " ".join(str(error).split())[:500] or type(error).__name__)
-        if look.outcome == "swapped":
-            self.live.generator, self._unfit = new, None
-        else:
-            self._unfit = found
-        return self._told(look, old, new)
+                self._setback = Setback.of(found, True, before)
+                return self._told(Look("refused", found.version, "; ".join(wrong)), old, new)
+        except Exception as failed:
+            self._setback = setback = Setback.of(found, lasts(failed), before)
+            why = " ".join(str(failed).split())[:500] or type(failed).__name__
+            why += "" if setback.seconds is None else f"; it is tried again in {setback.seconds:g} seconds"
+            return self._told(Look("failed", found.version, why), old, new)
+        self.live.generator, self._setback = new, None
+        return self._told(Look("swapped", found.version), old, new)
 
     def _told(self, look: Look, old: CandidateGenerator, new: CandidateGenerator) -> Look:
         for tell in self.after:
             tell(look, old, new)
         return look
-
-
-def _same(one: Resolved, other: Resolved | None) -> bool:
-    if other is None:
-        return False
-    # a model's id never changes; one that was never logged is where it lies
-    return one.model_id == other.model_id if one.model_id else one.folder == other.folder

@@ -17,13 +17,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from features.errors import InputError
+from serving.naming import Resolved, Unfetched
+from serving.registry_refusals import refusal
 from serving.sqlite_registry import look_up
 
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -31,34 +32,25 @@ _NAME = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>
 _MODEL_ID = re.compile(r"models:/(m-[0-9a-zA-Z]+)")
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """One version of a model.
-
-    Args:
-        folder: Of its bundle.
-        name: In the registry; the folder's name where it does not come from there.
-        version: In the registry.
-        model_id: MLflow's id of the logged model, which never changes.
-    """
-
-    folder: Path
-    name: str
-    version: str | None = None
-    model_id: str | None = None
+def names_alias(source: str | Path) -> bool:
+    """Whether a source is a model's alias, which may name another version tomorrow."""
+    match = _NAME.fullmatch(str(source))
+    return match is not None and match["alias"] is not None
 
 
-def resolve(source: str | Path, tracking_uri: str | None = None) -> Resolved:
+def resolve(source: str | Path, tracking_uri: str | None = None, held: str | None = None) -> Resolved:
     """Finds a model.
 
     Args:
         source: "models:/NAME@ALIAS", "models:/NAME/VERSION", "models:/NAME" (its newest version), or a bundle's folder.
         tracking_uri: Where models are registered; MLFLOW_TRACKING_URI, else sqlite:///mlflow.db, where not given.
+        held: The id of a logged model that is not to be downloaded now.
 
     Raises:
+        Unfetched: The version that is named cannot be downloaded, is not to be, or is no bundle.
         InputError: No such model, alias, version or folder.
     """
-    return at_once(source, tracking_uri) or _registered(**_parts(source), store=tracking_store(tracking_uri))
+    return at_once(source, tracking_uri) or _registered(**_parts(source), store=tracking_store(tracking_uri), held=held)
 
 
 def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> Callable[[], Resolved]:
@@ -101,7 +93,7 @@ def at_once(source: str | Path, tracking_uri: str | None) -> Resolved | None:
     found = look_up(tracking_store(tracking_uri), **parts)
     if found is None or (folder := _local(found.location)) is None:
         return None
-    return Resolved(_bundle_in(folder, parts["name"]), parts["name"], found.version, found.model_id)
+    return _bundle_in(Resolved(folder, parts["name"], found.version, found.model_id))
 
 
 def _parts(source: str | Path) -> dict[str, str | None]:
@@ -134,7 +126,7 @@ def be_impatient() -> None:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 
-def _registered(name: str, alias: str | None, version: str | None, store: str) -> Resolved:
+def _registered(name: str, alias: str | None, version: str | None, store: str, held: str | None) -> Resolved:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     be_impatient()
@@ -150,10 +142,10 @@ def _registered(name: str, alias: str | None, version: str | None, store: str) -
         if model_id is None:
             raise InputError(f"version {found.version} of the model {name!r} was not logged as a model of MLflow 3")
         location = client.get_logged_model(model_id[1]).artifact_location
-        folder = _fetched(location, model_id[1], store)
     except MlflowException as error:
-        raise InputError(_refusal(error, name, alias, version, store)) from error
-    return Resolved(_bundle_in(folder, name), name, str(found.version), model_id[1])
+        raise InputError(refusal(error, name, alias, version, store)) from error
+    named = Resolved(Path(location), name, str(found.version), model_id[1])
+    return _bundle_in(dataclasses.replace(named, folder=_fetched(location, named, store, held)))
 
 
 def _version(client: Any, name: str, alias: str | None, version: str | None) -> Any:
@@ -168,35 +160,29 @@ def _version(client: Any, name: str, alias: str | None, version: str | None) -> 
     return max(versions, key=lambda one: int(one.version))
 
 
-def _refusal(error: Exception, name: str, alias: str | None, version: str | None, store: str) -> str:
-    said = " ".join(str(error).split())[:200]
-    if "Max retries exceeded" in said or "timed out" in said:
-        return f"the model registry {store} does not answer"
-    if "alias" in said.lower():
-        return f"the model {name!r} has no alias {alias!r} in {store}"
-    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
-        what = f"version {version} of a model" if version is not None and "Version" in said else "model"
-        return f"there is no {what} {name!r} in {store}"
-    return f"the model registry {store} refuses {name!r}: {said}"
-
-
-def _fetched(location: str, model_id: str, store: str) -> Path:
+def _fetched(location: str, named: Resolved, store: str, held: str | None) -> Path:
     """The logged model's folder: where it lies if that is this machine, else a copy that is kept."""
     if (here := _local(location)) is not None:
         return here
     from mlflow.artifacts import download_artifacts
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recsys" / "models"
-    kept = cache / model_id
-    if not kept.is_dir():
+    kept, part = cache / named.model_id, None
+    if kept.is_dir():
+        return kept
+    what = f"version {named.version} of the model {named.name!r} at {location}"
+    if held == named.model_id:
+        raise Unfetched(f"{what} is not fetched now", named, False)
+    try:
         cache.mkdir(parents=True, exist_ok=True)
-        part = tempfile.mkdtemp(prefix=f".{model_id}.", dir=cache)
-        try:
-            os.rename(download_artifacts(artifact_uri=location, dst_path=part, tracking_uri=store), kept)
-        except OSError as error:
-            if not kept.is_dir():  # else another process was faster
-                raise InputError(f"the model at {location} cannot be fetched: {error}") from error
-        finally:
+        part = tempfile.mkdtemp(prefix=f".{named.model_id}.", dir=cache)
+        os.rename(download_artifacts(artifact_uri=location, dst_path=part, tracking_uri=store), kept)
+    except Exception as error:  # a full disk, a network, or whatever the client of a store of artifacts raises
+        if not kept.is_dir():  # else another process was faster
+            why = " ".join(str(error).split())[:300] or type(error).__name__
+            raise Unfetched(f"{what} cannot be fetched: {why}", named, False) from error
+    finally:
+        if part is not None:
             shutil.rmtree(part, ignore_errors=True)
     return kept
 
@@ -208,12 +194,12 @@ def _local(location: str) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _bundle_in(folder: Path, name: str) -> Path:
+def _bundle_in(logged: Resolved) -> Resolved:
     """The bundle inside a logged model's folder."""
-    found = sorted((folder / "artifacts").glob("*/manifest.json"))
+    found = sorted((logged.folder / "artifacts").glob("*/manifest.json"))
     if len(found) != 1:
-        raise InputError(f"the model {name!r} at {folder} holds {len(found)} bundles, not one")
-    return found[0].parent
+        raise Unfetched(f"{logged.told} holds {len(found)} bundles, not one", logged, True)
+    return dataclasses.replace(logged, folder=found[0].parent)
 
 
 def _name_of(folder: Path) -> str:

@@ -7,6 +7,8 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,8 @@ from serving.bundles.manifest import MATCHER
 from serving.bundles.sealed import read_manifest
 from serving.http.config import ServiceConfig
 from serving.last_served import last_served, remember_served
-from serving.resolve import Resolved, resolve_aside
+from serving.looked_up import Found, look_up
+from serving.resolve import names_alias
 from serving.workers import Worker, run_workers
 
 if TYPE_CHECKING:
@@ -72,30 +75,37 @@ def serve(
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     with listen(host, port) as listener:
         address = address_of(listener, host)
+        looking_up = look_up(served.source, config.shadow, served.tracking_uri)
         if workers == 1:
-            _work(served, config, listener, address, Worker())
+            _work(served, config, listener, address, looking_up, Worker())
             return 0
+        found = looking_up()  # once: no process asks MLflow, or fetches, what another one does
         threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
         config = dataclasses.replace(config, threads=threads)
-        work = partial(_work, served, config, listener, address)
+        work = partial(_work, served, config, listener, address, lambda: found)
         return run_workers(workers, work, 15 + config.drain_seconds)
 
 
-def _work(served: Served, config: ServiceConfig, listener: socket, address: str, worker: Worker) -> None:
+def _work(
+    served: Served,
+    config: ServiceConfig,
+    listener: socket,
+    address: str,
+    looking_up: Callable[[], Found],
+    worker: Worker,
+) -> None:
     """What a process does: load, then answer."""
     began = time.perf_counter()
-    # one that takes a dead one's place begins with what the others answer with, and not with what has been refused
-    known = last_served(worker.folder)
-    looking_up = None
-    if served.source is not None:
-        looking_up = (lambda: known) if known is not None else resolve_aside(served.source, served.tracking_uri)
 
     import torch
 
     # requests run side by side; a request that used all processors for itself would stand in the others' way
     torch.set_num_threads(1)
     imported = time.perf_counter()
-    found = looking_up() if looking_up else None
+    found = looking_up()
+    # one that takes a dead one's place begins with what the others answer with, and not with what has been refused
+    if (known := last_served(worker.folder)) is not None:
+        found = found._replace(model=known)
     resolved = time.perf_counter()
     app, what = _loaded(served, found, config, worker)
     loaded = time.perf_counter()
@@ -109,6 +119,8 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
     if worker.first:
+        if notice := found.notice(served.source):
+            print(notice, file=sys.stderr)
         if config.made_token and hasattr(app.state, "beside"):
             print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
         print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
@@ -121,9 +133,11 @@ def _pages(address: str, config: ServiceConfig) -> str:
     return f"documentation: {address}/docs" + (f", to look at: {address}/ui" if config.ui else "")
 
 
-def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worker: Worker) -> tuple[FastAPI, object]:
+def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker) -> tuple[FastAPI, object]:
     """The application for what is to be served, and what that is."""
-    matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
+    found = models.model
+    with nullcontext() if found is None else found.blamed():
+        matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
     if matches or served.entities is not None:
         what = (
             f"{found.name} is a matcher of records" if served.entities is None else f"{served.entities} holds entities"
@@ -134,6 +148,8 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worke
                 raise InputError(f"{what}, and takes no {name.replace('_', ' ')}; leave out {flag}")
         if config.events:
             raise InputError(f"{what}, and takes no events; leave out --events")
+        if config.keep_events is not None:
+            raise InputError(f"{what}, and keeps no events; leave out --keep-events")
     if config.ui and served.entities is not None:
         raise InputError(f"{served.entities} holds entities, of which there is no page; leave out --ui")
     if served.entities is not None:
@@ -155,28 +171,32 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worke
 
         matcher = Matcher.of(found)
         return create_matcher_app(matcher, config), matcher
-    return _recommender(served, found, config, worker)
+    return _recommender(served, models, config, worker)
 
 
 def _recommender(
-    served: Served, found: Resolved, config: ServiceConfig, worker: Worker
+    served: Served, found: Found, config: ServiceConfig, worker: Worker
 ) -> tuple[FastAPI, CandidateGenerator]:
-    """A service that follows the registry."""
+    """A service that follows the registry, if an alias is what it serves."""
     from serving.candidates import CandidateGenerator
     from serving.fitness import fitness, unfit
     from serving.following import Following
     from serving.http.app import create_app
     from serving.reload import Live, Look, Reloader
     from serving.settling import settle
+    from serving.summons import Summons
 
     load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items, aside=True)
-    generator = load(found)
+    generator = load(found.model)
     if wrong := unfit(generator, config.least_recall):
         raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
     check = partial(fitness, least_recall=config.least_recall)
-    beside = _beside(served, generator.resolved, config)
+    beside = _beside(found, config)
     follow = Following(served.source, served.tracking_uri)
-    reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds, settle, follow.close)
+    # what is no alias stays what it is: nobody need be asked for it again, nor a process kept that could
+    find = follow if names_alias(served.source) else lambda held: found.model
+    summons = Summons(worker.folder)
+    reloader = Reloader(Live(generator), find, load, check, config.poll_seconds, settle, follow.close, summons)
     app = create_app(generator, config, reloader=reloader, beside=beside)
     remember_served(worker.folder, generator.resolved)
 
@@ -188,10 +208,11 @@ def _recommender(
     return app, generator
 
 
-def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside:
+def _beside(found: Found, config: ServiceConfig) -> Beside:
     """What goes on beside answering."""
     from serving.candidates import CandidateGenerator
     from serving.state.beside import Beside
+    from serving.state.events import KEPT
     from serving.state.impressions import ImpressionLog
     from serving.state.shadow import Shadow
     from serving.state.stores import open_events, place_of
@@ -199,7 +220,7 @@ def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside
     beside = Beside()
     if config.events is not None:
         try:
-            beside.events = open_events(config.events or place_of(resolved), keep=config.keep_events)
+            beside.events = open_events(config.events or place_of(found.model), keep=config.keep_events or KEPT)
         except InputError as error:
             if config.events:
                 raise
@@ -208,7 +229,7 @@ def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside
             print(notice, file=sys.stderr)
     if config.impressions is not None:
         beside.impressions = ImpressionLog(config.impressions)
-    if config.shadow is not None:
-        challenger = CandidateGenerator.load(config.shadow, tracking_uri=served.tracking_uri, mmap=True)
+    if found.shadow is not None:
+        challenger = CandidateGenerator.of(found.shadow, mmap=True)
         beside.shadow = Shadow(challenger, config.shadow_share)
     return beside

@@ -66,7 +66,8 @@ class WarmStart:
             InputError: No such model, or a bundle that cannot be used.
         """
         found = resolve(source, tracking_uri)
-        return cls(str(source), found.folder.resolve(), found.name, found.version, Bundle.load(found.folder))
+        with found.blamed():
+            return cls(str(source), found.folder.resolve(), found.name, found.version, Bundle.load(found.folder))
 
     @property
     def family(self) -> str:

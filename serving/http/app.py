@@ -187,13 +187,13 @@ def _router() -> APIRouter:
         tags=["operation"],
     )
     async def reload(request: Request, body: NoBody) -> Response:
-        """Looks at the registry now, and not only when it is time; of several processes, the one that is asked does."""
+        """Looks at the registry now, in all processes of the service; the one that was asked answers."""
         reloader: Reloader | None = request.app.state.reloader
         if reloader is None:
             raise HTTPException(409, "this service follows no registry: it serves a folder, or one version")
         if reloader.looking:
             raise HTTPException(409, "the registry is being looked at already")
-        look = await asyncio.to_thread(reloader.look)
+        look = await asyncio.to_thread(reloader.look_everywhere)
         return answer({"model": request.app.state.live.generator.identity, **asdict(look)})
 
     return router

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from features.errors import InputError
-from serving.state.events import KEPT
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class ServiceConfig:
         least_recall: What an approximate index must find of an exact one's, or its version is not swapped in.
         events: Where users' events are kept, a file or the address of a Redis; "" for the model's own place, None for
             nowhere.
-        keep_events: How many events of a user are kept, the latest ones.
+        keep_events: How many events of a user are kept, the latest ones; `serving.state.events.KEPT` where not given.
         impressions: A folder where answers are noted; not noted without.
         shadow: Another model that is asked some of the requests too, for nobody to see.
         shadow_share: Which share of them.
@@ -49,7 +48,7 @@ class ServiceConfig:
     poll_seconds: float = 5.0
     least_recall: float = 0.9
     events: str | None = None
-    keep_events: int = KEPT
+    keep_events: int | None = None
     impressions: Path | None = None
     shadow: str | None = None
     shadow_share: float = 0.1
@@ -60,7 +59,7 @@ class ServiceConfig:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise InputError(f"{name} is 0 or more, got {getattr(self, name)}")
         for name in ("most_waiting", "most_seconds", "keep_events"):
-            if not 0 < getattr(self, name) < float("inf"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < float("inf"):
                 raise InputError(f"{name} is above 0, got {getattr(self, name)}")
         if self.token is not None and (len(self.token) < 16 or not self.token.isascii() or " " in self.token):
             raise InputError("the token is at least 16 characters of ASCII without a space")

@@ -106,16 +106,17 @@ class Matcher:
     def of(cls, resolved: Resolved, hashes: bool = True) -> Matcher:
         """As `load`, of what has been found already."""
         folder = resolved.folder
-        manifest = MatcherManifest.read(folder)
-        manifest.check_files(folder, hashes)
-        try:
-            return cls._assembled(folder, manifest, resolved)
-        except BundleError:
-            raise
-        except (InputError, pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            # the hashes agree, so this bundle was made wrong, or by another version
-            why = " ".join(str(error).split())[:300] or type(error).__name__
-            raise BundleError(f"the bundle {folder} cannot be used: {why}") from error
+        unusable = (InputError, pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+        with resolved.blamed():
+            manifest = MatcherManifest.read(folder)
+            manifest.check_files(folder, hashes)
+            try:
+                return cls._assembled(folder, manifest, resolved)
+            except BundleError:
+                raise
+            except unusable as error:  # the hashes agree: it was made wrong, or by another version
+                why = " ".join(str(error).split())[:300] or type(error).__name__
+                raise BundleError(f"the bundle {folder} cannot be used: {why}") from error
 
     @classmethod
     def _assembled(cls, folder: Path, manifest: MatcherManifest, resolved: Resolved) -> Matcher:

@@ -15,22 +15,25 @@ def join_events(
     impressions: pl.LazyFrame | pl.DataFrame,
     events: pl.LazyFrame | pl.DataFrame,
     within: timedelta,
-    unit: str = "seconds",
+    unit: str | None = None,
 ) -> pl.DataFrame:
     """Which item that was shown was followed by an event of the same user with it.
 
     An event follows every impression of its item in the time before it, so that a click on what was shown twice counts
-    for both; of several events, the first counts.
+    for both; of several events, the first counts. Where events' times count something coarser than impressions', those
+    are cut to it: an event of the second in which an item was shown follows it, though it may have come just before.
 
     Args:
         impressions: As `scan_impressions` gives them.
         events: user_id, item_id, timestamp and maybe type, as `serving.state.events.frame_of` gives them.
         within: For how long after an impression an event is its doing, the end included.
-        unit: What the timestamps count, unless they are times already: see `features.time_units.UNITS`.
+        unit: What the timestamps count, see `features.time_units.UNITS`: seconds where not given. Of columns that are
+            times already it says how fine they are, where that is coarser than their type.
 
     Returns:
         One row an item that was shown, in the order of the impressions: request_id, asked_at, user_id, name, version,
-        build_id, source, rank from 1, item_id, score, followed, after (how long), and type, if events have one.
+        build_id, source, rank from 1, item_id, score, followed, after (how long, in whole units of the events'
+        times), and type, if events have one.
 
     Raises:
         InputError: An unknown unit, or a column that is missing.
@@ -45,14 +48,17 @@ def join_events(
             raise InputError(f"the {what} have no column {missing[0]!r}")
     ids = [pl.col(one).cast(pl.String) for one in ("user_id", "item_id")]
     kind = [pl.col("type")] if "type" in events.collect_schema().names() else []
-    happened = events.select(*ids, _moments(events.collect_schema()["timestamp"], unit).alias("at"), *kind)
+    dtype = events.collect_schema()["timestamp"]
+    step = _step(dtype, unit)
+    happened = events.select(*ids, _moments(dtype, unit).alias("at"), *kind)
     happened = happened.drop_nulls(["user_id", "item_id", "at"]).collect().sort("at", maintain_order=True)
     one = shown.with_row_index("n").filter(pl.col("item_ids").list.len() > 0).collect()
     one = one.with_columns(rank=pl.int_ranges(1, pl.col("item_ids").list.len() + 1, dtype=pl.Int64))
     one = one.explode("rank", "item_ids", "scores").rename({"item_ids": "item_id", "scores": "score"})
-    joined = one.sort("asked_at", maintain_order=True).join_asof(
+    one = one.with_columns(shown_at=pl.col("asked_at").dt.truncate(step))
+    joined = one.sort("shown_at", maintain_order=True).join_asof(
         happened,
-        left_on="asked_at",
+        left_on="shown_at",
         right_on="at",
         by=["user_id", "item_id"],
         strategy="forward",
@@ -60,17 +66,28 @@ def join_events(
         coalesce=False,
         check_sortedness=False,
     )
-    followed = joined.with_columns(followed=pl.col("at").is_not_null(), after=pl.col("at") - pl.col("asked_at"))
+    followed = joined.with_columns(followed=pl.col("at").is_not_null(), after=pl.col("at") - pl.col("shown_at"))
     named = [*(one for one in SCHEMA if one not in ("item_ids", "scores")), "rank", "item_id", "score"]
     return followed.sort("n", "rank").select(*named, "followed", "after", *kind)
 
 
-def _moments(dtype: pl.DataType, unit: str) -> pl.Expr:
+def _step(dtype: pl.DataType, unit: str | None) -> str:
+    """What the events' times count, as polars says it; nothing finer than impressions have."""
+    if unit is not None and unit not in UNITS:
+        raise InputError(f"unit is one of {', '.join(UNITS)}, got {unit!r}")
+    if unit is None:
+        unit = {"ms": "milliseconds"}.get(dtype.time_unit, "microseconds") if _is_time(dtype) else "seconds"
+    return {"seconds": "1s", "milliseconds": "1ms"}.get(unit, "1us")
+
+
+def _moments(dtype: pl.DataType, unit: str | None) -> pl.Expr:
     """Timestamps as times in UTC."""
     column, wanted = pl.col("timestamp"), pl.Datetime("us", "UTC")
-    if isinstance(dtype, pl.Datetime):
+    if _is_time(dtype):
         return (column if dtype.time_zone else column.dt.replace_time_zone("UTC")).cast(wanted)
-    if unit not in UNITS:
-        raise InputError(f"unit is one of {', '.join(UNITS)}, got {unit!r}")
-    n = UNITS[unit]
+    n = UNITS[unit or "seconds"]
     return (column * (10**6 // n) if n <= 10**6 else column // (n // 10**6)).cast(wanted)
+
+
+def _is_time(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
+import sqlite3
 import zlib
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -156,6 +160,39 @@ def any_generator(request, generators) -> CandidateGenerator:
 @pytest.fixture(scope="session")
 def integer_generator(integer_folder) -> CandidateGenerator:
     return CandidateGenerator.load(integer_folder)
+
+
+class PlainRegistry:
+    """The tables of MLflow's SQLite store that say where versions are, of the model "shop"; made in a millisecond."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / "mlflow.db"
+        self.uri, self._versions = f"sqlite:///{self.path}", 0
+        self._write("CREATE TABLE registered_model_aliases (name TEXT, alias TEXT, version INTEGER)")
+        self._write("CREATE TABLE model_versions (name TEXT, version INTEGER, source TEXT)")
+        self._write("CREATE TABLE logged_models (model_id TEXT, artifact_location TEXT, lifecycle_stage TEXT)")
+
+    def register(self, bundle: Path) -> Path:
+        """Makes a copy of a bundle the next version, and returns its folder."""
+        self._versions += 1
+        logged = self.folder / f"m-{self._versions}"
+        self._write("INSERT INTO model_versions VALUES ('shop', ?, ?)", self._versions, f"models:/{logged.name}")
+        self._write("INSERT INTO logged_models VALUES (?, ?, 'active')", logged.name, str(logged))
+        return Path(shutil.copytree(bundle, logged / "artifacts" / "bundle"))
+
+    def crown(self, version: int) -> None:
+        """Points the alias champion at a version."""
+        self._write("DELETE FROM registered_model_aliases")
+        self._write("INSERT INTO registered_model_aliases VALUES ('shop', 'champion', ?)", version)
+
+    def _write(self, statement: str, *values: str | int) -> None:
+        with closing(sqlite3.connect(self.path)) as database, database:
+            database.execute(statement, values)
+
+
+@pytest.fixture
+def plain_registry(tmp_path) -> PlainRegistry:
+    return PlainRegistry(tmp_path)
 
 
 class Words:

@@ -12,6 +12,7 @@ import pytest
 from features.errors import InputError
 from serving import following
 from serving.following import Following
+from serving.naming import Unfetched
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +42,19 @@ def test_what_it_cannot_find_is_told(monkeypatch, tmp_path):
     try:
         with pytest.raises(InputError, match="there is no bundle at"):
             follow()
+    finally:
+        follow.close()
+
+
+def test_a_version_that_cannot_be_had_is_named_by_the_process_too(monkeypatch, plain_registry, string_folder):
+    (plain_registry.register(string_folder) / "manifest.json").unlink()
+    plain_registry.crown(1)
+    follow = Following("models:/shop@champion", plain_registry.uri)
+    monkeypatch.setattr(following, "at_once", lambda source, uri: None)  # in this process alone
+    try:
+        with pytest.raises(Unfetched, match=r"^version 1 of the model 'shop' at .* holds 0 bundles") as told:
+            follow("m-1")
+        assert told.value.lasting and (told.value.named.version, told.value.named.model_id) == ("1", "m-1")
     finally:
         follow.close()
 

@@ -123,7 +123,7 @@ def test_damage_is_named(folder):
     (folder / GOLDEN).write_text("[]")
     with pytest.raises(BundleError, match=r"golden\.json cannot be read"):
         replay(generator)
-    with pytest.raises(BundleError, match=r"^golden\.json has 2 bytes"):
+    with pytest.raises(BundleError, match=r"^the bundle at /.*: golden\.json has 2 bytes"):
         CandidateGenerator.load(folder)
 
 

@@ -29,6 +29,7 @@ from serving.matching.matcher import Matcher
 from serving.matching.requests import MAX_PAIRS
 from serving.matching.writer import Fitted, write_matcher
 from serving.server import Served, serve
+from training.cli import main
 
 WEIGHTS = ({"red": 1.5, "tea": 0.5}, 3.0)
 
@@ -270,6 +271,24 @@ def test_serve_answers_for_whatever_the_bundle_is(
     np.testing.assert_allclose([one["log_odds"] for one in answer["pairs"]], expected, atol=1e-5)
     with pytest.raises(InputError, match="is a matcher of records, and takes no new items"):
         serve(Served(folder), port=0, config=ServiceConfig(new_items=tmp_path / "new.jsonl"))
+    with pytest.raises(InputError, match="is a matcher of records, and takes no events; leave out --events"):
+        serve(Served(folder), port=0, config=ServiceConfig(events=str(tmp_path / "events.sqlite"), keep_events=5))
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("arguments", [["--keep-events", "1000"], ["--events", "none", "--keep-events", "5"]])
+def test_how_many_events_are_kept_is_nothing_that_a_matcher_or_entities_could_be_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture, arguments: list[str]
+) -> None:
+    threads = torch.get_num_threads()
+    for served in (["--model", str(folder)], ["--entities", str(tmp_path)]):
+        assert main(["serve", *served, "--port", "0", *arguments]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("recsys serve: error: ") and "--keep-events" in line
+        if "none" not in arguments:
+            what = "is a matcher of records" if served[0] == "--model" else "holds entities"
+            assert f"{what}, and keeps no events; leave out --keep-events" in line
+    torch.set_num_threads(threads)
 
 
 def test_no_pairs_are_no_error(matcher: Matcher, coloured_pairs: LabelledPairs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,11 @@ from serving.bundles.packed import requirements
 from serving.bundles.sealed import BundleError
 from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
+from serving.naming import Unfetched
 from serving.pyfunc_model import log_bundle
 from serving.resolve import _answer_of, resolve, resolve_aside
 from serving.sqlite_registry import look_up
+from training.cli import parser
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +75,11 @@ def test_what_was_loaded_stays_when_the_alias_moves(registry, generator):
         ("models:/absent/1", "'absent'"),
         ("models:/absent", "there is no model 'absent'"),
         ("models:/it's", 'there is no model "it\'s"'),
-        ("models:/shop@nobody", "the model 'shop' has no alias 'nobody'"),
+        ("models:/shop@nobody", "the model 'shop' has no alias 'nobody' in sqlite.*: MLflow gives it: .*'nobody'"),
+        (
+            "models:/shop@previous",
+            "the model 'shop' has no alias 'previous' in sqlite.*: the next `recsys promote shop`",
+        ),
         ("models:/shop/99", "there is no version 99 of a model 'shop'"),
         ("models:/shop/latest", "is not of the form"),
         ("models:/", "is not of the form"),
@@ -151,6 +158,45 @@ def test_a_store_elsewhere_is_copied_once(registry, tmp_path, monkeypatch):
     CandidateGenerator.load(copied.folder)
     monkeypatch.setattr("mlflow.artifacts.download_artifacts", None)  # would fail if it were called
     assert resolve("models:/shop/1", uri) == copied
+
+
+def test_what_cannot_be_copied_says_which_version_it_is_and_leaves_nothing(registry, tmp_path, monkeypatch):
+    uri, logged = registry
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("serving.resolve._local", lambda location: None)
+
+    def away(**asked):
+        (Path(asked["dst_path"]) / "half").touch()
+        raise ConnectionResetError("reset by peer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mlflow.artifacts.download_artifacts", away)
+        with pytest.raises(Unfetched, match=r"^version 1 of the model 'shop' at .*cannot be fetched: reset by") as told:
+            resolve("models:/shop/1", uri)
+        assert told.value.named.model_id == logged[0].model_id and not told.value.lasting
+        assert not list((tmp_path / "recsys" / "models").iterdir())
+        patch.setattr("mlflow.artifacts.download_artifacts", None)  # would be another error if it were called
+        with pytest.raises(Unfetched, match="is not fetched now"):
+            resolve("models:/shop/1", uri, held=logged[0].model_id)
+    assert resolve("models:/shop/1", uri, held="m-another").folder.is_dir()
+    assert resolve("models:/shop/1", uri, held=logged[0].model_id).folder.is_dir()  # it is there already
+
+
+def test_how_a_model_gets_a_champion_is_told_as_the_command_line_takes_it(registry):
+    client = mlflow.MlflowClient()
+    client.delete_registered_model_alias("shop", "champion")
+    try:
+        with pytest.raises(InputError) as told:
+            resolve("models:/shop@champion", registry[0])
+    finally:
+        client.set_registered_model_alias("shop", "champion", "1")
+    assert str(told.value).startswith("the model 'shop' has no alias 'champion' in sqlite:///")
+    commands = [one.replace("[VERSION]", "2") for one in re.findall(r"`recsys (.*?)`", str(told.value))]
+    assert len(commands) == 2
+    for one in commands:
+        arguments = parser("promote").parse_args(one.split())
+        assert (arguments.name, arguments.model_version) == ("shop", "2")
+        assert (arguments.data, arguments.no_gates, arguments.why) in (("NAME", False, ""), (None, True, "TEXT"))
 
 
 def test_a_language_model_that_is_carried_comes_along(registry, told, tmp_path, monkeypatch):

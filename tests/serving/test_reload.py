@@ -7,6 +7,7 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -17,8 +18,9 @@ from serving.candidates import CandidateGenerator
 from serving.fitness import fitness
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
+from serving.naming import Resolved, Unfetched
 from serving.reload import Live, Reloader
-from serving.resolve import Resolved
+from serving.summons import Summons
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -39,7 +41,7 @@ class Registry:
     def __init__(self, version: Resolved | Exception):
         self.version = version
 
-    def __call__(self) -> Resolved:
+    def __call__(self, held: str | None = None) -> Resolved:
         if isinstance(self.version, Exception):
             raise self.version
         return self.version
@@ -103,11 +105,84 @@ def test_a_damaged_version_changes_nothing_and_is_not_tried_again_and_again(vers
     assert lists(client)["model"]["version"] == "3"
 
 
+def test_what_failed_for_a_passing_reason_is_tried_again_ever_more_seldom(versions, monkeypatch):
+    clock, loads, problem = [0.0], [], [OSError(28, "No space left on device")]
+    monkeypatch.setattr("serving.setbacks.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def load(found: Resolved) -> CandidateGenerator:
+        loads.append(clock[0])
+        if problem:
+            raise problem[0]
+        return CandidateGenerator.of(found)
+
+    registry = Registry(versions[1])
+    reloader = reloader_of(versions[0], registry, load=load)
+    look = reloader.look(again=False)
+    assert look.outcome == "failed" and look.why.endswith("No space left on device; it is tried again in 10 seconds")
+    while clock[0] < 2000:
+        clock[0] += 5
+        assert reloader.look(again=False).outcome == ("failed" if loads[-1] == clock[0] else "unchanged")
+    assert loads == [0, 10, 30, 70, 150, 310, 630, 1230, 1830]  # twice as long, and ten minutes at most
+    assert reloader.live.generator.resolved.version == "1"
+    registry.version = versions[2]  # another version is another matter
+    assert reloader.look(again=False).outcome == "failed" and loads[-1] == clock[0]
+    clock[0] += 10
+    problem.clear()
+    assert reloader.look(again=False).outcome == "swapped"
+    assert reloader.live.generator.resolved.version == "3"
+
+
+def test_what_cannot_be_fetched_is_held_until_it_is_tried_again(versions, monkeypatch):
+    clock, asked = [0.0], []
+    monkeypatch.setattr("serving.setbacks.time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    class Far(Registry):
+        def __call__(self, held: str | None = None) -> Resolved:
+            asked.append(held)
+            return super().__call__(held)
+
+    registry = Far(Unfetched("the network is away", versions[1], lasting=False))
+    reloader = reloader_of(versions[0], registry)
+    assert [reloader.look(again=False).outcome for _ in range(3)] == ["failed", "unchanged", "unchanged"]
+    assert asked == [None, "m-2", "m-2"]
+    clock[0] += 10
+    assert reloader.look(again=False).outcome == "failed" and asked[-1] is None
+    assert reloader.look().outcome == "failed" and asked[-1] is None  # who asks for it, gets it tried
+    registry.version = versions[2]
+    assert reloader.look(again=False).outcome == "swapped" and asked[-1] == "m-2"
+    # a copy that has gone is no reason to do anything while its version answers
+    registry.version = Unfetched("the folder is gone", versions[2], lasting=True)
+    assert reloader.look().outcome == "unchanged"
+
+
+def test_what_is_no_bundle_is_a_version_that_failed_and_not_a_registry_that_is_silent(versions, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("serving.setbacks.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    registry = Registry(Unfetched("version 2 holds 0 bundles, not one", versions[1], lasting=True))
+    reloader = reloader_of(versions[0], registry)
+    look = reloader.look(again=False)
+    assert (look.outcome, look.version, look.why) == ("failed", "2", "version 2 holds 0 bundles, not one")
+    clock[0] += 1e9
+    assert reloader.look(again=False).outcome == "unchanged"
+
+
+def test_a_call_is_heard_by_the_others_who_look_at_once(versions, tmp_path):
+    registry = Registry(versions[0])
+    live, check = Live(CandidateGenerator.of(versions[0])), partial(fitness, least_recall=0.9)
+    never = Reloader(live, registry, CandidateGenerator.of, check, 0, summons=Summons(tmp_path))
+    with never:
+        registry.version = versions[1]
+        other = Reloader(Live(live.generator), registry, CandidateGenerator.of, check, 0, summons=Summons(tmp_path))
+        assert other.look_everywhere().outcome == "swapped"
+        until(lambda: live.generator.resolved.version == "2")
+
+
 def test_a_version_that_a_check_finds_unfit_does_not_take_over(versions, integer_folder):
     registry = Registry(Resolved(integer_folder, "tiny", "2", "m-2"))
     reloader = reloader_of(versions[0], registry)
     look = reloader.look()
     assert look.outcome == "refused" and "the ids 'user_id' are integers, and were strings" in look.why
+    assert reloader.look(again=False).outcome == "unchanged"
     assert reloader.live.generator.resolved.version == "1"
 
 

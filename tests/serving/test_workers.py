@@ -27,10 +27,11 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def start(folder, *arguments) -> tuple[subprocess.Popen, int]:
+def start(folder, *arguments, token: str | None = None) -> tuple[subprocess.Popen, int]:
     port = free_port()
+    environment = os.environ | ({} if token is None else {"RECSYS_TOKEN": token})
     command = [sys.executable, "-m", "training.cli", "serve", "--model", str(folder), "--port", str(port), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True), port
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment), port
 
 
 def get(port: int, path: str) -> str:
@@ -108,6 +109,74 @@ def test_one_that_is_killed_is_replaced_and_the_other_answers_meanwhile(service)
     assert first[1] in children(process.pid)
     # what the dead one has counted still counts
     assert 'recsys_requests_total{route="/candidates",status="200"}' in get(port, "/metrics")
+
+
+def test_somebody_who_asks_one_of_them_to_look_has_all_of_them_look(plain_registry, string_folder):
+    for _ in range(2):
+        plain_registry.register(string_folder)
+    plain_registry.crown(1)
+    more = ["--workers", "2", "--poll", "0", "--events", "none", "--tracking-uri", plain_registry.uri]
+    token = "a-token-of-this-test"
+    process, port = start("models:/shop@champion", *more, token=token)
+    try:
+        until(lambda: answering(port) == 2)
+        plain_registry.crown(2)
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/admin/reload", b"{}", headers)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert json.load(answer)["outcome"] == "swapped"
+        until(lambda: workers_of(port, "2") == 2)
+        assert workers_of(port, "1") == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def workers_of(port: int, version: str) -> int:
+    found = re.findall(rf'^recsys_model_workers\{{.*version="{version}".*\}} (\S+)$', get(port, "/metrics"), re.M)
+    return sum(int(float(one)) for one in found)
+
+
+#: is `recsys serve`, and notes who looks something up
+COUNTS = """
+import os, sys
+from pathlib import Path
+import serving.looked_up
+from serving.following import Following
+notes, aside = Path(sys.argv.pop(1)), serving.looked_up.resolve_aside
+def noted(what):
+    (notes / f"{what}-{os.getpid()}-{os.urandom(4).hex()}").touch()
+def resolve_aside(*arguments):
+    noted("looked_up")
+    return aside(*arguments)
+def following(*arguments):
+    noted("followed")
+    raise ValueError
+serving.looked_up.resolve_aside, Following.__call__ = resolve_aside, following
+from training.cli import main
+sys.exit(main(["serve", *sys.argv[1:]]))
+"""
+
+
+def test_a_version_is_looked_up_once_for_all_of_them_and_not_followed(plain_registry, string_folder, tmp_path):
+    plain_registry.register(string_folder)
+    (notes := tmp_path / "notes").mkdir()
+    port = free_port()
+    command = [sys.executable, "-c", COUNTS, str(notes), "--model", "models:/shop", "--port", str(port)]
+    command += ["--workers", "2", "--poll", "0.05", "--events", "none", "--tracking-uri", plain_registry.uri]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: answering(port) == 2)
+        plain_registry.register(string_folder)  # which is the newest now, and nobody has promoted it
+        time.sleep(0.5)
+        assert workers_of(port, "1") == 2 and workers_of(port, "2") == 0
+        process.terminate()
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    (note,) = notes.iterdir()
+    assert note.name.startswith(f"looked_up-{process.pid}-")
+    assert said.count("warning: models:/shop is its newest version, 1,") == 1
 
 
 def test_they_end_together(string_folder):

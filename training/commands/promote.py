@@ -52,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="tolerances",
         help="one tolerance, such as quality=0.05, latency=3 or depth=50; can be repeated",
     )
-    group.add_argument("--no-gates", action="store_true", help="measure nothing; wants --why")
+    group.add_argument(
+        "--no-gates",
+        action="store_true",
+        help="measure nothing, and check only that the version's files are whole and can be loaded; wants --why",
+    )
     data_arguments(parser, splits=False)
     tracking_argument(parser)
     json_argument(parser)
@@ -107,7 +111,7 @@ def _data(arguments: argparse.Namespace) -> Dataset:
     from training.data import load
     from training.families import family_of_kind
     from training.promotion.aliases import candidates
-    from training.promotion.comparison import recommender
+    from training.promotion.registered import recommender
 
     chosen = candidates(arguments.name, arguments.model_version, arguments.tracking_uri).chosen
     folder = recommender(arguments.name, chosen, arguments.tracking_uri).folder

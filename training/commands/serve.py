@@ -51,9 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-events",
         type=int,
-        default=1_000,
         metavar="N",
-        help="how many events of a user are kept; older ones are discarded (default: %(default)s)",
+        help="how many events of a user are kept; older ones are discarded (default: 1000)",
     )
     parser.add_argument(
         "--impressions",
@@ -110,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Serves until it is told to end."""
     if arguments.model is None and arguments.entities is None:
         raise InputError("there is nothing to serve: --model names a model, and --entities a folder of entities")
+    if arguments.events == "none" and arguments.keep_events is not None:
+        raise InputError("--events none keeps no events, so --keep-events says nothing; leave out one of the two")
     from serving.http.config import ServiceConfig
     from serving.server import Served, serve
 

@@ -141,19 +141,23 @@ def move(
     return Promotion(name, between.chosen, champion, comparable, gates, by, at, why)
 
 
-def rollback(name: str, uri: str | None = None, why: str = "", by: str | None = None) -> Promotion:
-    """Makes `previous` champion again, and the champion that was becomes `previous`: a second call undoes the first.
+def rollback(name: str, uri: str | None = None, why: str = "", by: str | None = None, undo: bool = False) -> Promotion:
+    """Makes `previous` champion again, and the champion that was becomes `previous`.
 
-    Nothing is measured: it is for when something is wrong with what is served.
+    Nothing is measured: it is for when something is wrong with what is served. A version that was rolled back itself
+    is what another rollback would lead to; whoever wants that says so, because of two who are called at night the
+    second would otherwise bring back what the first took away.
 
     Args:
         name: A registered model.
         uri: The tracking store; see `training.tracking.connect`.
         why: In a few words; the tags of both versions keep it.
         by: Who; whoever runs this, where not given.
+        undo: Makes the version champion again that was rolled back, and no other.
 
     Raises:
-        InputError: No such model, no version is `previous`, or somebody else is at it for too long.
+        InputError: No such model, no version is `previous`, it was rolled back (or, to undo that, was not), or somebody
+            else is at it for too long.
     """
     mlflow = connect(uri, create=False)
     client = mlflow.MlflowClient()
@@ -164,17 +168,34 @@ def rollback(name: str, uri: str | None = None, why: str = "", by: str | None = 
         previous, champion = aliases.get(PREVIOUS), aliases.get(CHAMPION)
         if previous is None:
             raise InputError(f"the model {name!r} has no previous version to roll back to")
-        asking = _tags(client, name, previous).get(KNOWS_ASKING_TIME)
+        tags = _tags(client, name, previous)
+        if undo != (BACK_AT in tags):
+            raise InputError(_not_back(name, previous, tags, undo))
+        asking = tags.get(KNOWS_ASKING_TIME)
         comparable = champion is None or _tags(client, name, champion).get(KNOWS_ASKING_TIME) == asking
-        reason = f"rollback of version {champion}" + (f": {why}" if why else "")
+        what = f"undone: rollback of version {previous}" if undo else f"rollback of version {champion}"
+        reason = what + (f": {why}" if why else "")
         still_ours()
         write(client, name, previous, {BY: by, AT: at, WHY: reason})
-        if champion is not None:
+        if champion is not None and not undo:  # nothing was wrong with what an undone rollback led to
             write(client, name, champion, {BACK_BY: by, BACK_AT: at, BACK_WHY: why})
         client.set_registered_model_alias(name, CHAMPION, previous)
         if champion is not None:
             client.set_registered_model_alias(name, PREVIOUS, champion)
     return Promotion(name, previous, champion, comparable, by=by, at=at, why=reason)
+
+
+def _not_back(name: str, previous: str, tags: Mapping[str, str], undo: bool) -> str:
+    """Why `previous` does not become champion again."""
+    what = f"version {previous} of the model {name!r}"
+    if undo:
+        return f"{what} is previous and was not rolled back, so there is no rollback to undo"
+    why = f" ({tags[BACK_WHY]})" if tags.get(BACK_WHY) else ""
+    return (
+        f"{what} was rolled back by {tags.get(BACK_BY)} at {tags[BACK_AT]}{why}, and another rollback would make it "
+        f"champion again: `recsys rollback {name} --undo` does, and `recsys promote {name} VERSION --no-gates --why "
+        "TEXT` goes to any other version"
+    )
 
 
 def _overtaken(client, name: str, between: Candidates, now: str | None) -> str:

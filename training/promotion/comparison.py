@@ -6,17 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from features.dataset import Dataset
-from features.errors import InputError
-from serving.bundles.manifest import MATCHER
-from serving.bundles.sealed import read_manifest
 from serving.candidates import CandidateGenerator
 from serving.checks import index_recall, signature_changes
 from serving.golden import replay
-from serving.resolve import Resolved, resolve
 from training.promotion import gates as gate
 from training.promotion.aliases import Candidates
 from training.promotion.figures import NDCG, difference, milliseconds, of_bundle, of_popularity
 from training.promotion.gates import Gate, Tolerances
+from training.promotion.registered import loaded
 from training.promotion.window import Window
 
 
@@ -36,34 +33,6 @@ class Trial:
     def failed(self) -> tuple[Gate, ...]:
         """The gates that it does not pass."""
         return tuple(one for one in self.gates if one.passed is False)
-
-
-def recommender(name: str, version: str, uri: str | None = None) -> Resolved:
-    """Where a registered version is.
-
-    Raises:
-        InputError: It is no recommender, so that no window measures it.
-    """
-    found = resolve(f"models:/{name}/{version}", uri)
-    if read_manifest(found.folder).get("kind") == MATCHER:
-        raise InputError(
-            f"version {version} of {name!r} is a matcher of records, which no window of interactions measures; "
-            "--no-gates --why TEXT promotes it"
-        )
-    return found
-
-
-def loaded(name: str, version: str, uri: str | None = None) -> CandidateGenerator:
-    """A registered version, ready to answer.
-
-    Raises:
-        InputError: It is no recommender, or cannot be used.
-    """
-    found = recommender(name, version, uri)
-    try:
-        return CandidateGenerator.of(found)
-    except InputError as error:
-        raise InputError(f"version {version} of {name!r} cannot be compared: {error}") from error
 
 
 def try_out(

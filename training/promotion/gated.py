@@ -9,6 +9,7 @@ from features.errors import InputError
 from training.promotion.aliases import Candidates, Promotion, candidates, move
 from training.promotion.comparison import Trial, try_out
 from training.promotion.gates import Gate, Tolerances
+from training.promotion.registered import check_whole
 
 
 class Refused(InputError):
@@ -66,6 +67,9 @@ def promote_ungated(
 ) -> Promotion:
     """Makes a version champion without measuring anything; its tags say so, and why.
 
+    That its files are those that were written, and that it can be loaded, is checked all the same: a service would
+    refuse it otherwise.
+
     Args:
         name: A registered model.
         version: The version; the challenger where not given, else the newest.
@@ -74,11 +78,14 @@ def promote_ungated(
         uri: The tracking store.
 
     Raises:
-        InputError: No reason, no such model or version, it is champion already, or another has become champion.
+        InputError: No reason, no such model or version, it is champion already, it is damaged, or another has become
+            champion.
     """
     if not why.strip():
         raise InputError("a promotion without gates needs a reason, which the version's tags keep: --why TEXT")
-    return move(name, candidates(name, version, uri), why, by, uri)
+    between = candidates(name, version, uri)
+    check_whole(name, between.chosen, uri)
+    return move(name, between, why, by, uri)
 
 
 def refusal(name: str, between: Candidates, trial: Trial) -> str:

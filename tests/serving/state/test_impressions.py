@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import resource
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -16,9 +15,7 @@ from features.errors import InputError
 from serving.lists.recommendations import Recommendations
 from serving.state.aside import Aside
 from serving.state.erasing import erase_impressions
-from serving.state.events import Event, frame_of
 from serving.state.impressions import SCHEMA, ImpressionLog, scan_impressions
-from serving.state.joining import join_events
 
 IDENTITY = {"name": "shop", "version": "3", "build_id": "b1"}
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -147,62 +144,6 @@ def test_what_somebody_who_was_killed_has_left_is_taken_away(tmp_path):
     os.utime(old, (0, 0))
     ImpressionLog(tmp_path).close()
     assert not old.exists() and young.exists()
-
-
-def slow_join(shown, events, within):
-    out = []
-    for row in shown.iter_rows(named=True):
-        for rank, (item, score) in enumerate(zip(row["item_ids"], row["scores"], strict=True), start=1):
-            after = [
-                (one.timestamp, n)
-                for n, one in enumerate(events)
-                if (one.user_id, one.item_id) == (row["user_id"], item)
-                and row["asked_at"] <= datetime.fromtimestamp(one.timestamp, UTC) <= row["asked_at"] + within
-            ]
-            first = events[min(after)[1]] if after else None
-            waited = None if first is None else datetime.fromtimestamp(first.timestamp, UTC) - row["asked_at"]
-            out.append((row["request_id"], rank, item, score, bool(after), waited, first and first.type))
-    return out
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_an_event_follows_what_was_shown_before_it(seed):
-    choose = random.Random(seed)
-    users, items, second = ["ann", "bo", "17", None], ["tea", "ink", "cup", "9"], int(START.timestamp())
-    rows = []
-    for n in range(60):
-        shown = choose.sample(items, choose.randrange(4))
-        told = (choose.choice(users), *IDENTITY.values(), shown, [0.5] * len(shown), "user")
-        rows.append((f"r{n}", START + timedelta(seconds=choose.randrange(40)), *told))
-    impressions = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    events = [
-        Event(choose.choice(["ann", "bo", 17, "cy"]), choose.choice(items), second + choose.randrange(60), kind)
-        for kind in ["view", "buy", None] * 10
-    ]
-    within = timedelta(seconds=7)
-    columns = ["request_id", "rank", "item_id", "score", "followed", "after", "type"]
-    expected = slow_join(impressions, events, within)
-    frame = frame_of(events)
-    assert join_events(impressions.lazy(), frame, within).select(columns).rows() == expected
-    assert sum(row[4] for row in expected) > 3
-    for unit, n in (("milliseconds", 10**3), ("microseconds", 10**6), ("nanoseconds", 10**9)):
-        finer = frame.with_columns(pl.col("timestamp") * n)
-        assert join_events(impressions, finer, within, unit).select(columns).rows() == expected
-    times = frame.with_columns(pl.from_epoch("timestamp", "s")).drop("type")
-    assert join_events(impressions, times, within).rows() == [
-        row[:-1] for row in join_events(impressions, frame, within).rows()
-    ]
-
-
-def test_a_join_names_what_it_lacks():
-    shown, events = pl.DataFrame(schema=SCHEMA), frame_of([])
-    assert join_events(shown, events, timedelta(hours=1)).height == 0
-    with pytest.raises(InputError, match="the events have no column 'item_id'"):
-        join_events(shown, events.drop("item_id"), timedelta(hours=1))
-    with pytest.raises(InputError, match="the impressions have no column 'asked_at'"):
-        join_events(shown.drop("asked_at"), events, timedelta(hours=1))
-    with pytest.raises(InputError, match=r"unit is one of seconds, .*, got 'days'"):
-        join_events(shown, events, timedelta(hours=1), "days")
 
 
 def test_users_are_erased_from_files_that_hold_them_and_from_no_other(tmp_path):

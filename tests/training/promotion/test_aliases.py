@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import InputError
+from training.cli import main
 from training.promotion import Gate, rollback
 from training.promotion.aliases import Candidates, candidates, challenge, move
 
@@ -42,7 +43,7 @@ def test_the_champion_that_was_is_previous_and_the_challenger_is_none_any_more(r
     assert candidates("shop", uri=registry.uri).chosen == "4"  # the newest, where nothing challenges
 
 
-def test_rollback_is_undone_by_another_and_says_why_on_both(registry):
+def test_rollback_says_why_on_both_and_is_undone_by_who_wants_that(registry):
     for version in ("1", "2"):
         move("shop", candidates("shop", version, registry.uri), f"as {version}", "ada", registry.uri)
     back = rollback("shop", registry.uri, "lists were empty", "bob")
@@ -51,8 +52,35 @@ def test_rollback_is_undone_by_another_and_says_why_on_both(registry):
     assert (now["promoted_by"], now["promoted_why"]) == ("bob", "rollback of version 2: lists were empty")
     assert (then["rolled_back_by"], then["rolled_back_why"]) == ("bob", "lists were empty")
     assert then["promoted_why"] == "as 2" and then["rolled_back_at"] == now["promoted_at"] == back.at
-    assert rollback("shop", registry.uri).champion == "2"
-    assert "rolled_back_by" not in registry.tags("2") and "rolled_back_by" in registry.tags("1")
+    undone = rollback("shop", registry.uri, "it was the network", "eve", undo=True)
+    assert undone.champion == "2" and registry.aliases() == {"champion": "2", "previous": "1"}
+    assert "rolled_back_by" not in registry.tags("2") and "rolled_back_by" not in registry.tags("1")
+    assert registry.tags("2")["promoted_why"] == "undone: rollback of version 2: it was the network"
+    assert rollback("shop", registry.uri).champion == "1"  # which is another one
+
+
+def test_a_second_rollback_does_not_bring_back_what_the_first_took_away(registry, capsys):
+    for version in ("1", "2"):
+        move("shop", candidates("shop", version, registry.uri), "", "ada", registry.uri)
+    with pytest.raises(InputError, match="version 1 of the model 'shop' is previous and was not rolled back"):
+        rollback("shop", registry.uri, undo=True)
+    at = rollback("shop", registry.uri, "lists were empty", "bob").at
+    with pytest.raises(InputError) as told:
+        rollback("shop", registry.uri, "lists are empty", "eve")
+    assert str(told.value) == (
+        f"version 2 of the model 'shop' was rolled back by bob at {at} (lists were empty), and another rollback would "
+        "make it champion again: `recsys rollback shop --undo` does, and `recsys promote shop VERSION --no-gates --why "
+        "TEXT` goes to any other version"
+    )
+    assert registry.aliases() == {"champion": "1", "previous": "2"} and registry.tags("1")["promoted_by"] == "bob"
+    assert main(["rollback", "shop", "--tracking-uri", registry.uri]) == 2
+    assert "was rolled back by bob" in capsys.readouterr().err
+    assert main(["rollback", "shop", "--undo", "--tracking-uri", registry.uri]) == 0
+    assert registry.aliases() == {"champion": "2", "previous": "1"}
+    # a version that is promoted after a rollback can be rolled back itself
+    rollback("shop", registry.uri)
+    move("shop", candidates("shop", "3", registry.uri), "", "ada", registry.uri)
+    assert rollback("shop", registry.uri).champion == "1"
 
 
 def test_a_champion_that_was_not_compared_with_is_not_replaced(registry):

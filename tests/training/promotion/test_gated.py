@@ -17,6 +17,7 @@ from recsys.index import IndexConfig
 from serving.bundles.manifest import GOLDEN, Manifest
 from serving.bundles.writer import write_bundle
 from serving.candidates import CandidateGenerator
+from serving.resolve import resolve
 from training.bundle_evaluation import served_lists
 from training.cli import main
 from training.config import load_config
@@ -225,6 +226,21 @@ def test_a_promotion_without_gates_needs_a_reason_and_says_so(shop):
     tags = shop.tags("weak")
     assert (tags["promoted_gates"], tags["promoted_why"]) == ("none", "there was no data")
     _forget(shop, "weak")
+
+
+@pytest.mark.parametrize("damage", ["another bit", "a lost file"])
+def test_a_promotion_without_gates_takes_no_damaged_version(shop, damage):
+    shop.crown("weak")
+    folder = resolve(f"models:/shop/{shop.versions['good']}", shop.uri).folder
+    file = folder / ("weights.safetensors" if damage == "another bit" else "model.json")
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before[:-1] + bytes([before[-1] ^ 1])) if damage == "another bit" else file.unlink()
+        with pytest.raises(InputError, match=rf"^version {shop.versions['good']} of the model 'shop' at .*{file.name}"):
+            promote_ungated("shop", shop.versions["good"], why="in a hurry", uri=shop.uri)
+    finally:
+        file.write_bytes(before)
+    assert shop.aliases() == {"champion": shop.versions["weak"]} and "promoted_by" not in shop.tags("good")
 
 
 def test_golden_requests_that_are_answered_otherwise_refuse(shop, monkeypatch):

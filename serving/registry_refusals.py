@@ -1,0 +1,34 @@
+"""What a registry refuses, in one sentence, and what to do about it."""
+
+from __future__ import annotations
+
+#: how a model comes by an alias that it does not have
+_REMEDIES = {
+    "champion": "`recsys promote {name} [VERSION] --data NAME` makes a version champion that passes the gates, and "
+    "`recsys promote {name} [VERSION] --no-gates --why TEXT` any that can be loaded",
+    "challenger": "the next version that is trained with --register {name} is challenger",
+    "previous": "the next `recsys promote {name}` makes the champion that was previous",
+}
+_OTHERWISE = "MLflow gives it: MlflowClient().set_registered_model_alias({name!r}, {alias!r}, VERSION)"
+
+
+def refusal(error: Exception, name: str, alias: str | None, version: str | None, store: str) -> str:
+    """What MLflow's refusal of a model means.
+
+    Args:
+        error: What MLflow raised.
+        name: Of the model that was asked for.
+        alias: That was asked for,
+        version: or the version.
+        store: That was asked.
+    """
+    said = " ".join(str(error).split())[:200]
+    if "Max retries exceeded" in said or "timed out" in said:
+        return f"the model registry {store} does not answer"
+    if "alias" in said.lower():
+        remedy = _REMEDIES.get(str(alias), _OTHERWISE).format(name=name, alias=alias)
+        return f"the model {name!r} has no alias {alias!r} in {store}: {remedy}"
+    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        what = f"version {version} of a model" if version is not None and "Version" in said else "model"
+        return f"there is no {what} {name!r} in {store}"
+    return f"the model registry {store} refuses {name!r}: {said}"

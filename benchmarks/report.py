@@ -2,9 +2,10 @@
 
     python benchmarks/NAME.py --data-root FOLDER [--quick] [--out FILE]
 
-The JSON is `{"benchmark", "git", "machine", "threads", "date", "seconds", "rows": [...]}`; a row has `case`, `metric`, `mean`,
-`sd`, `n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from). Rows that
-were kept from another run also have `of`, that run's "git", "machine" and "date".
+The JSON is `{"benchmark", "git", "machine", "threads", "date", "seconds", "rows": [...]}`; a row has `case`, `metric`,
+`mean`, `sd`, `n`, `seconds`, `settings` and `source` ("measured", or the paper that a published figure comes from).
+"seconds" is what the whole took, and is left out where only a part was run. Rows that were kept from another run also
+have `of`, that run's "git", "machine" and "date".
 """
 
 from __future__ import annotations

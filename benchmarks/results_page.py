@@ -56,7 +56,9 @@ def _table(rows: Iterable[dict[str, Any]]) -> list[str]:
         cells[row["case"] + source, row["metric"]] = _figure(row)
     cases, metrics = (list(dict.fromkeys(key[n] for key in cells)) for n in (0, 1))
     if len(metrics) <= _COLUMNS:
-        return _markdown("case", metrics, [(one, [cells.get((one, metric), "") for metric in metrics]) for one in cases])
+        return _markdown(
+            "case", metrics, [(one, [cells.get((one, metric), "") for metric in metrics]) for one in cases]
+        )
     if len(cases) <= _COLUMNS:
         return _markdown("", cases, [(metric, [cells.get((one, metric), "") for one in cases]) for metric in metrics])
     return _markdown("case", ["metric", "figure"], [(case, [metric, told]) for (case, metric), told in cells.items()])

@@ -98,8 +98,8 @@ plots.embedding_map(places, groups, said="what the user has had", highlighted=ch
 # ## What it finds
 #
 # The share of withheld items among 50 candidates, and how many clusters those are in: by a single query, a mixture,
-# and a smoothed mixture. Whether several interests find more depends on the data; that they find more various things
-# does not.
+# and a smoothed mixture. Whether several interests find more depends on the data and on how much people differ from
+# themselves: `recsys interests` tells before it makes them a bundle's default.
 
 # %%
 evaluation = Evaluation(prepared, "test")

@@ -112,7 +112,7 @@ for _ in range(200):
         break
     except ServiceError:
         time.sleep(0.1)
-served
+{key: served[key] for key in ("name", "version", "kind", "created", "n_users", "n_items")}
 
 # %%
 somebody = dataset.users["user_id"][0]
@@ -130,8 +130,11 @@ except InputError as refused:
     print(refused)
 
 # %%
-time.sleep(3)
-client.version()
+for _ in range(100):
+    if client.version()["version"] != served["version"]:
+        break
+    time.sleep(0.1)
+client.version()["version"]
 
 # %%
 service.terminate()

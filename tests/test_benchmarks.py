@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("[!_]*.py") if "if __name__" in path.read_text(encoding="utf-8"))
+SCRIPTS = sorted(
+    path for path in (ROOT / "benchmarks").glob("[!_]*.py") if "if __name__" in path.read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)

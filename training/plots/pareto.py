@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from features.errors import InputError
 from training.plots.style import COLOURS, GREY, MARKERS, canvas, styled
@@ -40,7 +41,7 @@ def pareto(
 
     Args:
         groups: What belongs together, such as a kind of embedding, to a model's name to its (cost, quality).
-        cost: What the cost is, with its unit; drawn in powers, so above 0.
+        cost: What the cost is, with its unit; above 0, and drawn in powers of ten where it spans one.
         quality: What the quality is.
 
     Raises:
@@ -63,7 +64,10 @@ def pareto(
         )
     best = [named[place] for place in front([(price, value) for _, price, value in named])]
     axes.step(*zip(*(one[1:] for one in best), strict=True), where="post", color=GREY, ls=":", label="none is better")
-    axes.set(xscale="log", xlabel=cost, ylabel=quality)
+    costs = [price for _, price, _ in named]
+    # within one power of ten, its few marks would say little
+    axes.set(xscale="log" if max(costs) > 10 * min(costs) else "linear", xlabel=cost, ylabel=quality)
+    axes.xaxis.set_major_formatter(EngFormatter())
     for name, price, value in best:
         axes.annotate(name, (price, value), xytext=(4, 4), textcoords="offset points", fontsize=8)
     axes.margins(x=0.12, y=0.12)

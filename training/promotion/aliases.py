@@ -45,7 +45,7 @@ class Promotion:
     at: str = field(default="", compare=False)
     why: str = field(default="", compare=False)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         was = f" (previous: version {self.previous})" if self.previous else ""
         apart = "; note: only one of the two knew when each test item was asked for: do not compare their figures"
         return f"{self.name}: version {self.champion} is champion{was}" + ("" if self.comparable else apart)

@@ -148,6 +148,9 @@ class JaggedArray:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __repr__(self) -> str:
+        return f"JaggedArray({len(self):,} rows, {len(self.values):,} values{'' if self.times is None else ', timed'})"
+
     @property
     def lengths(self) -> np.ndarray:
         """(n,) int64"""

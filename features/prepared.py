@@ -54,6 +54,9 @@ class Prepared:
     item_rows: np.ndarray
     earlier: Earlier | None = None
 
+    def __repr__(self) -> str:
+        return f"Prepared({self.dataset!r}, {self.split!r})"
+
     @classmethod
     def of(cls, dataset: Dataset, split: Split) -> Prepared:
         """Maps ids to rows. The vocabularies cover the whole catalogue, whatever the split."""

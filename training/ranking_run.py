@@ -41,6 +41,9 @@ class RankerResult:
     model: Ranker | None
     reliability: list[tuple[float, float, int]]
 
+    def __repr__(self) -> str:
+        return f"RankerResult(test AUC {self.figures['auc']:.4f})" if "auc" in self.figures else "RankerResult()"
+
 
 def fit_ranker(
     config: RankingConfig,

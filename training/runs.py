@@ -78,6 +78,13 @@ class RunResult:
     version: str | None
     run_id: str | None
 
+    def __repr__(self) -> str:
+        found = " ".join(f"{name.upper()} {self.figures[name]:.4f}" for name in ("hr@10", "ndcg@10"))
+        version = "" if self.version is None else f", registered as version {self.version}"
+        return (
+            f"RunResult({self.figures['model']} on {self.figures['dataset']}: {found}, bundle {self.bundle}{version})"
+        )
+
 
 def run(
     config: RunConfig, options: RunOptions, prepared: Prepared | None = None, start: WarmStart | None = None

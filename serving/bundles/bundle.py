@@ -71,6 +71,11 @@ class Bundle:
     interests: BundleInterests | None = None
     aliases: pl.DataFrame | None = None
 
+    def __repr__(self) -> str:
+        facts = self.manifest
+        size = f"{facts.n_users:,} users, {facts.n_items:,} items"
+        return f"Bundle({facts.kind} {facts.name!r}, build {facts.build_id}: {size})"
+
     @property
     def by_history_alone(self) -> bool:
         """Whether what is recommended follows from histories and nothing else: neither users' ids nor attributes."""

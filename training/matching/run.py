@@ -51,6 +51,10 @@ class MatchResult:
     version: str | None
     run_id: str | None
 
+    def __repr__(self) -> str:
+        version = "" if self.version is None else f", registered as version {self.version}"
+        return f"MatchResult(test F1 {self.figures['f1']:.4f}, bundle {self.bundle}{version})"
+
 
 def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | None = None) -> MatchResult:
     """Trains a matcher, writes its bundle, and measures that on the test pairs, which are read once.

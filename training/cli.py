@@ -25,6 +25,7 @@ COMMANDS = {
     "similar": ("similar", "print the items most like some items"),
     "users": ("users", "erase users from a store of events, and say which models still carry them"),
     "match": ("match", "train matchers of records, let them judge pairs, and ask them why"),
+    "completion": ("completion", "print what lets a shell complete verbs and options"),
     "demo": ("demo", "the whole way on generated data, from interactions to served candidates"),
 }
 

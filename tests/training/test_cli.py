@@ -1,6 +1,8 @@
 """The command line: help, figures for programs, and one clear line with status 2 for what cannot be used."""
 
 import json
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -222,3 +224,22 @@ def test_a_broken_bundle_is_refused_by_name(capsys: pytest.CaptureFixture, store
     counts = run / "bundle" / "popularity.parquet"
     pl.read_parquet(counts).head(3).write_parquet(counts)
     assert "popularity.parquet" in _error(capsys, "recommend", "--model", str(run / "bundle"), "--user", "u00001")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_a_shell_completes_verbs_and_options(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["completion", "bash"]) == 0
+    script = tmp_path / "recsys"
+    script.write_text(capsys.readouterr().out)
+
+    def completed(*words: str) -> list[str]:
+        listed = " ".join(words)
+        asked = f"source {script}; COMP_WORDS=({listed}); COMP_CWORD={len(words) - 1}; _shtab_recsys; "
+        done = subprocess.run(
+            ["bash", "-c", asked + 'echo "${COMPREPLY[@]}"'], capture_output=True, text=True, check=True
+        )
+        return done.stdout.split()
+
+    assert completed("recsys", "pro") == ["promote"]
+    assert "--model" in completed("recsys", "serve", "--mo")
+    assert "--left" in completed("recsys", "match", "train", "--le")

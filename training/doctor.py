@@ -43,7 +43,8 @@ REQUIRED = {
     "uvicorn": "uvicorn", "uvloop": "uvloop", "httptools": "httptools", "httpx": "httpx",
     "prometheus-client": "prometheus_client",
     "safetensors": "safetensors", "jsonargparse": "jsonargparse", "xxhash": "xxhash", "PyYAML": "yaml",
-    "matplotlib": "matplotlib", "tqdm": "tqdm", "shtab": "shtab", "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",
+    "matplotlib": "matplotlib", "tqdm": "tqdm", "shtab": "shtab",
+    "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",
 }  # fmt: skip
 OPTIONAL = {"transformers": "transformers", "peft": "peft"}
 PACKAGES = {"torch": "torch"} | FBGEMM | {"torchrec": "torchrec"} | FAISS | REQUIRED | OPTIONAL

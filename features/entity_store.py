@@ -5,6 +5,7 @@ folder/
     v3/
         manifest.json  version, next_id, settings and counts; the hash of each table
         members.parquet, redirects.parquet, log.parquet      the map
+        departed.parquet                                     records that are gone, and what they were
         records.parquet                                      what is told of each record
         pairs.parquet                                        pairs with their log-odds
 
@@ -28,13 +29,13 @@ from typing import Any
 import polars as pl
 
 from features.digest import sha256_of
-from features.entity_map import EntityMap
+from features.entity_map import MEMBERS, EntityMap
 from features.errors import InputError
 from features.resolved_entities import ResolvedEntities
 
 _CURRENT, _MANIFEST, _LOCK, _FORMAT = "current", "manifest.json", ".lock", 1
 _VERSION, _PART = re.compile(r"v\d+(-\w+)?"), re.compile(r"\.v\d+\.\w+\.part")
-_TABLES = ("members", "redirects", "log", "records", "pairs")
+_TABLES = ("members", "redirects", "log", "records", "pairs", "departed")
 
 
 def is_store(folder: Path) -> bool:
@@ -93,6 +94,9 @@ def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
     where, manifest = _current(folder, version)
     tables = {}
     for name in _TABLES:
+        if name == "departed" and name not in manifest["sha256"]:  # written before this was kept
+            tables[name] = pl.DataFrame(schema=MEMBERS)
+            continue
         try:
             tables[name] = pl.read_parquet(where / f"{name}.parquet")
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -100,7 +104,12 @@ def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
         if sha256_of(tables[name]) != manifest["sha256"].get(name):
             raise InputError(f"{where / name}.parquet is not what {where / _MANIFEST} says that it is")
     entities = EntityMap(
-        manifest["version"], tables["members"], tables["redirects"], tables["log"], manifest["next_id"]
+        manifest["version"],
+        tables["members"],
+        tables["redirects"],
+        tables["log"],
+        manifest["next_id"],
+        tables["departed"],
     )
     return ResolvedEntities(entities, tables["records"], tables["pairs"], manifest["settings"])
 
@@ -147,6 +156,7 @@ def _write(part: Path, resolved: ResolvedEntities) -> None:
         "log": entities.log,
         "records": resolved.records,
         "pairs": resolved.pairs,
+        "departed": entities.departed,
     }
     for name, table in tables.items():
         table.write_parquet(part / f"{name}.parquet")

@@ -6,6 +6,7 @@ it is never given again. Every change is in the log.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,6 +179,19 @@ class EntityMap:
         """Each record id with its entity, and whether it means several."""
         grouped = self.members.group_by("record_id", maintain_order=True)
         return grouped.agg(pl.col("entity_id").first(), several=pl.col("entity_id").n_unique() > 1)
+
+
+def as_entity_id(entity_id: Any) -> int:
+    """An entity's id as a number; as a string, too, as JSON has it.
+
+    Raises:
+        InputError: It is none.
+    """
+    if isinstance(entity_id, str) and re.fullmatch(r"[0-9]{1,18}", entity_id):
+        return int(entity_id)
+    if isinstance(entity_id, bool) or not isinstance(entity_id, int | np.integer):
+        raise InputError(f"an entity's id is one whole number, such as 17 or '17', got {entity_id!r}")
+    return int(entity_id)
 
 
 def _series(ids: Any, what: str) -> pl.Series:

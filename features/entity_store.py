@@ -80,6 +80,21 @@ def writing(folder: Path | str) -> Iterator[None]:
                 folder.rmdir()
 
 
+def current_version(folder: Path | str) -> str:
+    """What the version that counts is called, such as "v3"; one of another name is another one.
+
+    Raises:
+        InputError: There is none.
+    """
+    try:
+        name = (Path(folder) / _CURRENT).read_text(encoding="utf-8").strip()
+    except OSError:
+        raise InputError(f"{folder} holds no entities: there is no file {_CURRENT!r} in it") from None
+    if not _VERSION.fullmatch(name):
+        raise InputError(f"{Path(folder) / _CURRENT} names {name!r}, which is no version")
+    return name
+
+
 def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
     """The current version, or an earlier one.
 
@@ -174,12 +189,7 @@ def _write(part: Path, resolved: ResolvedEntities) -> None:
 
 def _current(folder: Path, version: int = 0) -> tuple[Path, dict[str, Any]]:
     """The folder of the current version, or of an earlier one, and its manifest."""
-    try:
-        name = (folder / _CURRENT).read_text(encoding="utf-8").strip()
-    except OSError:
-        raise InputError(f"{folder} holds no entities: there is no file {_CURRENT!r} in it") from None
-    if not _VERSION.fullmatch(name):
-        raise InputError(f"{folder / _CURRENT} names {name!r}, which is no version")
+    name = current_version(folder)
     if version and _number(name) != version:
         there = sorted((one.name for one in folder.glob("v*") if _is_version(one)), key=_number)
         name = next((one for one in reversed(there) if _number(one) == version), "")

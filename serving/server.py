@@ -139,6 +139,7 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worke
     if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder
+        from serving.entities.following import MapFollower
 
         if found is not None and not matches:
             raise InputError(f"{found.name} is no matcher of records, and entities are found by one")
@@ -147,8 +148,10 @@ def _loaded(served: Served, found: Resolved | None, config: ServiceConfig, worke
             from serving.matching.matcher import Matcher
 
             matcher = Matcher.of(found)
-        finder = EntityFinder.load(served.entities, matcher)
-        return create_entity_app(finder, config), finder
+        load = partial(EntityFinder.load, served.entities, matcher)
+        follower = MapFollower(served.entities, load, config.poll_seconds)
+        finder = load()
+        return create_entity_app(finder, config, follower), finder
     if matches:
         from serving.matching.app import create_matcher_app
         from serving.matching.matcher import Matcher

@@ -13,6 +13,7 @@ import polars as pl
 
 from features.declared import check_features, such_as, with_checked_vectors
 from features.digest import sha256_of
+from features.entity_join import EntityJoin
 from features.errors import InputError
 from features.ids import canonical_ids
 from features.item_log import with_new_items
@@ -32,8 +33,9 @@ class Dataset:
         schema: Which attributes models read.
         orphans: Interactions whose item or user had no line in the tables given; it has one now, all null.
         derived: Columns of the items that follow from the others, such as the vectors of their texts.
-        aliases: What items may be called besides, where they are entities: columns alias and item_id.
-        entity_map: Version and hash of the map that they are entities of.
+        aliases: What items may be called besides, where they are entities: columns alias and item_id, and source, where
+            the alias is "SOURCE:ID".
+        entities: The map that they are entities of, and what that did.
         dated: Whether timestamps are moments; else they are places in an order, which say nothing of when.
     """
 
@@ -45,7 +47,7 @@ class Dataset:
     orphans: int = 0
     derived: tuple[str, ...] = ()
     aliases: pl.DataFrame | None = None
-    entity_map: str | None = None
+    entities: EntityJoin | None = None
     dated: bool = True
 
     @classmethod
@@ -125,6 +127,11 @@ class Dataset:
         )
         also = (vectors.name,) if derived else ()
         return dataclasses.replace(self, items=items, schema=schema, derived=(*self.derived, *also))
+
+    @property
+    def entity_map(self) -> str | None:
+        """Version and hash of the map that the items are entities of."""
+        return None if self.entities is None else self.entities.identity
 
     @cached_property
     def sha256(self) -> str:

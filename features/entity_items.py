@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import polars as pl
 
 from features.dataset import Dataset
+from features.entity_join import EntityJoin
 from features.entity_map import EntityMap
 from features.errors import InputError
 from features.schema import Vector
@@ -28,7 +30,11 @@ RULES = {
 
 
 def through_entities(
-    dataset: Dataset, entities: EntityMap, fuse: Mapping[str, str] | None = None, sources: Sequence[str] = ()
+    dataset: Dataset,
+    entities: EntityMap,
+    fuse: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
+    unknown: Literal["refuse", "drop"] = "refuse",
 ) -> Dataset:
     """The same data with entities as items.
 
@@ -42,9 +48,12 @@ def through_entities(
         fuse: A rule for each attribute: "first", "longest", "frequent", "mean", "min", "max" or "union" (of lists).
             Where none is named, lists of strings become their union, and else the first counts that is told.
         sources: In which order sources count, for "first" and for ties; by name, where not given.
+        unknown: What becomes of items that the map lacks: they are refused, or dropped with their interactions, and
+            counted.
 
     Raises:
-        InputError: Items that the map lacks, an attribute or a rule that does not exist, or one that does not fit.
+        InputError: Items that the map lacks, where they are refused or all there is; an attribute or a rule that does
+            not exist, or one that does not fit.
 
     Example:
         >>> from recsys.entities.stable_ids import updated
@@ -56,7 +65,8 @@ def through_entities(
         ([(1, 1, 5), (2, 2, 6)], [(1, 'Rose soap'), (2, 'Ink')])
     """
     known = entities.named()
-    items = _mapped(dataset.items, known, dataset.name)
+    whole, dataset = dataset, _known(dataset, known, unknown)
+    items = _mapped(dataset.items, known)
     vectors = {one.column for one in dataset.schema.item if isinstance(one, Vector)}
     rules = _rules(dataset.items.drop("item_id"), fuse or {}, vectors)
     order = list(sources) or entities.sources
@@ -71,32 +81,60 @@ def through_entities(
     except pl.exceptions.PolarsError as error:
         raise InputError(f"the items cannot be fused so: {str(error).splitlines()[0]}") from error
     schema = {name: items.schema[name] for name, rule in rules.items() if rule != "mean"}
-    interactions = _mapped(dataset.interactions, known, dataset.name)
+    interactions = _mapped(dataset.interactions, known)
     keys = ["user_id", "item_id", "timestamp"]
     # a record's number would be some entity's as well: who asks for one says whose it is
     plain = known.filter(~pl.col("alias").str.contains(r"^-?\d+$"))
-    aliases = plain.select("alias", item_id="entity_id")
+    whole_name = pl.col("alias") == pl.format("{}:{}", "source", "record_id")
+    aliases = plain.select("alias", pl.when(whole_name).then("source").alias("source"), item_id="entity_id")
+    aliases = aliases.select("alias", "item_id", "source")
+    interactions = interactions.unique(keys, keep="first", maintain_order=True).select(dataset.interactions.columns)
     return dataclasses.replace(
         dataset,
-        interactions=interactions.unique(keys, keep="first", maintain_order=True).select(dataset.interactions.columns),
+        interactions=interactions,
         items=fused.cast(schema).sort("item_id"),
-        aliases=pl.concat([aliases, entities.retired()]).filter(pl.col("item_id").is_in(fused["item_id"].to_list())),
-        entity_map=f"version {entities.version}, {entities.sha256[:16]}",
+        aliases=pl.concat([aliases, entities.retired()], how="diagonal").filter(
+            pl.col("item_id").is_in(fused["item_id"].to_list())
+        ),
+        entities=EntityJoin(
+            entities.version,
+            entities.sha256,
+            whole.items.height,
+            fused.height,
+            whole.interactions.height,
+            interactions.height,
+            whole.items.height - dataset.items.height,
+            whole.interactions.height - dataset.interactions.height,
+        ),
     )
 
 
-def _mapped(table: pl.DataFrame, known: pl.DataFrame, name: str) -> pl.DataFrame:
+def _known(dataset: Dataset, known: pl.DataFrame, unknown: str) -> Dataset:
+    """The data without items that the map lacks.
+
+    Raises:
+        InputError: They are not to be dropped, or nothing is left.
+    """
+    there = dataset.items["item_id"].cast(pl.String).is_in(known["alias"].to_list())
+    if there.all():
+        return dataset
+    missing = dataset.items["item_id"].filter(~there)
+    told = f"{len(missing):,} items of {dataset.name} are no records of the entity map, such as {str(missing[0])!r}"
+    if unknown != "drop":
+        raise InputError(f"{told}: resolve them first, or leave them out by data.entities.unknown=drop")
+    items = dataset.items.filter(there)
+    interactions = dataset.interactions.join(items.select("item_id"), on="item_id", how="semi", maintain_order="left")
+    if not interactions.height:
+        raise InputError(f"{told}, and no interaction is left without them: this map is of other items")
+    return dataclasses.replace(dataset, items=items, interactions=interactions)
+
+
+def _mapped(table: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """A table with entities for item ids, and the record that each line was of."""
     own = {"alias": _ALIAS, "entity_id": _ENTITY, "source": _SOURCE, "record_id": _RECORD}
     found = table.with_columns(pl.col("item_id").cast(pl.String).alias(_ALIAS)).join(
         known.rename(own), on=_ALIAS, how="left", maintain_order="left"
     )
-    missing = found.filter(pl.col(_ENTITY).is_null())
-    if missing.height:
-        raise InputError(
-            f"{missing[_ALIAS].n_unique():,} items of {name} are no records of the entity map, such as "
-            f"{missing[_ALIAS][0]!r}: resolve them first"
-        )
     return found.with_columns(item_id=_ENTITY)
 
 

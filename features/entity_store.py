@@ -5,6 +5,7 @@ folder/
     v3/
         manifest.json  version, next_id, settings and counts; the hash of each table
         members.parquet, redirects.parquet, log.parquet      the map
+        departed.parquet                                     records that are gone, and what they were
         records.parquet                                      what is told of each record
         pairs.parquet                                        pairs with their log-odds
 
@@ -28,13 +29,13 @@ from typing import Any
 import polars as pl
 
 from features.digest import sha256_of
-from features.entity_map import EntityMap
+from features.entity_map import MEMBERS, EntityMap
 from features.errors import InputError
 from features.resolved_entities import ResolvedEntities
 
 _CURRENT, _MANIFEST, _LOCK, _FORMAT = "current", "manifest.json", ".lock", 1
 _VERSION, _PART = re.compile(r"v\d+(-\w+)?"), re.compile(r"\.v\d+\.\w+\.part")
-_TABLES = ("members", "redirects", "log", "records", "pairs")
+_TABLES = ("members", "redirects", "log", "records", "pairs", "departed")
 
 
 def is_store(folder: Path) -> bool:
@@ -79,6 +80,21 @@ def writing(folder: Path | str) -> Iterator[None]:
                 folder.rmdir()
 
 
+def current_version(folder: Path | str) -> str:
+    """What the version that counts is called, such as "v3"; one of another name is another one.
+
+    Raises:
+        InputError: There is none.
+    """
+    try:
+        name = (Path(folder) / _CURRENT).read_text(encoding="utf-8").strip()
+    except OSError:
+        raise InputError(f"{folder} holds no entities: there is no file {_CURRENT!r} in it") from None
+    if not _VERSION.fullmatch(name):
+        raise InputError(f"{Path(folder) / _CURRENT} names {name!r}, which is no version")
+    return name
+
+
 def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
     """The current version, or an earlier one.
 
@@ -93,6 +109,9 @@ def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
     where, manifest = _current(folder, version)
     tables = {}
     for name in _TABLES:
+        if name == "departed" and name not in manifest["sha256"]:  # written before this was kept
+            tables[name] = pl.DataFrame(schema=MEMBERS)
+            continue
         try:
             tables[name] = pl.read_parquet(where / f"{name}.parquet")
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -100,7 +119,12 @@ def read_entities(folder: Path | str, version: int = 0) -> ResolvedEntities:
         if sha256_of(tables[name]) != manifest["sha256"].get(name):
             raise InputError(f"{where / name}.parquet is not what {where / _MANIFEST} says that it is")
     entities = EntityMap(
-        manifest["version"], tables["members"], tables["redirects"], tables["log"], manifest["next_id"]
+        manifest["version"],
+        tables["members"],
+        tables["redirects"],
+        tables["log"],
+        manifest["next_id"],
+        tables["departed"],
     )
     return ResolvedEntities(entities, tables["records"], tables["pairs"], manifest["settings"])
 
@@ -147,6 +171,7 @@ def _write(part: Path, resolved: ResolvedEntities) -> None:
         "log": entities.log,
         "records": resolved.records,
         "pairs": resolved.pairs,
+        "departed": entities.departed,
     }
     for name, table in tables.items():
         table.write_parquet(part / f"{name}.parquet")
@@ -164,12 +189,7 @@ def _write(part: Path, resolved: ResolvedEntities) -> None:
 
 def _current(folder: Path, version: int = 0) -> tuple[Path, dict[str, Any]]:
     """The folder of the current version, or of an earlier one, and its manifest."""
-    try:
-        name = (folder / _CURRENT).read_text(encoding="utf-8").strip()
-    except OSError:
-        raise InputError(f"{folder} holds no entities: there is no file {_CURRENT!r} in it") from None
-    if not _VERSION.fullmatch(name):
-        raise InputError(f"{folder / _CURRENT} names {name!r}, which is no version")
+    name = current_version(folder)
     if version and _number(name) != version:
         there = sorted((one.name for one in folder.glob("v*") if _is_version(one)), key=_number)
         name = next((one for one in reversed(there) if _number(one) == version), "")

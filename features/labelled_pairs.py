@@ -22,6 +22,7 @@ class LabelledPairs:
         train: (some pairs)
         validation: (some pairs)
         test: (some pairs)
+        judged_by: Which matcher has said so, where labels are not what people know.
 
     Raises:
         InputError: A part without a pair, or without a label.
@@ -31,6 +32,7 @@ class LabelledPairs:
     train: RecordPairs
     validation: RecordPairs
     test: RecordPairs
+    judged_by: str = ""
 
     def __post_init__(self) -> None:
         for part, pairs in self.parts.items():

@@ -30,6 +30,7 @@ class Records:
         ids: Each different, none missing. (n,) Int64 or String
         values: A column an attribute, in the order in which they are told; "" where nothing is said. (n rows) String
         shortened: How many values were longer than `MOST_CHARACTERS`, and have lost their ends.
+        untold: Attributes that the table has no column for.
 
     Example:
         >>> shop = pl.DataFrame({"id": [7, 9], "name": ["Rose soap", None], "cost": [3.5, 2.0]})
@@ -42,6 +43,7 @@ class Records:
     ids: pl.Series
     values: pl.DataFrame
     shortened: int = 0
+    untold: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -50,6 +52,7 @@ class Records:
         table: pl.DataFrame,
         id_column: str = "id",
         attributes: Mapping[str, str] | Sequence[str] | None = None,
+        untold: Sequence[str] = (),
     ) -> Records:
         """Reads a table.
 
@@ -59,6 +62,7 @@ class Records:
             id_column: Its ids, integers or strings.
             attributes: What is told of a record, in this order: columns, or names with the columns they stand for;
                 all columns but the id where not given.
+            untold: Of these, attributes that may have no column: then nothing is told of them.
 
         Raises:
             InputError: No row, a column that is not there or cannot be told, an id that is missing or occurs twice, or
@@ -70,16 +74,26 @@ class Records:
         columns = dict(attributes) if isinstance(attributes, Mapping) else {one: one for one in attributes}
         if not columns:
             raise InputError(f"{name} says nothing of its records: it has no column but {id_column!r}")
-        check_columns(name, table, columns.values())
+        lacking = tuple(one for one in columns if one in untold and columns[one] not in table.columns)
+        if len(lacking) == len(columns):
+            raise InputError(
+                f"{name} has no column {' or '.join(map(repr, columns.values()))}; its columns are "
+                f"{', '.join(table.columns)}: say which of them is which attribute"
+            )
+        check_columns(name, table, [column for one, column in columns.items() if one not in lacking])
         if not table.height:
             raise InputError(f"{name} has no record")
         ids = canonical_ids(table[id_column], id_column)
         _check_ids(name, ids)
         values = [
-            plain_text(table[column], f"column {column!r} of {name}").alias(attribute)
+            (
+                pl.Series("", [""] * table.height, pl.String)
+                if attribute in lacking
+                else plain_text(table[column], f"column {column!r} of {name}")
+            ).alias(attribute)
             for attribute, column in columns.items()
         ]
-        return cls(name, ids, *_bounded(values))
+        return cls(name, ids, *_bounded(values), lacking)
 
     @classmethod
     def told(cls, name: str, records: Sequence[Mapping[str, Any]], attributes: Sequence[str]) -> Records:
@@ -98,7 +112,14 @@ class Records:
             [('', '3'), ('', '3.50')]
         """
         known = set(attributes)
+        if isinstance(records, str | Mapping):
+            raise InputError(f"{name} are a list, a mapping for each record, and this is a {type(records).__name__}")
         for row, record in enumerate(records):
+            if not isinstance(record, Mapping):
+                raise InputError(
+                    f"record {row + 1} of {name} is a {type(record).__name__}, and not a mapping such as "
+                    f"{{{attributes[0]!r}: ...}}"
+                )
             if other := next((one for one in record if one not in known), None):
                 raise InputError(
                     f"record {row + 1} of {name} has {other!r}, and what may be told of a record is "
@@ -123,7 +144,7 @@ class Records:
 
     def take(self, rows: np.ndarray) -> Records:
         """Some of the records, in the given order. (k,) -> k records"""
-        return Records(self.name, self.ids[rows], self.values[rows], self.shortened)
+        return Records(self.name, self.ids[rows], self.values[rows], self.shortened, self.untold)
 
     def rows(self, ids: pl.Series) -> np.ndarray:
         """The row of each id, -1 where there is none. (m,) -> (m,) int64"""

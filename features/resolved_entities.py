@@ -51,3 +51,16 @@ class ResolvedEntities:
     def attributes(self) -> list[str]:
         """What is told of a record."""
         return [one for one in self.records.columns if one not in _KEYS]
+
+    def table(self) -> pl.DataFrame:
+        """Records by their entities: columns entity_id, source, record_id, and what is told of each. (n rows)
+
+        An attribute that is called as one of these has "_told" behind its name.
+        """
+        members = self.entities.members
+        told = self.records.rename(
+            dict(zip(RECORD_KEYS, ("source", "record_id"), strict=True))
+            | {one: f"{one}_told" for one in self.attributes if one in members.columns}
+        )
+        found = members.join(told, on=["source", "record_id"], how="left", maintain_order="left")
+        return found.select("entity_id", pl.exclude("entity_id")).sort("entity_id", "source", "record_id")

@@ -155,6 +155,7 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
     if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder
+        from serving.entities.following import MapFollower
 
         if found is not None and not matches:
             raise InputError(f"{found.name} is no matcher of records, and entities are found by one")
@@ -163,8 +164,10 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
             from serving.matching.matcher import Matcher
 
             matcher = Matcher.of(found)
-        finder = EntityFinder.load(served.entities, matcher)
-        return create_entity_app(finder, config), finder
+        load = partial(EntityFinder.load, served.entities, matcher)
+        follower = MapFollower(served.entities, load, config.poll_seconds)
+        finder = load()
+        return create_entity_app(finder, config, follower), finder
     if matches:
         from serving.matching.app import create_matcher_app
         from serving.matching.matcher import Matcher

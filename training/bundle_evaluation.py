@@ -148,7 +148,7 @@ def _of_now(prepared: Prepared, ids: list[str] | list[int]) -> list[str] | list[
     aliases = prepared.dataset.aliases
     if aliases is None:
         return ids
-    named = dict(aliases.iter_rows())
+    named = dict(aliases[:, :2].iter_rows())
     return [named.get(str(one), one) for one in ids]
 
 

@@ -26,12 +26,18 @@ class EntitiesConfig:
         version: Of the map; the current one, where 0. A run writes down which that was.
         fuse: A rule for attributes whose records differ, such as {"title": "longest"}.
         sources: In which order sources count; by name, where not given.
+        unknown: "refuse" items that the map lacks, or "drop" them with their interactions, and tell how many.
     """
 
     folder: str = ""
     version: int = 0
     fuse: dict[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
+    unknown: Literal["refuse", "drop"] = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.unknown not in ("refuse", "drop"):
+            raise InputError(f"data.entities.unknown is {self.unknown!r}, not 'refuse' or 'drop'")
 
 
 @dataclass(frozen=True)
@@ -191,17 +197,18 @@ def load_config(
         cause = error.__cause__ or error.__context__
         if isinstance(cause, InputError):
             raise cause from None
-        raise InputError(_told(str(error))) from None
+        shown_by = getattr(kind, "shown_by", "recsys train MODEL --print-config")
+        raise InputError(_told(str(error), shown_by)) from None
     return kind(**{one.name: getattr(filled, one.name) for one in dataclasses.fields(kind)})
 
 
-def _told(message: str) -> str:
+def _told(message: str, shown_by: str) -> str:
     """The parser's complaint, without its own vocabulary."""
     message = " ".join(message.split())
     unknown = re.search(r"nrecognized arguments: --([^= ]+)|does not accept option '([^']+)'|Key '([^']+)'", message)
     if unknown:
         name = next(one for one in unknown.groups() if one)
-        return f"there is no setting {name!r}; 'recsys train MODEL --print-config' shows all of them"
+        return f"there is no setting {name!r}; '{shown_by}' shows all of them"
     wrong = re.search(r'key "([^"]+)": Expected an? (.+?)\. Got value: (.*)', message)
     if wrong:
         name, kind, value = wrong.groups()
@@ -212,7 +219,7 @@ def _told(message: str) -> str:
     group = re.match(r'Parser key "([^"]+)": Unable to load config (.*?) - ', message)
     if group:
         name, value = group.groups()
-        return f"{name!r} is a group of settings, got {value}; 'recsys train MODEL --print-config' shows what is in it"
+        return f"{name!r} is a group of settings, got {value}; '{shown_by}' shows what is in it"
     return f"configuration: {message}"
 
 

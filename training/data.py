@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from features import sources
 from features.dataset import Dataset
 from features.entity_items import through_entities
+from features.entity_join import EntityJoin
 from features.entity_store import read_entities
 from features.errors import InputError
 from features.item_log import ItemLog
@@ -31,8 +32,9 @@ def load(config: DataConfig) -> Dataset:
     """
     dataset = sources.load(config.name, Path(config.root) if config.root else None, **config.settings)
     if config.entities.folder:
-        entities = read_entities(config.entities.folder, config.entities.version).entities
-        dataset = through_entities(dataset, entities, config.entities.fuse, config.entities.sources)
+        chosen = config.entities
+        entities = read_entities(chosen.folder, chosen.version).entities
+        dataset = through_entities(dataset, entities, chosen.fuse, chosen.sources, chosen.unknown)
     if not config.new_items:
         return dataset
     if not Path(config.new_items).is_file():
@@ -81,9 +83,11 @@ def prepare(
     Args:
         config: The run's.
         dataset: What `load` gave, where it has been loaded already.
-        say: Called with a line about the texts.
+        say: Called with a line about the entities and the texts.
     """
     dataset = load(config.data) if dataset is None else dataset
+    if dataset.entities is not None:
+        say(str(dataset.entities))
     parts = split(config.split, dataset)  # first, because texts may take long
     return Prepared.of(with_texts(dataset, config.text, say), parts)
 
@@ -98,12 +102,23 @@ def note_on_parts(prepared: Prepared) -> str | None:
     )
 
 
+def through(entities: EntityJoin) -> dict[str, int]:
+    """What an entity map did to the data, as figures."""
+    return {
+        "items_before_entities": entities.items,
+        "interactions_before_entities": entities.interactions,
+        "unknown_items_dropped": entities.unknown_items,
+        "unknown_interactions_dropped": entities.unknown_interactions,
+    }
+
+
 def describe(dataset: Dataset, parts: Split) -> dict[str, Any]:
     """What a person wants to know of a data set before training on it."""
-    n = dataset.interactions.height
+    n, entities = dataset.interactions.height, dataset.entities
     return {
         "dataset": dataset.name,
         "dataset_hash": dataset.sha256,
+        **({} if entities is None else {"entity_map": entities.identity, **through(entities)}),
         "interactions": n,
         "users": dataset.users.height,
         "items": dataset.items.height,

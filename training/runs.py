@@ -173,6 +173,8 @@ def run(
             "seconds_to_fit": seconds_to_fit,
             **retained,
         }
+        if prepared.dataset.entities is not None:
+            figures["entities"] = dataclasses.asdict(prepared.dataset.entities)
         if start is not None:
             figures["from"] = start.origin
             start.stamp(bundle, retained)

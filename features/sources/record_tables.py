@@ -69,7 +69,11 @@ def load(
 
 
 def read_records(
-    path: Path, attributes: Mapping[str, str] | None = None, id_column: str = "id", like: Records | None = None
+    path: Path,
+    attributes: Mapping[str, str] | None = None,
+    id_column: str = "id",
+    like: Records | None = None,
+    untold: Sequence[str] = (),
 ) -> Records:
     """A table of records from a CSV or parquet file.
 
@@ -78,6 +82,7 @@ def read_records(
         attributes: See `features.records.Records.of`.
         id_column: Its ids.
         like: Where nothing is said of attributes, those of these records, if the columns are called so.
+        untold: Attributes that may have no column.
 
     Raises:
         InputError: A file that is missing or damaged, or that is no table of records.
@@ -87,7 +92,7 @@ def read_records(
         attributes = {one: one for one in like.attributes}
     if id_column in table.columns:
         table = table.with_columns(*integers_if_exact(table[id_column]))
-    return Records.of(str(path), table, id_column, attributes)
+    return Records.of(str(path), table, id_column, attributes, untold)
 
 
 def read_pairs(paths: Sequence[Path], left: Records, right: Records, labelled: bool = False) -> RecordPairs:

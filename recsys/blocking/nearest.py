@@ -6,16 +6,17 @@ as many as a budget of look-ups allows, and what that finds is compared in full.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
-from recsys.blocking.terms import paired
+from recsys.blocking.terms import paired, parts
 
 #: numbers of a product that are held at a time
 _HELD = 1 << 24
+#: terms that are sorted at a time
+_SORTED = 1 << 22
 #: how many more are found by the rarest terms than are wanted, since all terms may order them otherwise
 _WIDER = 2
 
@@ -62,7 +63,7 @@ class TermIndex:
         cut = rare.nnz < asking.nnz
         rows = np.full((asking.shape[0], k), -1, np.int64)
         scores = np.zeros((asking.shape[0], k), np.float32)
-        for start, end in _parts(np.asarray(rare.astype(bool) @ self._holders).ravel()):
+        for start, end in parts(np.asarray(rare.astype(bool) @ self._holders).ravel(), _HELD):
             found = (rare[start:end] @ self._columns).tocsr()
             if not itself:
                 found.data[found.indices == start + np.repeat(np.arange(end - start), np.diff(found.indptr))] = 0
@@ -76,29 +77,28 @@ class TermIndex:
         return Neighbours(rows, scores)
 
 
-def _parts(work: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Runs of rows whose products are held at a time. (n,)"""
-    total, start = np.cumsum(work), 0
-    while start < len(work):
-        before = total[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(total, before + _HELD, side="right")))
-        yield start, end
-        start = end
-
-
 def _rarest(matrix: sparse.csr_matrix, holders: np.ndarray, lookups: int) -> sparse.csr_matrix:
     """Each row with its rarest terms alone."""
-    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    cost = holders[matrix.indices]
+    kept, counts = np.zeros(matrix.nnz, bool), np.zeros(matrix.shape[0], np.int64)
+    for start, end in parts(np.diff(matrix.indptr), _SORTED):
+        first, last = matrix.indptr[start], matrix.indptr[end]
+        offsets = matrix.indptr[start : end + 1].astype(np.int64) - first
+        kept[first:last] = _rare(holders[matrix.indices[first:last]], offsets, lookups)
+        counts[start:end] = np.diff(np.concatenate([[0], np.cumsum(kept[first:last])])[offsets])
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), shape=matrix.shape)
+
+
+def _rare(cost: np.ndarray, offsets: np.ndarray, lookups: int) -> np.ndarray:
+    """Which terms of some rows are their rarest ones. (terms,), (rows + 1,) -> (terms,) bool"""
+    row = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.lexsort((cost, row))
     total = np.cumsum(cost[order])
-    first = matrix.indptr[:-1][row]  # sorted by rows first, a row's terms stay where its terms were
+    first = offsets[:-1][row]  # sorted by rows first, a row's terms stay where its terms were
     before = np.concatenate([[0], total])[first]
-    place = np.arange(len(order)) - first
     kept = np.zeros(len(order), bool)
-    kept[order] = (total - before <= lookups) | (place < 3)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(row[kept], minlength=matrix.shape[0]))])
-    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], offsets), shape=matrix.shape)
+    kept[order] = (total - before <= lookups) | (np.arange(len(order)) - first < 3)
+    return kept
 
 
 def _best(found: sparse.csr_matrix, k: int) -> Neighbours:

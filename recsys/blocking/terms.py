@@ -6,7 +6,7 @@ misspelled, or a product code is written with a hyphen; they are what blockers o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,10 +19,10 @@ from features.hashing import string_keys
 
 #: a character's bits: no code point has more, so that three of them are one number of 63 bits
 _BITS = 21
-#: of pairs of which a similarity is computed at a time
-_CHUNK = 1 << 16
-#: texts whose terms are held at a time
-_TEXTS = 1 << 14
+#: numbers of the rows of pairs that are held at a time, on either side
+_HELD = 1 << 22
+#: characters of texts whose terms are held at a time
+_CHARACTERS = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class TermSpace:
         self.config = config
         self._codes, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
         for one in texts:
-            for start in range(0, len(one), _TEXTS):
-                codes, held = np.unique(_terms(one[start : start + _TEXTS], config)[0], return_counts=True)
+            for start, end in parts(_lengths(one), _CHARACTERS):
+                codes, held = np.unique(_terms(one[start:end], config)[0], return_counts=True)
                 self._codes, place = np.unique(np.concatenate([self._codes, codes]), return_inverse=True)
                 counts = np.bincount(place, np.concatenate([counts, held])).astype(np.int64)
         n = sum(map(len, texts))
@@ -81,9 +81,10 @@ class TermSpace:
         Returns:
             (n, terms) float32
         """
-        if len(texts) > _TEXTS:
-            parts = (self.vectors(texts[start : start + _TEXTS]) for start in range(0, len(texts), _TEXTS))
-            return sparse.vstack(list(parts), format="csr")
+        found = [self._vectors(texts[start:end]) for start, end in parts(_lengths(texts), _CHARACTERS)]
+        return sparse.vstack(found, format="csr") if len(found) > 1 else found[0] if found else self._vectors(texts)
+
+    def _vectors(self, texts: pl.Series) -> sparse.csr_matrix:
         codes, counts, rows = _terms(texts, self.config)
         place = np.searchsorted(self._codes, codes)
         known = place < len(self._codes)
@@ -124,11 +125,32 @@ def paired(left: sparse.csr_matrix, right: sparse.csr_matrix, pairs: tuple[np.nd
         (p,) float32
     """
     found = np.zeros(len(pairs[0]), np.float32)
-    for start in range(0, len(found), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        both = left[pairs[0][part]].multiply(right[pairs[1][part]])
-        found[part] = np.asarray(both.sum(axis=1)).ravel()
+    # a row of a long record is copied for each pair that it is in
+    numbers = np.maximum(*(np.diff(one.indptr)[rows] for one, rows in zip((left, right), pairs, strict=True)))
+    for start, end in parts(numbers, _HELD):
+        both = left[pairs[0][start:end]].multiply(right[pairs[1][start:end]])
+        found[start:end] = np.asarray(both.sum(axis=1)).ravel()
     return found
+
+
+def parts(work: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """Runs of rows that are so much work together, at the most, or one row each. (n,)
+
+    Example:
+        >>> list(parts(np.array([3, 1, 1, 9, 2]), 4))
+        [(0, 2), (2, 3), (3, 4), (4, 5)]
+    """
+    total, start = np.cumsum(work, dtype=np.int64), 0
+    while start < len(work):
+        before = total[start - 1] if start else 0
+        end = max(start + 1, int(np.searchsorted(total, before + most, side="right")))
+        yield start, end
+        start = end
+
+
+def _lengths(texts: pl.Series) -> np.ndarray:
+    """Characters of each text. (n,) int64"""
+    return texts.str.len_chars().to_numpy().astype(np.int64)
 
 
 def _terms(texts: pl.Series, config: TermsConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -155,7 +177,7 @@ def _characters(texts: pl.Series, size: int) -> tuple[np.ndarray, np.ndarray]:
     """N-grams as numbers: each character has its own bits, so that no two n-grams share a number."""
     around = " " * (size - 1 and 1)
     joined = np.frombuffer("".join(f"{around}{one}{around}" for one in texts.to_list()).encode("utf-32-le"), np.uint32)
-    lengths = texts.str.len_chars().to_numpy().astype(np.int64) + 2 * len(around)
+    lengths = _lengths(texts) + 2 * len(around)
     rows = np.repeat(np.arange(len(texts)), lengths)
     codes = np.zeros(max(len(joined) - size + 1, 0), np.int64)
     for n in range(size):

@@ -21,8 +21,10 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
         right: Of the right ones; the same, where not given.
 
     Returns:
-        precision, recall and f1 of the labelled pairs; called, how many of these are one entity; and unlabelled, how
-        many pairs between both sources are one entity and have no label.
+        precision, recall and f1 of the labelled pairs, None where their labels say nothing of it: without a pair that
+        is different, nothing is known of precision, and without one that is the same, nothing of recall; pairs and
+        same, how many have a label, and how many of these the label "the same"; called, how many of them are one
+        entity; and unlabelled, how many pairs between both sources are one entity and have no label.
     """
     right = right or left
     sides = ((left, pairs.left, pairs.left_rows), (right, pairs.right, pairs.right_rows))
@@ -42,8 +44,12 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
         ]
         both = counts[0].join(counts[1], on="entity_id")
         called = int((both["n"].cast(pl.Int64) * both["m"].cast(pl.Int64)).sum())
+    figures: dict[str, Any] = _figures(hits, int(same.sum()), int(labels.sum()))
+    unknown = (["precision", "f1"] if labels.all() else []) + ([] if labels.any() else ["recall", "f1"])
     return {
-        **_figures(hits, int(same.sum()), int(labels.sum())),
+        **(figures | dict.fromkeys(unknown)),
+        "pairs": len(labels),
+        "same": int(labels.sum()),
         "called": int(same.sum()),
         "unlabelled": called - int(same.sum()),
     }

@@ -43,8 +43,11 @@ def updated(entities: EntityMap, clustered: pl.DataFrame) -> EntityMap:
     moved = shared.rename({"entity_id": "old"}).join(ids, on="cluster").filter(pl.col("old") != pl.col("entity_id"))
     retired = _retired(entities, members, moved)
     redirects = pl.concat([_followed(entities.redirects, retired, members), retired]).sort("retired")
-    log = pl.concat([entities.log, _events(version, given["entity_id"], moved, retired)])
-    return EntityMap(version, members, redirects, log, entities.next_id + fresh.height)
+    back = _back(entities, members)
+    redirects = redirects.update(_with_merged(back, redirects, entities.log), on="retired")
+    log = pl.concat([entities.log, _events(version, given["entity_id"], moved, retired, back)])
+    departed = pl.concat([entities.departed, entities.members]).join(members, on=_RECORD, how="anti").sort(_RECORD)
+    return EntityMap(version, members, redirects, log, entities.next_id + fresh.height, departed)
 
 
 def _heirs(shared: pl.DataFrame) -> pl.DataFrame:
@@ -76,7 +79,36 @@ def _followed(redirects: pl.DataFrame, retired: pl.DataFrame, members: pl.DataFr
     return at.select("retired", entity_id=pl.when(pl.col("gone")).then("now").otherwise("entity_id"))
 
 
-def _events(version: int, given: pl.Series, moved: pl.DataFrame, retired: pl.DataFrame) -> pl.DataFrame:
+def _back(entities: EntityMap, members: pl.DataFrame) -> pl.DataFrame:
+    """Ids that were gone with their records, and the entity that most of those are in which have come back.
+
+    Returns:
+        Columns retired, entity_id, records.
+    """
+    gone = entities.redirects.filter(pl.col("entity_id").is_null()).select(old="retired")
+    here = entities.departed.rename({"entity_id": "old"}).join(gone, on="old").join(members, on=_RECORD)
+    shared = here.group_by("old", "entity_id").len("records").with_columns(pl.col("records").cast(pl.Int64))
+    best = shared.sort(["records", "entity_id"], descending=[True, False]).unique("old", keep="first")
+    return best.select("entity_id", "records", retired="old").sort("retired")
+
+
+def _with_merged(back: pl.DataFrame, redirects: pl.DataFrame, log: pl.DataFrame) -> pl.DataFrame:
+    """With ids that had led to those, and were gone with them. Columns as of redirects."""
+    led = log.filter(pl.col("event").is_in(["merge", "back"]))
+    led = led.sort(["version", "records", "entity_id"], descending=[True, True, False])
+    merges = led.unique("other_id", keep="first").select(into="entity_id", retired="other_id")
+    gone = redirects.filter(pl.col("entity_id").is_null()).select("retired")
+    found, last = back.select(list(REDIRECTS)), back.select(list(REDIRECTS))
+    while last.height:
+        last = merges.join(last, left_on="into", right_on="retired").join(gone, on="retired", how="semi")
+        last = last.select(list(REDIRECTS)).join(found, on="retired", how="anti")
+        found = pl.concat([found, last])
+    return found
+
+
+def _events(
+    version: int, given: pl.Series, moved: pl.DataFrame, retired: pl.DataFrame, back: pl.DataFrame
+) -> pl.DataFrame:
     """What has happened, as lines of the log."""
     is_retired = pl.col("old").is_in(retired["retired"].to_list())
     merged = moved.filter(is_retired)
@@ -92,6 +124,7 @@ def _events(version: int, given: pl.Series, moved: pl.DataFrame, retired: pl.Dat
         pl.DataFrame({"entity_id": gone}).select(
             event=pl.lit("gone"), entity_id="entity_id", other_id=nothing, records=nothing
         ),
+        back.select(event=pl.lit("back"), entity_id="entity_id", other_id="retired", records="records"),
     ]
     told = pl.concat([one.cast({name: LOG[name] for name in one.columns}) for one in lines])
     return told.select(pl.lit(version, pl.Int64).alias("version"), pl.all()).sort("event", "entity_id", "other_id")

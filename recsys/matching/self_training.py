@@ -18,7 +18,7 @@ from scipy.special import expit
 
 from features.errors import InputError
 from recsys.matching.similarities import Similarities
-from recsys.matching.targets import Candidacies, Targets
+from recsys.matching.targets import Candidacies, Targets, targets_of
 
 #: of the regression's weights, squared
 _DECAY = 1e-2
@@ -58,14 +58,15 @@ class SelfTrained:
     precision: float
     recall: float
 
-    def log_odds(self, candidacies: Candidacies, alike: Similarities, one_to_one: bool = False) -> np.ndarray:
+    def log_odds(self, candidacies: Candidacies, alike: Similarities, each_alone: bool = False) -> np.ndarray:
         """That pairs are the same, 0 for what is as likely as not. (m,) float64
 
         Args:
             candidacies: All candidates of a record together, since the best of them is judged otherwise than the rest.
             alike: How alike their records are. (m, F)
-            one_to_one: Whether an assignment follows that gives each record one partner: then all pairs are judged
-                alike, since a record whose best candidate is taken has another one.
+            each_alone: Judges each pair by itself, whatever others there are: for an assignment that gives each record
+                one partner, since a record whose best candidate is taken has another one; and for whoever wants to
+                know of each record how likely it is the same.
 
         Raises:
             InputError: Other similarities than it was trained with.
@@ -74,9 +75,9 @@ class SelfTrained:
             raise InputError(f"similarities of {', '.join(alike.names)} were given to what has learned from others")
         score = self.scores(alike)
         found = score * self.scale + self.shift
-        if one_to_one:
+        if each_alone:
             return found
-        rest = ~Targets.of(candidacies, score).target
+        rest = ~targets_of(candidacies, score)
         return np.where(rest, np.minimum(found, self.threshold - _NEUTRAL), found)
 
     def scores(self, alike: Similarities) -> np.ndarray:

@@ -29,6 +29,8 @@ _ROUNDS = 5
 _STILL = 0.3
 #: steps in which the share of records with a match is found
 _STEPS = 8
+#: where nothing is the same, by what share of the scores' deviation the threshold is above the best one
+_ABOVE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,14 +118,7 @@ class Targets:
             return cls._counted(candidacies, target, score, decoys)
         rounds = _taken_away(candidacies, score)
         sorted_scores = [np.sort(score[one]) for one in rounds]
-        last, right = 1, 0.0  # of the rounds that still have matches, and how many they have together
-        for n in range(len(rounds) - 2 if candidacies.several else 0):
-            # of records without a match the next round's best is lower by twice what it is lower the time after
-            decoys = _raised(sorted_scores[n + 1], sorted_scores[n + 2], 2.0)
-            more = float(_right(sorted_scores[n], decoys)[1].max(initial=0))
-            if more >= _STILL * max(len(sorted_scores[n]), right):
-                last = n + 1
-            right += more
+        last = _with_matches(sorted_scores) if candidacies.several else 1
         target = np.logical_or.reduce(rounds[:last])
         matched, found = 0.5, None
         for _ in range(_STEPS):
@@ -140,8 +135,9 @@ class Targets:
         most = max(float(right.max(initial=0)), 1e-9)
         best = int(np.argmax(right / (called + most)))
         precision = float(right[best] / called[best])
-        if precision < 0.5:
-            return cls(target, decoys, float(np.nextafter(targets[-1], np.inf)), precision, 0.0, 0.0)
+        if precision < 0.5:  # so far above all that a difference survives whatever is reckoned with it
+            above = float(targets[-1] + _ABOVE * max(float(score.std()), abs(float(targets[-1])), 1e-6))
+            return cls(target, decoys, above, precision, 0.0, 0.0)
         # in the middle between what is called and what is not
         lower = decoys[decoys < at[0]] if best == 0 else at[:best]
         below = lower[-1] if len(lower) else at[best]
@@ -165,6 +161,35 @@ class Targets:
         share[order] = isotonic_regression(decoy[order].astype(float), weights=weight[order], increasing=False).x
         of_both = share[: len(scores)].clip(max=0.5)  # decoys among both; false ones there are as many again
         return 1 - of_both / (1 - of_both)
+
+
+def targets_of(candidacies: Candidacies, score: np.ndarray) -> np.ndarray:
+    """Which pairs are targets, by themselves: as `Targets.of` has them, without what those are counted for.
+
+    Args:
+        candidacies: Candidates. (m pairs)
+        score: Of each. (m,)
+
+    Returns:
+        (m,) bool
+    """
+    if not candidacies.several:
+        return candidacies.mutual(score, np.ones(len(score), bool))
+    rounds = _taken_away(candidacies, score)
+    return np.logical_or.reduce(rounds[: _with_matches([np.sort(score[one]) for one in rounds])])
+
+
+def _with_matches(rounds: list[np.ndarray]) -> int:
+    """How many rounds still have matches, by the sorted scores of each."""
+    last, right = 1, 0.0  # and how many they have together
+    for n in range(len(rounds) - 2):
+        # of records without a match the next round's best is lower by twice what it is lower the time after
+        decoys = _raised(rounds[n + 1], rounds[n + 2], 2.0)
+        more = float(_right(rounds[n], decoys)[1].max(initial=0))
+        if more >= _STILL * max(len(rounds[n]), right):
+            last = n + 1
+        right += more
+    return last
 
 
 def _taken_away(candidacies: Candidacies, score: np.ndarray) -> list[np.ndarray]:

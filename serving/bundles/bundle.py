@@ -53,7 +53,7 @@ class Bundle:
         ranker: What candidates are re-ranked with, if the bundle has one.
         text: What the items' declared vector was made of, if the bundle says so.
         interests: How mixtures of interests are made, if the bundle has that.
-        aliases: What items may be called besides their ids: columns alias and item_id.
+        aliases: What items may be called besides their ids: columns alias and item_id, and source of "SOURCE:ID".
     """
 
     manifest: Manifest
@@ -198,7 +198,7 @@ class Bundle:
             BundleInterests.read(folder, len(users), len(items), model.config.dim, mmap)
             if manifest.has_interests
             else None,
-            pl.read_parquet(folder / ALIASES, columns=["alias", "item_id"]) if ALIASES in manifest.files else None,
+            pl.read_parquet(folder / ALIASES) if ALIASES in manifest.files else None,
         )
 
 

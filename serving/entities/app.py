@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
-import polars as pl
-from fastapi import APIRouter, FastAPI, HTTPException, Path, Request, Response
+from fastapi import APIRouter, FastAPI, HTTPException, Path, Query, Request, Response
 
 from serving.entities.finder import EntityFinder, chance
+from serving.entities.following import MapFollower
 from serving.entities.requests import MAX_NAMED, CurrentAnswer, FindAnswer, FindRequest
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
 from serving.http.web import REFUSALS, answer, computed, service
 
 
-def create_entity_app(finder: EntityFinder, config: ServiceConfig | None = None) -> FastAPI:
+def create_entity_app(
+    finder: EntityFinder, config: ServiceConfig | None = None, follower: MapFollower | None = None
+) -> FastAPI:
     """The ASGI application.
 
     Args:
-        finder: Which answers.
+        finder: Which answers first.
         config: How it is run.
+        follower: Brings later versions of the map.
     """
+
+    def ask_one() -> None:
+        _found(app.state.finder, FindRequest(records=[{}]))
+
+    @contextlib.contextmanager
+    def following(app: FastAPI) -> Iterator[None]:
+        def swap(new: EntityFinder) -> None:
+            app.state.finder = new  # whoever answers has taken one reference
+            app.version, app.openapi_schema = str(new.entities.version), None
+
+        with contextlib.nullcontext() if follower is None else follower.following(finder, swap, app.state.figures):
+            yield
+
     app = service(
         "Entities of records",
         str(finder.entities.version),
         f"Records are told by {', '.join(finder.attributes)}.",
-        partial(_found, finder, FindRequest(records=[{}])),
+        ask_one,
         config or ServiceConfig(),
+        following,
     )
     app.state.finder = finder
     app.include_router(_router())
@@ -44,12 +63,16 @@ def _router() -> APIRouter:
         return answer(await computed(request, partial(_found, request.app.state.finder, body)))
 
     @router.get("/entities/{entity_id}", response_model=CurrentAnswer)
-    async def current(request: Request, entity_id: Annotated[int, Path(ge=1, lt=2**63)]) -> Any:
-        """What has become of an entity: a retired id names what has taken its place."""
+    async def current(
+        request: Request,
+        entity_id: Annotated[int, Path(ge=1, lt=2**63)],
+        source: Annotated[str | None, Query(max_length=200, description="Records of this feed alone.")] = None,
+    ) -> Any:
+        """What has become of an entity, and what the feeds call it: a retired id names what has taken its place."""
         finder: EntityFinder = request.app.state.finder
         if entity_id >= finder.entities.next_id:
             raise HTTPException(404, f"no entity has ever had the id {entity_id}")
-        return await computed(request, partial(_now, finder, entity_id))
+        return await computed(request, partial(_now, finder, entity_id, source))
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:
@@ -61,9 +84,9 @@ def _router() -> APIRouter:
     return router
 
 
-def _now(finder: EntityFinder, entity_id: int) -> dict[str, Any]:
-    now = finder.entities.current(pl.Series([entity_id]))[0]
-    records = None if now is None else finder.records_of(now)
+def _now(finder: EntityFinder, entity_id: int, source: str | None) -> dict[str, Any]:
+    now = finder.current(entity_id)
+    records = None if now is None else finder.records_of(now, source)
     return {
         "asked": str(entity_id),
         "entity_id": None if now is None else str(now),

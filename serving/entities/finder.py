@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from features.entity_map import as_entity_id
 from features.entity_store import read_entities
 from features.errors import InputError
 from features.record_pairs import RecordPairs
@@ -37,7 +38,8 @@ class FoundRecord:
         entity_id: Its entity.
         source: Where it comes from.
         record_id: Its id there.
-        log_odds: That both are the same thing, less the threshold: at least 0 is called the same.
+        log_odds: That both are the same thing, less the threshold, whatever other records are found: at least 0 is
+            called the same.
         values: What is told of it.
     """
 
@@ -53,7 +55,7 @@ class Found:
     """What was found for a record.
 
     Args:
-        entity_id: The entity that it is; None where it is none that is known.
+        entity_id: The entity that it is, that of the likeliest record; None where it is none that is known.
         records: The likeliest first.
     """
 
@@ -112,11 +114,41 @@ class EntityFinder:
     def __repr__(self) -> str:
         return f"EntityFinder({self.entities!r})"
 
-    def records_of(self, entity_id: int) -> pl.DataFrame:
-        """The records of an entity. Columns source and record_id."""
+    def current(self, entity_id: int | str) -> int | None:
+        """What has become of an entity's id: itself, or what has taken its place; None where nothing has.
+
+        Args:
+            entity_id: Given at any time; as a string, too, as JSON has it.
+
+        Raises:
+            InputError: No whole number.
+        """
+        wanted, (_, ids) = as_entity_id(entity_id), self._by_entity
+        if (at := int(np.searchsorted(ids, wanted))) < len(ids) and ids[at] == wanted:
+            return wanted
+        found = self.entities.redirects.filter(pl.col("retired") == wanted)["entity_id"]
+        return found[0] if len(found) else None
+
+    def records_of(self, entity_id: int | str, source: str | None = None) -> pl.DataFrame:
+        """The records of an entity: what the feeds call it.
+
+        Args:
+            entity_id: That is there now: see `current`.
+            source: Of this feed alone.
+
+        Returns:
+            Columns source and record_id; no row, where there is no such entity.
+
+        Raises:
+            InputError: No whole number, or a source that the map does not know.
+        """
         order, ids = self._by_entity
-        first, last = np.searchsorted(ids, [entity_id, entity_id + 1])
-        return self._members[order[first:last]].select("source", "record_id")
+        if source is not None and source not in self.entities.sources:
+            raise InputError(f"the map has no source {source!r}; it has {', '.join(self.entities.sources)}")
+        wanted = as_entity_id(entity_id)
+        first, last = np.searchsorted(ids, [wanted, wanted + 1])
+        found = self._members[order[first:last]].select("source", "record_id")
+        return found if source is None else found.filter(pl.col("source") == source)
 
     @cached_property
     def _by_entity(self) -> tuple[np.ndarray, np.ndarray]:
@@ -135,16 +167,18 @@ class EntityFinder:
         """The version of the map, and its hash."""
         return {"version": self.entities.version, "sha256": self.entities.sha256}
 
-    def find(self, records: Sequence[Mapping[str, Any]], n: int = 5) -> list[Found]:
+    def find(self, records: Sequence[Mapping[str, Any]] | Mapping[str, Any], n: int = 5) -> list[Found]:
         """The entities of records.
 
         Args:
-            records: What is said of each, by attribute; what is not said is missing. (m,)
+            records: What is said of each, by attribute; what is not said is missing. A mapping alone is one record.
+                (m,)
             n: Records that are named for each, at the most.
 
         Raises:
             InputError: Something is said that no record has, or that cannot be told.
         """
+        records = [records] if isinstance(records, Mapping) else records
         asked = Records.told("the records", records, self.attributes)
         near = self._index.nearest(self._space.vectors(texts_of(asked.values)), _NEAREST)
         row, place = np.nonzero(near.rows >= 0)
@@ -193,7 +227,8 @@ def _judge(resolved: ResolvedEntities, folder: Path, matcher: Any, tracking_uri:
             encode = RecordEncoder(TextEncoderConfig(**resolved.settings["config"]["encoder"]))
         comparison = Comparison(_table(resolved), encode=encode)
         comparison.warm()
-        return SelfTrainedJudge(comparison, learned)
+        # a second record of one entity is as likely the same as it looks, whichever is the nearest
+        return SelfTrainedJudge(comparison, learned, each_alone=True)
     known = by.get("matcher", {})
     if matcher is None:
         raise InputError(

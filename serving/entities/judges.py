@@ -190,7 +190,7 @@ class SelfTrainedJudge:
         strangers: Candidates inside sources without duplicates, which are never the same.
         source: A number for the source of each record, where pairs are of one table of several sources. (n,)
         several: Whether a thing may have several records in one source.
-        one_to_one: Whether each record has one partner at the most.
+        each_alone: Whether each pair is judged by itself: see `recsys.matching.self_training.SelfTrained.log_odds`.
     """
 
     lasting = False
@@ -202,10 +202,10 @@ class SelfTrainedJudge:
         strangers: RecordPairs | None = None,
         source: np.ndarray | None = None,
         several: bool = False,
-        one_to_one: bool = False,
+        each_alone: bool = False,
     ) -> None:
         self._comparison, self.learned, self._strangers = comparison, learned, strangers
-        self._source, self._several, self._one_to_one = source, several, one_to_one
+        self._source, self._several, self._each_alone = source, several, each_alone
 
     def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
         """All candidates of a record are wanted together. (m pairs)"""
@@ -217,7 +217,7 @@ class SelfTrainedJudge:
             if strangers is not None:
                 known = Candidacies.of(strangers, self._source), self._comparison.similarities(strangers)
             self.learned = self_trained(candidacies, alike, known)
-        found = self.learned.log_odds(candidacies, alike, self._one_to_one) - self.learned.threshold
+        found = self.learned.log_odds(candidacies, alike, self._each_alone) - self.learned.threshold
         progress(len(pairs), len(pairs))
         stage = Stage("similarities", len(found), int((found >= 0).sum()), time.perf_counter() - began)
         return Judged(found, (stage,))

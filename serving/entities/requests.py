@@ -33,7 +33,9 @@ class KnownRecord(BaseModel):
     entity_id: str
     source: str
     record_id: str
-    probability: float = Field(description="That both are the same thing: .5 at the threshold.")
+    probability: float = Field(
+        description="That both are the same thing, whatever other records are found: .5 at the threshold."
+    )
     same: bool
     values: dict[str, str]
 
@@ -41,7 +43,7 @@ class KnownRecord(BaseModel):
 class FoundEntity(BaseModel):
     """What was found for one record."""
 
-    entity_id: str | None = Field(description="Null where it is no entity that is known.")
+    entity_id: str | None = Field(description="That of the likeliest record; null where it is no entity that is known.")
     records: list[KnownRecord] = Field(description="The likeliest first.")
 
 
@@ -64,5 +66,7 @@ class CurrentAnswer(BaseModel):
 
     asked: str
     entity_id: str | None = Field(description="Itself, or what it was merged into; null where its records are gone.")
-    size: int = Field(description="How many records it has now.")
-    records: list[dict[str, str]] = Field(description="The first hundred of them: source and record_id.")
+    size: int = Field(description="How many records it has now; of the source that was asked for, where one was.")
+    records: list[dict[str, str]] = Field(
+        description="The first hundred of them: source and record_id, the feed's own."
+    )

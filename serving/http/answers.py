@@ -6,6 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+_FEED_IDS = (
+    "What the feed that ids_of names calls each item: several ids where it tells of one thing twice, none where it "
+    "tells of none such; only where a feed was named."
+)
+
 
 class ModelIdentity(BaseModel):
     """Which model answered."""
@@ -41,6 +46,7 @@ class Candidates(BaseModel):
         None, description="The user's interests, the heaviest first; only where several were asked for."
     )
     interest_of: list[int] | None = Field(None, description="Which of them brought each item, from 0.")
+    feed_ids: list[list[str]] | None = Field(None, description=_FEED_IDS)
 
 
 class CandidateAnswer(BaseModel):
@@ -57,6 +63,7 @@ class Similar(BaseModel):
     source: Literal["item", "unknown"] = Field(description="Unknown: the catalogue lacks the item; the list is empty.")
     item_ids: list[str]
     scores: list[float] = Field(description="Cosines of the items' vectors.")
+    feed_ids: list[list[str]] | None = Field(None, description=_FEED_IDS)
 
 
 class SimilarAnswer(BaseModel):

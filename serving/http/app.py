@@ -23,7 +23,7 @@ from serving.http.look_routes import look_routes
 from serving.http.metrics import Figures
 from serving.http.observed import tell
 from serving.http.questions import answered
-from serving.http.requests import CandidateRequest, InvocationRequest, NoBody, SimilarRequest
+from serving.http.requests import TOLD, CandidateRequest, InvocationRequest, NoBody, SimilarRequest
 from serving.http.web import REFUSALS, answer, computed, service
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
@@ -125,6 +125,18 @@ async def _lists(request: Request, body: CandidateRequest) -> tuple[CandidateGen
     return generator, found
 
 
+async def _named(generator: CandidateGenerator, lines: list[dict[str, Any]], feed: str | None) -> list[dict[str, Any]]:
+    """Lists with what a feed calls their items, where one is named."""
+    if feed is None:
+        return lines
+
+    def name() -> list[list[list[str]]]:
+        return [generator.item_ids.of_feed(one["item_ids"], feed, "ids_of") for one in lines]
+
+    ids = await asyncio.to_thread(name)  # the first time, all of the feed's ids are gone through
+    return [{**one, "feed_ids": mine} for one, mine in zip(lines, ids, strict=True)]
+
+
 def _router() -> APIRouter:
     router = APIRouter(route_class=BoundedRoute, tags=["candidates"])
 
@@ -132,15 +144,17 @@ def _router() -> APIRouter:
     async def candidates(request: Request, body: CandidateRequest) -> Response:
         """The best items for each of some users."""
         generator, found = await _lists(request, body)
-        return answer({"model": generator.identity, "candidates": found.to_json()})
+        lines = await _named(generator, found.to_json(), body.ids_of)
+        return answer({"model": generator.identity, "candidates": lines})
 
     @router.post("/similar", response_model=SimilarAnswer, responses=REFUSALS)
     async def similar(request: Request, body: SimilarRequest) -> Response:
         """The items most like each of some items."""
         generator: CandidateGenerator = request.app.state.live.generator
-        ask = partial(generator.similar, **{name: getattr(body, name) for name in type(body).model_fields})
-        found = await computed(request, ask, len(body.item_ids))
-        return answer({"model": generator.identity, "similar": found.to_json()})
+        how = {name: getattr(body, name) for name in type(body).model_fields if name not in TOLD}
+        found = await computed(request, partial(generator.similar, **how), len(body.item_ids))
+        lines = await _named(generator, found.to_json(), body.ids_of)
+        return answer({"model": generator.identity, "similar": lines})
 
     @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:

@@ -37,6 +37,10 @@ AnyOf = Annotated[list[Wanted], Field(fail_fast=True, max_length=MAX_FILTER)]
 Range = Annotated[dict[Literal["min", "max"], Number | None], Field(max_length=2)]
 Where = Annotated[dict[str, Wanted | AnyOf | Range], Field(max_length=MAX_ATTRIBUTES)]
 Retriever = Literal["unimodal", "mixture", "smoothed"]
+Feed = Annotated[
+    Text,
+    Field(max_length=200, description="A feed of the entity map whose own ids are wanted, too: the answer's feed_ids."),
+]
 
 
 class Strict(BaseModel):

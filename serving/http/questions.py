@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from serving.http.compute import ComputeQueue
-from serving.http.requests import CandidateRequest
+from serving.http.requests import TOLD, CandidateRequest
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
     from serving.candidates import CandidateGenerator
@@ -33,7 +33,7 @@ async def answered(
         beside: What extends histories.
         body: The request.
     """
-    how = {name: getattr(body, name) for name in type(body).model_fields if name not in _WHO}
+    how = {name: getattr(body, name) for name in type(body).model_fields if name not in (*_WHO, *TOLD)}
     if any(how.get(name) is not None for name in _OWN):
         ask = partial(beside.recommend, generator, body.user_ids, body.histories, **how)
         return await queue.alone(ask, _size(body))

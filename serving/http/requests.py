@@ -21,6 +21,7 @@ from serving.http.fields import (
     MAX_NEW_ITEMS,
     MAX_USERS,
     Attribute,
+    Feed,
     Filtered,
     History,
     RawId,
@@ -29,6 +30,9 @@ from serving.http.fields import (
     Time,
     Times,
 )
+
+#: fields that say what is told of an answer, and not what it is
+TOLD = ("ids_of",)
 
 
 class NoBody(Strict):
@@ -79,6 +83,7 @@ class CandidateRequest(Filtered):
         description="Ask for each of a user's interests (mixture), also for what similar users are interested in "
         "(smoothed), or for the user as a whole (unimodal); null for as the model says.",
     )
+    ids_of: Feed | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> CandidateRequest:
@@ -104,6 +109,7 @@ class SimilarRequest(Filtered):
         description="Raw ids. Integers are taken where the catalogue's are integers."
     )
     k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many similar items of each.")
+    ids_of: Feed | None = None
 
     @model_validator(mode="after")
     def _bounded(self) -> SimilarRequest:

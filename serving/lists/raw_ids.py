@@ -56,7 +56,8 @@ class RawIds:
 
     Args:
         vocabulary: The known ids.
-        aliases: What they may be called besides: columns alias (a string) and the id.
+        aliases: What they may be called besides: columns alias (a string) and the id; and source, where the alias is
+            "SOURCE:ID", what a feed calls it.
 
     Example:
         >>> ids = RawIds(Vocabulary.fit("item_id", pl.Series([2**53 + 1, 17])))
@@ -70,6 +71,9 @@ class RawIds:
         self.vocabulary = vocabulary
         self.integers = vocabulary.ids.dtype == pl.Int64
         self._aliases = {} if aliases is None else self._other_names(aliases)
+        named = aliases is not None and "source" in aliases.columns
+        self._named = aliases.filter(pl.col("source").is_not_null()) if named else None
+        self._feeds: dict[str, dict[str | int, list[str]]] = {}
 
     def rows(self, ids: Sequence[str | int | None] | pl.Series | np.ndarray, *field: str | int) -> np.ndarray:
         """The row of each id, -1 where it is unknown or None. (n,) int64.
@@ -98,11 +102,39 @@ class RawIds:
 
     def _other_names(self, aliases: pl.DataFrame) -> dict[str, str | int]:
         """Each alias with its id; what is an id itself is no alias."""
-        named = dict(aliases.iter_rows())
+        named = dict(aliases[:, :2].iter_rows())
         known = self.vocabulary.ids.cast(pl.String)
         for one in known.filter(known.is_in(list(named))).to_list():
             del named[one]
         return named
+
+    def of_feed(self, ids: Sequence[str | int], source: str, *field: str | int) -> list[list[str]]:
+        """What a feed calls items that are entities of several feeds.
+
+        Args:
+            ids: Items, as `rows` takes them. (n,)
+            source: The feed, as `recsys resolve` was told of it.
+            field: What errors call it.
+
+        Returns:
+            The feed's own ids of each, in order; several where it tells of one thing twice, none where it tells of none
+            such. (n lists)
+
+        Raises:
+            FieldError: The items are no entities, or of no such feed.
+        """
+        if self._named is None:
+            raise FieldError("the items of this model are no entities of feeds, whose ids it would know", *field)
+        if source not in self._feeds:
+            of = self._named.filter(pl.col("source") == source)
+            if not of.height:
+                there = ", ".join(self._named["source"].unique().sort())
+                raise FieldError(f"the entity map of this model has no source {source!r}; it has {there}", *field)
+            own = of.select(pl.col("item_id"), pl.col("alias").str.slice(len(source) + 1)).sort("item_id", "alias")
+            self._feeds[source] = dict(own.group_by("item_id", maintain_order=True).agg("alias").iter_rows())
+        known = self._feeds[source]
+        items = [self.canonical(self._aliases.get(str(one), one), n, ("ids",)) for n, one in enumerate(ids)]
+        return [known.get(one, []) for one in items]
 
     def ids(self, rows: np.ndarray) -> list[str | int]:
         """The ids of rows, in their own type. (n,)."""

@@ -47,6 +47,53 @@ def test_names_are_those_that_mean_one_thing(entities: EntityMap) -> None:
     assert dict(entities.retired().iter_rows()) == {"4": 2, "5": 1}
 
 
+def test_entities_are_named_as_feeds_name_them(entities: EntityMap) -> None:
+    assert entities.records([1, 5, 2]).rows() == [
+        (1, 1, "a", "1"),
+        (1, 1, "b", "x"),
+        (5, 1, "a", "1"),  # retired: what has taken its place
+        (5, 1, "b", "x"),
+        (2, 2, "a", "2"),
+        (2, 2, "b", "3"),
+    ]
+    assert entities.records([2, 77, 3], "b").rows() == [(2, 2, "b", "3")]
+    with pytest.raises(InputError, match="has no source 'c'; it has a, b"):
+        entities.records([2], "c")
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        (5, "ids of entities are a list or a polars Series, and 5 is a single int"),
+        ("5", "ids of entities are a list or a polars Series, and '5' is a single str"),
+        (["5"], "ids of entities are whole numbers, and these are String, such as '5'"),
+        ([1.5], "ids of entities are whole numbers, and these are Float64, such as 1.5"),
+    ],
+)
+def test_what_is_no_list_of_ids_is_named(entities: EntityMap, asked: object, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        entities.current(asked)
+
+
+def test_ids_of_records_are_a_list(entities: EntityMap) -> None:
+    assert entities.entities(["1", "x"]).to_list() == entities.entities(["1", "x"], None).to_list() == [1, 1]
+    with pytest.raises(InputError, match="ids of records are a list or a polars Series, and 'x' is a single str"):
+        entities.entities("x")
+
+
+def test_what_is_gone_is_kept_and_folders_of_before_have_none(entities: EntityMap, tmp_path: Path) -> None:
+    left = updated(entities, entities.members.filter(pl.col("record_id") != "3").rename({"entity_id": "cluster"}))
+    where = write_entities(
+        tmp_path / "map", ResolvedEntities(left, left.members.select(*KEYS), pl.DataFrame(schema=PAIRS))
+    )
+    assert read_entities(tmp_path / "map").entities.departed.rows() == [("a", "3", 3), ("b", "3", 2)]
+    manifest = json.loads((where / "manifest.json").read_text())
+    del manifest["sha256"]["departed"]
+    (where / "manifest.json").write_text(json.dumps(manifest))
+    (where / "departed.parquet").unlink()
+    assert not read_entities(tmp_path / "map").entities.departed.height
+
+
 def dataset() -> Dataset:
     log = pl.DataFrame(
         {
@@ -76,8 +123,9 @@ def test_entities_are_the_items(entities: EntityMap) -> None:
         (3, "Cup", 6, ["cup"]),
     ]
     assert found.entity_map == f"version 2, {entities.sha256[:16]}"
-    assert dict(found.aliases.iter_rows())["4"] == 2 and dict(found.aliases.iter_rows())["b:x"] == 1
-    assert "1" not in dict(found.aliases.iter_rows())  # of a record, and of an entity, too
+    aliases = dict(found.aliases.select("alias", "item_id").iter_rows())
+    assert aliases["4"] == 2 and aliases["b:x"] == 1
+    assert "1" not in aliases  # of a record, and of an entity, too
 
 
 def test_attributes_are_fused_by_rules(entities: EntityMap) -> None:
@@ -103,6 +151,21 @@ def test_items_that_nobody_has_resolved_are_named(entities: EntityMap) -> None:
     log = pl.DataFrame({"user_id": [1], "item_id": ["new"], "timestamp": [1]})
     with pytest.raises(InputError, match="1 items of strange are no records of the entity map, such as 'new'"):
         through_entities(Dataset.construct("strange", log), entities)
+    with pytest.raises(InputError, match="no interaction is left without them: this map is of other items"):
+        through_entities(Dataset.construct("strange", log), entities, unknown="drop")
+
+
+def test_unknown_items_are_dropped_and_counted_where_that_is_asked(entities: EntityMap) -> None:
+    whole = dataset()
+    log = pl.concat([whole.interactions, whole.interactions[:2].with_columns(item_id=pl.Series(["new", "newer"]))])
+    data = Dataset.construct("shop", log, whole.items, schema=whole.schema)
+    found = through_entities(data, entities, unknown="drop")
+    same = through_entities(whole, entities, unknown="drop")
+    assert found.items.equals(same.items) and found.interactions.equals(same.interactions)
+    assert (found.entities.unknown_items, found.entities.unknown_interactions) == (2, 2)
+    assert (same.entities.unknown_items, same.entities.items, same.entities.entities) == (0, whole.items.height, 3)
+    assert "dropped before: 2 items that it lacks, and 2 interactions with them" in str(found.entities)
+    assert str(same.entities).startswith("entity map version 2: 5 items are 3 entities, and 5 interactions ")
 
 
 def resolved(entities: EntityMap) -> ResolvedEntities:

@@ -1,6 +1,7 @@
 """Tables of records: what is read of them as it stands, and what cannot be read told in one sentence."""
 
 import datetime
+import re
 
 import numpy as np
 import polars as pl
@@ -102,3 +103,29 @@ def test_records_that_are_given_one_by_one_need_not_agree_on_types() -> None:
 def test_what_cannot_be_told_of_given_records_is_said(given: list, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Records.told("left", given, ["name"])
+
+
+def test_an_attribute_without_a_column_is_told_of_no_record() -> None:
+    table = pl.DataFrame({"id": [1, 2], "name": ["tea", None]})
+    told = {"title": "name", "price": "cost"}
+    with pytest.raises(InputError, match="shop has no column 'cost'"):
+        Records.of("shop", table, attributes=told)
+    found = Records.of("shop", table, attributes=told, untold=["price"])
+    assert found.values.rows() == [("tea", ""), ("", "")] and found.untold == ("price",)
+    assert found.take(np.array([1])).untold == ("price",)
+    with pytest.raises(InputError, match="shop has no column 'x' or 'y'; its columns are id, name"):
+        Records.of("shop", table, attributes=["x", "y"], untold=["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ("rose soap", "the records are a list, a mapping for each record, and this is a str"),
+        ({"title": "x"}, "the records are a list, a mapping for each record, and this is a dict"),
+        (["rose soap"], "record 1 of the records is a str, and not a mapping such as {'title': ...}"),
+        ([{"title": "x"}, 7], "record 2 of the records is a int"),
+    ],
+)
+def test_what_is_no_record_is_named(told: object, named: str) -> None:
+    with pytest.raises(InputError, match=re.escape(named)):
+        Records.told("the records", told, ["title"])

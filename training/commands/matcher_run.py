@@ -68,7 +68,8 @@ def told_of_test_pairs(figures: dict[str, Any]) -> str:
     """A run's figures, for people."""
     told = "  ".join(f"{name} {figures[name]:.4f}" for name in ("f1", "precision", "recall", "calibration_error"))
     registered = f"  registered as version {figures['version']}" if "version" in figures else ""
+    of = f"test pairs, labelled {figures['labels']}" if "labels" in figures else "test pairs"
     return (
-        f"test pairs: {told}  best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s  "
+        f"{of}: {told}  best epoch {figures['best_epoch']}  {figures['seconds']:.0f} s  "
         f"bundle {figures['bundle']}{registered}"
     )

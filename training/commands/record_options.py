@@ -139,18 +139,19 @@ def judging(total: int = 0) -> Iterator[Callable[[int, int], None]]:
         yield judged
 
 
-def check_out(path: Path, ends: Sequence[str] = tuple(_WRITERS)) -> None:
+def check_out(path: Path, ends: Sequence[str] = tuple(_WRITERS), option: str = "--out") -> None:
     """Refuses what cannot be written, before anything is read.
 
     Args:
         path: Where to.
         ends: What its name may end in.
+        option: That says so.
 
     Raises:
         InputError: A name that ends otherwise, or a folder that is not there.
     """
     if path.suffix not in ends:
-        raise InputError(f"--out ends in {' or '.join(ends)}, got {path}")
+        raise InputError(f"{option} ends in {' or '.join(ends)}, got {path}")
     if not path.parent.is_dir():
         raise InputError(f"there is no folder {path.parent} to write {path.name} into")
 

@@ -8,14 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
-from training.commands.options import configuration_arguments, json_argument, model_argument, say
-from training.commands.record_options import judging
-from training.commands.resolve_inputs import configuration, encoder_of, judge_of, read_labelled, read_sources
+from training.commands.options import (
+    configuration_arguments,
+    json_argument,
+    model_argument,
+    print_configuration,
+    say,
+)
+from training.commands.record_options import check_out, judging, written_in_one_step
+from training.commands.resolve_inputs import (
+    compared,
+    configuration,
+    encoder_of,
+    judge_of,
+    read_labelled,
+    read_sources,
+)
 
 if TYPE_CHECKING:
-    from features.records import Records
-    from features.resolved_entities import ResolvedEntities
-    from training.entities.config import ResolveConfig
+    from features.record_pairs import RecordPairs
+    from training.entities.resolve import Resolution
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,13 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
         metavar="NAME=FILE",
-        nargs="+",
+        nargs="*",
         help="a table of records, CSV or parquet, and what its source is called; one alone is searched for duplicates",
     )
     parser.add_argument(
         "--into",
         type=Path,
-        required=True,
         metavar="FOLDER",
         help="where the entities are kept; where there are some already, records join them, and ids stay",
     )
@@ -39,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME:ATTRIBUTE=COLUMN,...",
-        help="what is told of a source's records, and by which columns (default: all columns of the first source)",
+        help="what is told of a source's records, and by which columns (default: all columns of the first source; of "
+        "others, those of them that they have)",
     )
     how = parser.add_argument_group("judgement")
     model_argument(how, required=False, what=": a matcher; without one, the data say by themselves what is the same")
@@ -49,13 +61,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs",
         metavar="FILE",
-        help="labelled pairs (left_id and right_id of the first two sources, label): how right",
+        help="labelled pairs (left_id, right_id, and label, 0 or 1): how right; ids may be of this call, or of the map",
+    )
+    parser.add_argument(
+        "--pairs-of",
+        metavar="LEFT,RIGHT",
+        help="the sources of left_id and right_id, for --pairs and --lost (default: the first two of this call; where "
+        "it names one, the first two that the map was told of)",
     )
     parser.add_argument(
         "--lost",
         type=Path,
         metavar="FILE",
-        help="a CSV of matches of the first two sources that blocking has not kept: known ones, then likely ones",
+        help="a CSV of matches of these two sources that blocking has not kept: known ones, then likely ones",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write the entities as a table besides, .csv or .parquet: entity_id, source, record_id, and what is told",
     )
     parser.add_argument(
         "--replace",
@@ -64,8 +88,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="this source's table is all of it: earlier records that it lacks are gone; can be repeated",
     )
+    parser.add_argument(
+        "--gone",
+        type=Path,
+        metavar="FILE",
+        help="write which records are gone, .csv or .parquet: source, record_id, entity_id, and now (what that became)",
+    )
     parser.add_argument("--anew", action="store_true", help="judge all pairs again, by other rules than before")
     configuration_arguments(parser)
+    parser.add_argument("--print-config", action="store_true", help="print all settings as YAML, and end")
     json_argument(parser)
 
 
@@ -73,82 +104,69 @@ def run(arguments: argparse.Namespace) -> int:
     """Resolves, writes and says what came of it."""
     from features.entity_store import is_store, read_entities, write_entities, writing
     from features.resolved_entities import ResolvedEntities
+    from training.commands.resolve_report import gone_records, lost_pairs, told
     from training.entities.resolve import resolve
 
-    if arguments.lost is not None and (arguments.lost.suffix != ".csv" or not arguments.lost.parent.is_dir()):
-        raise InputError(f"--lost is a .csv in a folder that is there, got {arguments.lost}")
+    def known() -> ResolvedEntities:
+        there = arguments.into is not None and is_store(arguments.into)
+        return read_entities(arguments.into) if there else ResolvedEntities()
+
+    if arguments.print_config:
+        return print_configuration(configuration(arguments, known()))
+    _check(arguments)
     with writing(arguments.into):
-        before = read_entities(arguments.into) if is_store(arguments.into) else ResolvedEntities()
+        before = known()
         config = configuration(arguments, before)
         judge, first = judge_of(arguments, config)
-        sources = read_sources(arguments, judge.matcher.manifest.attributes if judge is not None else before.attributes)
-        labelled = read_labelled(arguments, sources)
+        attributes = judge.matcher.manifest.attributes if judge is not None else before.attributes
+        sources = read_sources(arguments, attributes, say)
+        both = {} if arguments.pairs is None and arguments.lost is None else compared(arguments, sources, before)
+        labelled = read_labelled(arguments, both)
         encode = encoder_of(config, first)
-        told = {"replaced": arguments.replace, "anew": arguments.anew, "encode": encode, "say": say}
+        rules = {"replaced": arguments.replace, "anew": arguments.anew, "encode": encode, "say": say}
         with judging() as bar:
-            found = resolve(sources, config, judge, before, progress=bar, **told)
-        figures = found.figures
+            found = resolve(sources, config, judge, before, progress=bar, **rules)
+        figures, gone = found.figures, gone_records(before.entities, found.resolved.entities)
         if labelled is not None:
-            from recsys.entities.agreement import against_labels, among_candidates
-
-            names = list(sources)[:2]
-            figures |= {"labels": against_labels(found.resolved.entities, labelled, *names)}
-            figures["labels"]["among_candidates"] = among_candidates(found.resolved.pairs, labelled, *names)
+            figures |= {"labels": _against(found, labelled, list(both))}
         if arguments.lost is not None:
-            figures |= {"lost": _write_lost(arguments.lost, sources, config, encode, labelled)}
+            lost = lost_pairs(both, config.blocking, encode, labelled)
+            written_in_one_step(lost, arguments.lost)
+            figures |= {"lost": lost.height}
         if not found.resolved.same_as(before):
             write_entities(arguments.into, found.resolved)
+    for path, table in ((arguments.out, found.resolved.table()), (arguments.gone, gone)):
+        if path is not None:
+            written_in_one_step(table, path)
     figures |= {"into": str(arguments.into)}
-    if arguments.json:
-        print(json.dumps(figures))
-        return 0
-    print(_told(figures, before))
+    print(json.dumps(figures) if arguments.json else told(figures, before.entities, gone))
     return 0
 
 
-def _write_lost(path: Path, sources: dict[str, Records], config: ResolveConfig, encode: Any, labelled: Any) -> int:
-    """Matches of the first two sources that are no candidates: those that are known, and those that are likely."""
-    import polars as pl
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot be done or written, before anything is read.
 
-    from recsys.blocking.blocker import block
-    from recsys.blocking.lost import likely_lost, lost_matches
-    from training.commands.record_options import written_in_one_step
+    Raises:
+        InputError: Names the option.
+    """
+    if not arguments.sources:
+        raise InputError("there is no table to resolve: name one or more, as NAME=FILE")
+    if arguments.into is None:
+        raise InputError("--into names the folder where entities are kept, and is missing")
+    if arguments.lost is not None and (arguments.lost.suffix != ".csv" or not arguments.lost.parent.is_dir()):
+        raise InputError(f"--lost is a .csv in a folder that is there, got {arguments.lost}")
+    for option in ("out", "gone"):
+        if getattr(arguments, option) is not None:
+            check_out(getattr(arguments, option), option=f"--{option}")
+    if arguments.pairs_of is not None and arguments.pairs is None and arguments.lost is None:
+        raise InputError("--pairs-of says of which sources --pairs and --lost are, and neither is given")
 
-    tables = list(sources.values())
-    found = block(tables[0], tables[min(1, len(tables) - 1)], config.blocking, encode)
-    lost = likely_lost(found)
-    if labelled is not None:
-        known = lost_matches(found, labelled).with_columns(by=pl.lit("known"))
-        lost = pl.concat([known.select(lost.columns), lost])
-    written_in_one_step(lost, path)
-    return lost.height
 
+def _against(found: Resolution, labelled: RecordPairs, names: list[str]) -> dict[str, Any]:
+    """How far the entities agree with labels, and how many of these the candidates have."""
+    from recsys.entities.agreement import against_labels, among_candidates
 
-def _told(figures: dict[str, Any], before: ResolvedEntities) -> str:
-    """What came of it, for people."""
-    lines = [
-        f"{figures['records']:,} records ({figures['new_records']:,} new) are {figures['entities']:,} entities, the "
-        f"largest of {figures['largest_entity']:,}"
-    ]
-    lines += [
-        f"{one['name']}: {one['pairs']:,} pairs judged, {one['same']:,} the same, in {one['seconds']:.1f} s"
-        for one in figures["stages"]
-    ]
-    if "estimated" in figures:
-        told = figures["estimated"]
-        lines.append(
-            f"estimated without a label: {told['precision']:.0%} of the pairs called the same are, and of those that "
-            f"are {told['recall']:.0%} are called so"
-        )
-    if before.entities.version:
-        events = figures["events"] or {"no change": 0}
-        lines.append("since the last time: " + ", ".join(f"{n:,} {what}" if n else what for what, n in events.items()))
-    if "labels" in figures:
-        said = figures["labels"]
-        lines.append(
-            f"against labels: precision {said['precision']:.4f}  recall {said['recall']:.4f}  F1 {said['f1']:.4f}; "
-            f"{said['among_candidates']:.2%} of what is the same was among the candidates; {said['unlabelled']:,} "
-            "pairs of entities have no label"
-        )
-    lines.append(f"version {figures['version']}  {figures['into']}")
-    return "\n".join(lines)
+    left, right = names[0], names[-1]
+    said = against_labels(found.resolved.entities, labelled, left, right)
+    share = among_candidates(found.resolved.pairs, labelled, left, right)
+    return {"sources": [left, right], **said, "among_candidates": share}

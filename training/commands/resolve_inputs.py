@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,18 @@ def configuration(arguments: argparse.Namespace, before: ResolvedEntities) -> Re
     earlier = before.settings.get("config")
     if arguments.config or not earlier:
         return load_config(arguments.config, settings, kind=ResolveConfig)
+    if arguments.first is None:  # what is inherited is nobody's wish; what is said now is refused below
+        earlier = {name: one for name, one in earlier.items() if name != "cascade"}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(earlier, file)
         file.flush()
         return load_config(file.name, settings, kind=ResolveConfig)
 
 
-def read_sources(arguments: argparse.Namespace, attributes: list[str]) -> dict[str, Records]:
-    """The tables by their names."""
+def read_sources(
+    arguments: argparse.Namespace, attributes: list[str], say: Callable[[str], None]
+) -> dict[str, Records]:
+    """The tables by their names; what one has no column for, and nobody has said a column of, is told of no record."""
     from features.sources.record_tables import read_records
 
     files = _named(arguments.sources, "=", "NAME=FILE")
@@ -56,13 +61,17 @@ def read_sources(arguments: argparse.Namespace, attributes: list[str]) -> dict[s
             except argparse.ArgumentTypeError as error:
                 raise InputError(f"--columns of {name}: {error}") from None
         known = attributes or (next(iter(found.values())).attributes if found else [])
+        if known and (other := next((one for one in told or () if one not in known), None)):
+            raise InputError(f"--columns of {name} has {other!r}, and what is told of records is {', '.join(known)}")
+        untold = [one for one in known if one not in (told or {})]
         if known:
-            if other := next((one for one in told or () if one not in known), None):
-                raise InputError(
-                    f"--columns of {name} has {other!r}, and what is told of records is {', '.join(known)}"
-                )
             told = {one: (told or {}).get(one, one) for one in known}
-        found[name] = read_records(Path(file), told, ids.get(name, "id"))
+        found[name] = read_records(Path(file), told, ids.get(name, "id"), untold=untold)
+        if lacking := found[name].untold:
+            say(
+                f"note: {name} has no column {' or '.join(map(repr, lacking))}, so nothing is told of that; "
+                f"--columns {name}:{lacking[0]}=COLUMN names another one"
+            )
     return found
 
 
@@ -81,6 +90,9 @@ def _named(given: list[str], sign: str, form: str) -> dict[str, str]:
 
 def judge_of(arguments: argparse.Namespace, config: ResolveConfig) -> tuple[Judge | None, Matcher | None]:
     """What was asked to judge, None where the data are to say it; and the cheap matcher, where there is one."""
+    budget = {name: getattr(config.cascade, name) or None for name in ("pairs", "minutes")}
+    if arguments.first is None and (given := next((name for name, one in budget.items() if one), None)):
+        raise InputError(f"cascade.{given} is what --model may judge after a cheap matcher, and --first names none")
     if arguments.model is None:
         if arguments.first is not None or config.precision:
             what = "--first" if arguments.first is not None else "precision"
@@ -93,7 +105,6 @@ def judge_of(arguments: argparse.Namespace, config: ResolveConfig) -> tuple[Judg
     precision = config.precision or None
     if arguments.first is None:
         return MatcherJudge(matcher, precision), None
-    budget = {"pairs": config.cascade.pairs or None, "minutes": config.cascade.minutes or None}
     if not any(budget.values()):
         raise InputError("--first needs a budget for --model: --set cascade.pairs=N or cascade.minutes=M")
     first = Matcher.load(arguments.first, arguments.tracking_uri)
@@ -104,16 +115,58 @@ def encoder_of(config: ResolveConfig, first: Matcher | None) -> Any:
     """What makes vectors of records, where they are looked by: the cheap matcher, or else a language model."""
     if "vectors" not in config.blocking.ways:
         return None
+    from recsys.text_encoders import TextEncoderConfig
     from serving.entities.vectors import MatcherEncoder, RecordEncoder
 
+    if first is not None and config.encoder != TextEncoderConfig():
+        raise InputError("vectors are those of --first, so encoder would change nothing; leave it out")
     return RecordEncoder(config.encoder) if first is None else MatcherEncoder(first)
 
 
+def compared(
+    arguments: argparse.Namespace, sources: dict[str, Records], before: ResolvedEntities
+) -> dict[str, Records]:
+    """The two sources that --pairs and --lost are of, or the one, with all records that there are of each.
+
+    Those that --pairs-of names; else the first two of this call; of a call that names one, the first two that the map
+    has been told of.
+
+    Raises:
+        InputError: A name that is no source.
+    """
+    import polars as pl
+
+    from features.records import Records
+    from features.resolved_entities import RECORD_KEYS
+    from training.entities.all_records import all_records
+
+    known = list(dict.fromkeys([*before.settings.get("sources", before.entities.sources), *sources]))
+    names = list(sources)[:2] if len(sources) > 1 else known[:2]
+    if arguments.pairs_of is not None:
+        names = [one.strip() for one in arguments.pairs_of.split(",")]
+        if not 1 <= len(names) <= 2:
+            raise InputError(
+                f"--pairs-of is LEFT,RIGHT, the sources of left_id and right_id, got {arguments.pairs_of!r}"
+            )
+        if other := next((one for one in names if one not in known), None):
+            raise InputError(f"--pairs-of names {other!r}, and the sources are {', '.join(known)}")
+    records = all_records(sources, before, arguments.replace).records
+    of = {name: records.filter(pl.col(RECORD_KEYS[0]) == name) for name in names}
+    return {name: Records(f"the source {name}", one[RECORD_KEYS[1]], one.drop(RECORD_KEYS)) for name, one in of.items()}
+
+
 def read_labelled(arguments: argparse.Namespace, sources: dict[str, Records]) -> RecordPairs | None:
-    """Labelled pairs of the first two sources."""
+    """Labelled pairs of two sources, or of one.
+
+    Raises:
+        InputError: A file that cannot be read, or that has no label; or ids that the sources lack.
+    """
     if arguments.pairs is None:
         return None
     from features.sources.record_tables import read_pairs
 
     tables = list(sources.values())
-    return read_pairs([Path(arguments.pairs)], tables[0], tables[min(1, len(tables) - 1)], labelled=True)
+    found = read_pairs([Path(arguments.pairs)], tables[0], tables[-1], labelled=True)
+    if found.labels is None or not len(found):
+        raise InputError(f"{arguments.pairs} has no label; its column 'label' says whether both are the same (0 or 1)")
+    return found

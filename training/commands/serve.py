@@ -15,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Answer candidate requests over HTTP, or those of a matcher, or of entities. A model that is named by an alias "
         "is followed: when the alias moves, the other version is loaded aside, checked, and takes over between two "
-        "requests. What changes something needs the bearer token of RECSYS_TOKEN; where that is not set, one is made "
-        "and told at the start."
+        "requests; so is the folder of --entities, when `recsys resolve` writes another version of the map. What "
+        "changes something needs the bearer token of RECSYS_TOKEN; where that is not set, one is made and told at the "
+        "start."
     )
     model_argument(parser, required=False, what="; of entities, the matcher that they were resolved with, if any was")
     parser.add_argument(
@@ -71,7 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="how often the registry is asked for another version; 0 for never (default: %(default)g)",
+        help="how often the registry, or the folder of entities, is asked for another version; 0 for never (default: "
+        "%(default)g)",
     )
     parser.add_argument(
         "--least-recall",

@@ -24,10 +24,31 @@ class AllRecords:
     Args:
         records: Columns $source, $record_id and attributes. (n rows)
         fresh: Which are new, or told otherwise than before. (n,) bool
+        known: Which were there before. (n,) bool
+        gone: Columns $source and $record_id of those that were there before, and are no more. (m rows)
     """
 
     records: pl.DataFrame
     fresh: np.ndarray
+    known: np.ndarray
+    gone: pl.DataFrame
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records are new, changed, as before; and how many more are gone."""
+        return {
+            "new_records": int((~self.known).sum()),
+            "changed_records": int((self.known & self.fresh).sum()),
+            "unchanged_records": int((~self.fresh).sum()),
+            "removed_records": self.gone.height,
+        }
+
+    @property
+    def counted(self) -> str:
+        """The same in words."""
+        new, changed, unchanged, removed = self.counts.values()
+        told = f"{len(self.fresh):,} records: {new:,} new, {changed:,} changed, {unchanged:,} as before"
+        return told + (f"; {removed:,} more are gone" if removed else "")
 
     @cached_property
     def table(self) -> Records:
@@ -89,10 +110,14 @@ def all_records(sources: Mapping[str, Records], before: ResolvedEntities, replac
     earlier = before.records.filter(~pl.col(RECORD_KEYS[0]).is_in(list(replaced)))
     same = now.join(before.records, on=now.columns, how="semi").select(RECORD_KEYS) if before.records.height else None
     fresh = pl.lit(True).alias(_FRESH)
+    keys = before.records.select(RECORD_KEYS)
     if same is None:
-        return AllRecords(now.sort(RECORD_KEYS), np.ones(now.height, bool))
+        every = np.ones(now.height, bool)
+        return AllRecords(now.sort(RECORD_KEYS), every, ~every, keys)
     now = now.join(same.with_columns(pl.lit(False).alias(_FRESH)), on=RECORD_KEYS, how="left")
     now = now.with_columns(pl.col(_FRESH).fill_null(fresh))
     stay = earlier.join(now, on=RECORD_KEYS, how="anti").with_columns(pl.lit(False).alias(_FRESH))
     both = pl.concat([now.select(stay.columns), stay]).sort(RECORD_KEYS)
-    return AllRecords(both.drop(_FRESH), both[_FRESH].to_numpy())
+    known = both.join(keys.with_columns(known=True), on=RECORD_KEYS, how="left", maintain_order="left")["known"]
+    gone = keys.join(both, on=RECORD_KEYS, how="anti", maintain_order="left")
+    return AllRecords(both.drop(_FRESH), both[_FRESH].to_numpy(), known.fill_null(False).to_numpy(), gone)

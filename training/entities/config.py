@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from features.errors import InputError
 from recsys.blocking.blocker import BlockingConfig
@@ -45,6 +45,9 @@ class ResolveConfig:
         precision: Wanted of the matcher, on its validation pairs; its own threshold, where 0.
     """
 
+    #: what shows all settings
+    shown_by: ClassVar[str] = "recsys resolve --print-config"
+
     blocking: BlockingConfig = field(default_factory=BlockingConfig)
     encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
@@ -58,6 +61,10 @@ class ResolveConfig:
             raise InputError(f"clusters is {self.clusters!r}, not one of {', '.join(CLUSTERS)}")
         if self.one_to_one and self.duplicates:
             raise InputError("one_to_one is for sources without duplicates, and duplicates says that there are some")
+        if self.encoder != TextEncoderConfig() and "vectors" not in self.blocking.ways:
+            raise InputError(
+                f"encoder makes vectors of records, and blocking.ways is {', '.join(self.blocking.ways)} without them"
+            )
         if not 0 <= self.precision <= 1:
             raise InputError(f"precision is 0 (the matcher's own threshold) to 1, got {self.precision:g}")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.errors import InputError
+from features.entity_map import EntityMap
 from features.record_pairs import RecordPairs
 from features.records import Records
 from features.resolved_entities import PAIRS, RECORD_KEYS, ResolvedEntities
@@ -24,6 +24,7 @@ from serving.entities.judges import Judge, Judged, Progress, SelfTrainedJudge
 from training.entities.all_records import AllRecords, all_records
 from training.entities.candidates import candidates, strangers
 from training.entities.config import ResolveConfig
+from training.entities.rules import check_rules
 
 #: above 0 is likely the same, and at the threshold a pair is
 _AT_THRESHOLD = 1e-9
@@ -91,9 +92,9 @@ def resolve(
     config = config.of_sources(int(told.source.max()) + 1)
     table, lasting = told.table, judge is not None and judge.lasting
     if before.entities.version and not anew:
-        _check_rules(before.settings, config, judge)
+        check_rules(before.settings, config, judge)
     fresh = told.fresh if lasting and not anew else np.ones(len(table), bool)
-    say(f"{int(told.fresh.sum()):,} of {len(table):,} records are new; looking for candidates")
+    say(f"{told.counted}; looking for candidates")
     pairs = candidates(told, fresh, config, encode)
     clock.done("blocking")
     if judge is None:
@@ -102,7 +103,7 @@ def resolve(
             strangers=strangers(told, config, encode),
             source=told.source,
             several=config.duplicates,
-            one_to_one=config.one_to_one,
+            each_alone=config.one_to_one,
         )
     say(f"judging {len(pairs):,} candidates, {len(pairs) / max(int(fresh.sum()), 1):.1f} a new record")
     judged = judge.judge(pairs, progress) if len(pairs) else Judged(np.zeros(0), ())
@@ -114,45 +115,53 @@ def resolve(
     clustered = told.records.select(RECORD_KEYS).rename(keys).with_columns(cluster=pl.Series(cluster))
     entities = updated(before.entities, clustered)
     clock.done("clusters")
-    settings = json.loads(json.dumps({"judge": judge.settings, "config": asdict(config)}))  # as it is read again
-    events = entities.log.filter(pl.col("version") > before.entities.version)["event"].value_counts()
+    named = [*before.settings.get("sources", before.entities.sources), *sources]
+    settings = {"judge": judge.settings, "config": asdict(config), "sources": list(dict.fromkeys(named))}
+    settings = json.loads(json.dumps(settings))  # as it is read again
     figures = {
         "records": len(table),
-        "new_records": int(told.fresh.sum()),
+        **told.counts,
         "candidates": len(judged.log_odds),
         "stages": [vars(one) for one in judged.stages],
+        "pairs": len(every),
         "pairs_called_same": int((log_odds >= 0).sum()),
         "entities": len(entities),
         "largest_entity": int(np.bincount(cluster).max()),
         "version": entities.version,
-        "events": dict(events.iter_rows()),
+        "events": events_since(entities, before.entities.version),
         "seconds": {name: round(one, 3) for name, one in clock.seconds.items()},
     }
     if isinstance(judge, SelfTrainedJudge) and judge.learned is not None:
-        figures["estimated"] = {"precision": judge.learned.precision, "recall": judge.learned.recall}
+        # of pairs that are best of each other, and by decoys that look less like matches than variants do
+        estimate = {"precision": judge.learned.precision, "recall": judge.learned.recall}
+        figures["estimated"] = {**estimate, "called": figures["pairs_called_same"], "bias": "likely too high"}
     return Resolution(ResolvedEntities(entities, told.records, _frame(told, every, log_odds), settings), pairs, figures)
 
 
-def _check_rules(settings: dict[str, Any], config: ResolveConfig, judge: Judge | None) -> None:
-    """Refuses other rules than those of before, by which entities would fall apart.
+def events_since(entities: EntityMap, version: int) -> dict[str, int]:
+    """What has happened to ids after a version, each id counted once.
 
-    Raises:
-        InputError: Names the rule.
+    Returns:
+        How many were given ("new", or "split" to what was part of another entity), were retired since their records
+        are elsewhere ("merge") or nowhere ("gone"), lead somewhere again ("back"), or have lost records to other ids
+        that were there before ("moved"); without those that are 0.
     """
-    told = settings.get("config", {})
-    for name in ("clusters", "one_to_one", "duplicates", "precision"):
-        if name in told and told[name] != getattr(config, name):
-            raise InputError(
-                f"{name} was {told[name]!r} when these entities were resolved, and is {getattr(config, name)!r} now; "
-                "leave it as it was, or judge all of them anew"
-            )
-    by = settings.get("judge", {})
-    now = {"kind": "self-trained"} if judge is None else judge.settings
-    if other := next((one for one in now if one != "learned" and by.get(one) != now[one]), None):
-        raise InputError(
-            f"these entities were judged otherwise ({other} was {by.get(other)!r}, and is {now[other]!r} now); name "
-            "the same judge, or judge all of them anew"
-        )
+    log = entities.log.filter(pl.col("version") > version)
+
+    def ids(event: str, column: str) -> set[int]:
+        return set(log.filter(pl.col("event") == event)[column].to_list())
+
+    given, apart = ids("new", "entity_id"), ids("split", "other_id")
+    moved = log.filter((pl.col("event") == "split") & ~pl.col("other_id").is_in(list(given)))
+    found = {
+        "new": given - apart,
+        "split": given & apart,
+        "merge": ids("merge", "other_id"),
+        "gone": ids("gone", "entity_id"),
+        "back": ids("back", "other_id"),
+        "moved": set(moved["entity_id"].to_list()),
+    }
+    return {name: len(one) for name, one in found.items() if one}
 
 
 def _with_earlier(

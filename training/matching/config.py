@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from features.errors import InputError
 from recsys.matching.augment import AUGMENTATIONS
@@ -77,6 +77,9 @@ class MatchTrainConfig:
         optimiser: How it is trained.
         seed: Of first weights, draws and dropout.
     """
+
+    #: what shows all settings
+    shown_by: ClassVar[str] = "recsys match train --print-config"
 
     data: PairDataConfig = field(default_factory=PairDataConfig)
     model: DittoConfig = field(default_factory=DittoConfig)

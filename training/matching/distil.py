@@ -8,6 +8,7 @@ there is time for.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -48,4 +49,5 @@ def taught(
         raise InputError(f"the matcher finds all {len(pairs):,} pairs {which}, and nothing is learned from that")
     chances = said.probabilities.astype(np.float32)
     told = RecordPairs(pairs.left, pairs.right, pairs.left_rows, pairs.right_rows, said.same, chances)
-    return LabelledPairs.drawn(f"what {teacher.resolved.name} says", told, validation=0.1, test=0.1, seed=seed)
+    drawn = LabelledPairs.drawn(f"what {teacher.resolved.name} says", told, validation=0.1, test=0.1, seed=seed)
+    return dataclasses.replace(drawn, judged_by=f"{teacher.resolved.name}, build {teacher.manifest.build_id}")

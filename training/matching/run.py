@@ -142,6 +142,7 @@ def describe(data: LabelledPairs) -> dict[str, Any]:
     return {
         "dataset": data.name,
         "dataset_hash": data.sha256,
+        **({"labels": f"as {data.judged_by} judges, which is not what is true"} if data.judged_by else {}),
         "records": len(data.train.left) + (0 if data.train.left is data.train.right else len(data.train.right)),
         "attributes": ", ".join(data.train.left.attributes),
         **{f"{part}_pairs": len(pairs) for part, pairs in data.parts.items()},

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import InputError
+from recsys.blocking import nearest, terms
 from recsys.blocking.nearest import TermIndex
 from recsys.blocking.terms import TermsConfig, TermSpace, paired, texts_of
 
@@ -101,3 +102,23 @@ def test_settings_are_named() -> None:
         TermsConfig("letters")
     with pytest.raises(InputError, match="1 to 3 characters, got size 4"):
         TermsConfig(size=4)
+
+
+def test_a_little_at_a_time_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much is held at a time; a text that is longer than that is held alone."""
+    random = np.random.default_rng(0)
+    texts = pl.Series(["".join(random.choice(list("abcde "), random.integers(0, 30))) for _ in range(60)])
+    rows = random.integers(60, size=(2, 200))
+
+    def found() -> list[np.ndarray]:
+        space = TermSpace(TermsConfig(), texts)
+        vectors = space.vectors(texts)
+        near = TermIndex(vectors, lookups=40).nearest(vectors, 5, itself=False)
+        return [vectors.toarray(), paired(vectors, vectors, tuple(rows)), near.rows, near.scores]
+
+    whole = found()
+    for module, name in ((terms, "_HELD"), (terms, "_CHARACTERS"), (nearest, "_HELD"), (nearest, "_SORTED")):
+        monkeypatch.setattr(module, name, 20)
+    for one, other in zip(whole, found(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert TermSpace(TermsConfig(), texts).vectors(texts.head(0)).shape[0] == 0

@@ -52,6 +52,32 @@ def test_redirects_lead_on() -> None:
     assert ids(updated(gone, clustered([0, 1, 2]))) == [4, 5, 6]
 
 
+def test_ids_of_records_that_come_back_lead_to_them() -> None:
+    entities = updated(EntityMap(), clustered([0, 0, 1, 2]))
+    entities = updated(entities, clustered([0, 0, 0, 2]))  # 2 becomes 1
+    left = updated(entities, clustered([None, None, None, 2]))
+    assert left.current(pl.Series([1, 2, 3])).to_list() == [None, None, 3]
+    assert left.departed.select("record_id", "entity_id").rows() == [("r00", 1), ("r01", 1), ("r02", 1)]
+    some = updated(left, clustered([None, 5, None, 2]))  # one is enough to know where the others would be
+    assert ids(some) == [4, 3] and some.current(pl.Series([1, 2, 3])).to_list() == [4, 4, 3]
+    assert some.log.filter(pl.col("version") == some.version).select("event", "entity_id", "other_id").rows() == [
+        ("back", 4, 1),
+        ("new", 4, None),
+    ]
+    every = updated(some, clustered([6, 5, 6, 2]))  # the id has a place by now
+    assert every.current(pl.Series([1, 2])).to_list() == [4, 4] and not every.departed.height
+    again = updated(updated(every, clustered([6, None, 6, 2])), clustered([6, 7, 6, 2]))
+    assert again.current(pl.Series([1, 2, 4])).to_list() == ids(again)[1:2] * 3
+    joined = updated(left, clustered([2, 2, 8, 2]))  # what most of its records are now
+    assert joined.current(pl.Series([1, 2, 3])).to_list() == [3, 3, 3]
+
+
+def test_a_record_that_leaves_others_and_comes_back_finds_its_entity() -> None:
+    one = updated(EntityMap(), clustered([0, 0, 1]))
+    back = updated(updated(one, clustered([0, None, 1])), clustered([0, 0, 1]))
+    assert ids(back) == ids(one) and not back.redirects.height
+
+
 def test_nothing_new_is_no_new_version() -> None:
     one = updated(EntityMap(), clustered([0, 0, 1]))
     assert updated(one, clustered([5, 5, 3])) is one
@@ -87,6 +113,8 @@ def test_ids_mean_what_they_meant(states: list[list[int | None]]) -> None:
         named |= dict.fromkeys(given_ever)
         current = entities.current(pl.Series(sorted(given_ever), dtype=pl.Int64))
         assert all(one is None or one in now for one in current.to_list())
+        assert current.null_count() == 0 or len(there) < len(labels)  # whatever comes back is led to
+        assert not set(entities.departed["record_id"]) & set(entities.members["record_id"])
         retired = dict(entities.redirects.iter_rows())
         assert set(retired) == given_ever - now
         events = entities.log.filter(pl.col("version") == entities.version)

@@ -1,5 +1,6 @@
 """From two feeds to one item space: trained on entities, and served to whoever names a retired id or a feed's own."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from features.entity_map import EntityMap
 from features.entity_store import write_entities
+from features.errors import InputError
 from features.resolved_entities import PAIRS, ResolvedEntities
 from recsys.entities.stable_ids import updated
 from serving.bundles.bundle import Bundle
@@ -79,7 +81,7 @@ def test_the_bundle_carries_the_map(bundle: Path, feeds: Path) -> None:
 
 
 def test_retired_ids_and_feeds_names_are_answered(bundle: Path, feeds: Path) -> None:
-    aliases = dict(Bundle.load(bundle).aliases.iter_rows())
+    aliases = dict(Bundle.load(bundle).aliases.select("alias", "item_id").iter_rows())
     with TestClient(create_app(str(bundle))) as client:
 
         def listed(history: list) -> list[str]:
@@ -98,6 +100,56 @@ def test_retired_ids_and_feeds_names_are_answered(bundle: Path, feeds: Path) -> 
         assert similar["similar"][0]["item_ids"] == own["similar"][0]["item_ids"]
         (stranger,) = client.post("/candidates", json={"histories": [["c:3"]], "k": 3}).json()["candidates"]
         assert stranger["unknown_history_items"] == 1
+
+
+def test_answers_name_what_a_feed_calls_its_items(bundle: Path) -> None:
+    generator = CandidateGenerator.load(bundle)
+    own = {alias: item for alias, item in generator.bundle.aliases.select("alias", "item_id").iter_rows()}
+    with TestClient(create_app(str(bundle))) as client:
+        asked = {"histories": [["a:1", "b:4"], None], "user_ids": [None, "nobody"], "k": 5}
+        plain = client.post("/candidates", json=asked).json()["candidates"]
+        named = client.post("/candidates", json=asked | {"ids_of": "b"}).json()["candidates"]
+        for one, other in zip(plain, named, strict=True):
+            assert "feed_ids" not in one and one == {name: v for name, v in other.items() if name != "feed_ids"}
+            assert [[str(own[f"b:{mine}"])] * len(ids) for ids in other["feed_ids"] for mine in ids] == [
+                [one] for one in other["item_ids"]
+            ]
+        similar = client.post("/similar", json={"item_ids": ["b:3"], "k": 3, "ids_of": "a"}).json()["similar"][0]
+        assert [str(own[f"a:{ids[0]}"]) for ids in similar["feed_ids"]] == similar["item_ids"]
+        refused = client.post("/candidates", json=asked | {"ids_of": "c"})
+        (problem,) = refused.json()["detail"]
+        assert refused.status_code == 422 and problem["loc"] == ["body", "ids_of"]
+        assert problem["msg"] == "the entity map of this model has no source 'c'; it has a, b"
+    retired = next(one for one in own if one.isdecimal())
+    assert generator.item_ids.of_feed([retired], "a") == generator.item_ids.of_feed([own[retired]], "a") != [[]]
+    assert generator.item_ids.of_feed([10**9, "new"], "a") == [[], []]
+    with pytest.raises(InputError, match="the items of this model are no entities of feeds"):
+        generator.user_ids.of_feed([1], "a")
+
+
+def test_training_says_through_which_map_it_reads(
+    feeds: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shop = feeds / "shop" / "items.csv"
+    before = shop.read_text()
+    shop.write_text(before + "c:1,strange\n")
+    told = ["train", "two-tower", "--data", "tables", "--root", str(feeds / "shop"), "--no-mlflow", "--json"]
+    for one in ("model.dim=8", "model.embeddings.width=8", "optimiser.max_epochs=1", "optimiser.backend=torch"):
+        told += ["--set", one]
+    told += ["--set", f"data.entities.folder={feeds / 'entities'}", "--set", "data.entities.unknown=drop"]
+    try:
+        assert main(told) == 0
+    finally:
+        shop.write_text(before)
+    said = capsys.readouterr()
+    assert f"entity map version 2: {2 * THINGS + 1} items are {THINGS} entities, and 360 interactions" in said.err
+    assert "dropped before: 1 items that it lacks, and 0 interactions with them" in said.err
+    figures = json.loads(said.out.splitlines()[-1])["entities"]
+    assert (figures["version"], figures["items"], figures["entities"]) == (2, 2 * THINGS + 1, THINGS)
+    assert figures["unknown_items"] == 1
+    assert main([*told, "--set", "data.entities.unknown=keep"]) == 2
+    assert "data.entities.unknown" in capsys.readouterr().err
 
 
 def test_what_is_not_resolved_is_named(feeds: Path, capsys: pytest.CaptureFixture) -> None:
@@ -131,7 +183,7 @@ def test_a_bundle_of_before_a_merge_is_measured_by_what_its_items_became(feeds: 
     histories = [prepared.items.ids_of(evaluation.histories.row(row)).to_list() for row in evaluation.users]
     users = prepared.users.ids_of(evaluation.users).to_list()
     served = generator.recommend(users, histories, k=20, exclude_seen=evaluation.seen is not None)
-    now = dict(prepared.dataset.aliases.iter_rows())
+    now = dict(prepared.dataset.aliases.select("alias", "item_id").iter_rows())
     for found, ids in zip(lists, served.item_ids, strict=True):
         expected = list(dict.fromkeys(now.get(str(one), one) for one in ids))
         rows = [one for one in found if one >= 0]

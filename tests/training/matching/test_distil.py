@@ -18,11 +18,15 @@ from serving.entities.finder import EntityFinder
 from serving.entities.judges import CascadeJudge, MatcherJudge
 from serving.matching.matcher import Matcher
 from training.cli import main
+from training.commands.matcher_run import told_of_test_pairs
 from training.matching.config import MatchTrainConfig
 from training.matching.distil import taught
-from training.matching.run import run
+from training.matching.run import describe, run
 from training.optimisers import OptimiserConfig
 from training.runs import RunOptions
+
+#: of a run, as far as people are told
+FIGURES = ("f1", "precision", "recall", "calibration_error", "best_epoch", "seconds")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,11 @@ def test_what_is_taught_is_what_the_teacher_says(teacher: Path, coloured_pairs: 
     matcher = Matcher.load(teacher)
     data = taught(matcher, every_pair(coloured_pairs), most=500)
     assert [len(one) for one in data.parts.values()] == [400, 50, 50]
+    assert data.judged_by.endswith(matcher.manifest.build_id)
+    assert describe(data)["labels"].endswith("judges, which is not what is true")
+    assert "labels" not in describe(coloured_pairs)
+    told = told_of_test_pairs({**dict.fromkeys(FIGURES, 0.5), "bundle": "x", **describe(data)})
+    assert told.startswith("test pairs, labelled as ")
     said = matcher.score(data.train)
     np.testing.assert_allclose(data.train.chances, said.probabilities, atol=1e-4)
     assert (data.train.labels == said.same).mean() > 0.99
@@ -118,6 +127,12 @@ def test_a_cascade_resolves_and_its_matcher_finds(
     finder = EntityFinder.load(into, teacher)
     record = pl.read_csv(files[0]).select("name", "maker").fill_null("").row(0, named=True)
     assert finder.find([record])[0].records
+    assert main([*told[:3], "--into", str(into)]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "were judged by a cascade of" in said and "and now it would be the data by themselves" in said
+    assert main([*told, "--set", "cascade.pairs=60"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "with pairs 50, and now it would be a cascade of" in said and "with pairs 60" in said
     with pytest.raises(InputError, match="was resolved with the matcher"):
         EntityFinder.load(into)
     with pytest.raises(InputError, match="resolve it with this one, or name the other"):

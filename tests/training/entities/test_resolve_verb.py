@@ -1,0 +1,207 @@
+"""`recsys resolve` as people use it: what it refuses, what it tells of records and labels, what it writes beside."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from features.entity_store import read_entities
+from training.cli import main
+
+KINDS = [
+    "soap",
+    "pen",
+    "lamp",
+    "cup",
+    "oil",
+    "tea",
+    "jar",
+    "map",
+    "bag",
+    "key",
+    "mug",
+    "hat",
+    "box",
+    "soap",
+    "pen",
+    "lamp",
+    "cup",
+    "oil",
+    "tea",
+    "jar",
+    "map",
+]
+#: things that two shops sell; the last three of each are its own
+TITLES = [f"{kind} model {chr(97 + n)}{chr(117 - n)} {100 + 7 * n}" for n, kind in enumerate(KINDS)]
+
+
+@pytest.fixture
+def shops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two tables, a.csv and b.csv, whose first eighteen records are the same things."""
+    monkeypatch.chdir(tmp_path)
+    ids = [str(n) for n in range(len(TITLES))]
+    price = [str(3 + n) for n in range(len(TITLES))]
+    pl.DataFrame({"id": ids, "title": TITLES, "price": price}).write_csv("a.csv")
+    theirs = [f"{one} !" if n < 18 else f"nothing like it {n}" for n, one in enumerate(TITLES)]
+    theirs_cost = [*price[:18], "971", "63000", "88"]
+    pl.DataFrame({"id": [f"b{one}" for one in ids], "title": theirs, "price": theirs_cost}).write_csv("b.csv")
+    return tmp_path
+
+
+def resolved(capsys: pytest.CaptureFixture, *told: str) -> dict:
+    assert main(["resolve", *told, "--into", "map", "--json"]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def refused(capsys: pytest.CaptureFixture, *told: str) -> str:
+    assert main(["resolve", *told]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_records_are_counted_once_each(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    first = resolved(capsys, "a=a.csv", "b=b.csv")
+    counts = ("new_records", "changed_records", "unchanged_records", "removed_records")
+    assert [first[one] for one in counts] == [42, 0, 0, 0] and first["events"] == {"new": first["entities"]}
+    changed = pl.read_csv("a.csv", infer_schema=False)[2:].with_columns(
+        title=pl.when(pl.col("id") == "5").then(pl.lit("altogether otherwise 9")).otherwise("title")
+    )
+    new = pl.DataFrame({"id": ["99"], "title": ["blue brush 77"], "price": ["1"]})
+    pl.concat([changed, new]).write_csv("a.csv")
+    told = ["a=a.csv", "--replace", "a", "--gone", "gone.csv", "--out", "all.csv"]
+    second = resolved(capsys, *told)
+    assert [second[one] for one in counts] == [1, 1, 39, 2]
+    assert sum(second[one] for one in counts[:3]) == second["records"] == 41
+    gone = pl.read_csv("gone.csv", infer_schema=False)
+    assert gone.select("source", "record_id").rows() == [("a", "0"), ("a", "1")]
+    now = read_entities("map")
+    assert gone["now"].cast(pl.Int64).to_list() == now.entities.current(gone["entity_id"].cast(pl.Int64)).to_list()
+    everything = pl.read_csv("all.csv", infer_schema=False)
+    assert everything.columns == ["entity_id", "source", "record_id", "title", "price"] and everything.height == 41
+    members = now.entities.members.select("entity_id", "source", "record_id").cast({"entity_id": pl.String})
+    assert set(members.rows()) == set(everything.select("entity_id", "source", "record_id").rows())
+
+
+def test_what_is_gone_is_told(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    resolved(capsys, "a=a.csv", "b=b.csv")
+    pl.read_csv("b.csv", infer_schema=False)[:18].write_csv("b.csv")
+    assert main(["resolve", "b=b.csv", "--replace", "b", "--into", "map"]) == 0
+    said = capsys.readouterr().out
+    assert "records that are gone: 3 (b:b18, b:b19, b:b20); entities that are gone with them: 3 (" in said
+    assert "ids since the last time: 3 retired with the last of their records" in said
+
+
+def test_records_that_come_back_are_led_to(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    resolved(capsys, "a=a.csv", "b=b.csv")
+    before = read_entities("map").entities
+    whole = pl.read_csv("a.csv", infer_schema=False)
+    whole[:5].write_csv("a.csv")  # half a file arrives
+    resolved(capsys, "a=a.csv", "--replace", "a")
+    assert read_entities("map").entities.departed.height == len(TITLES) - 5
+    whole.write_csv("a.csv")
+    assert resolved(capsys, "a=a.csv", "--replace", "a")["events"]["back"] == 3
+    now = read_entities("map").entities
+    ids = [str(one) for one in range(len(TITLES))]
+    led = now.current(before.entities(pl.Series(ids), "a"))
+    assert led.to_list() == now.entities(pl.Series(ids), "a").to_list() and led.null_count() == 0
+
+
+def test_a_feed_may_lack_an_attribute(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    pl.read_csv("b.csv", infer_schema=False).drop("price").write_csv("b.csv")
+    assert main(["resolve", "a=a.csv", "b=b.csv", "--into", "map"]) == 0
+    assert "note: b has no column 'price', so nothing is told of that" in capsys.readouterr().err
+    records = read_entities("map").records
+    assert set(records.filter(pl.col("$source") == "b")["price"]) == {""}
+    assert main(["resolve", "b=b.csv", "--into", "map"]) == 0  # and later, of a map that has it
+    assert "b.csv has no column 'cost'" in refused(capsys, "b=b.csv", "--into", "map", "--columns", "b:price=cost")
+    pl.read_csv("b.csv", infer_schema=False).rename({"title": "name"}).write_csv("b.csv")
+    said = refused(capsys, "b=b.csv", "--into", "map")
+    assert "b.csv has no column 'title' or 'price'; its columns are id, name" in said
+
+
+def labels(path: str, pairs: list[tuple[str, str, int]]) -> str:
+    pl.DataFrame(pairs, schema=["left_id", "right_id", "label"], orient="row").write_csv(path)
+    return path
+
+
+def test_labels_that_are_all_the_same_say_nothing_of_precision(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    same = labels("same.csv", [(str(n), f"b{n}", 1) for n in range(18)])
+    said = resolved(capsys, "a=a.csv", "b=b.csv", "--pairs", same)["labels"]
+    assert said["precision"] is None and said["f1"] is None and said["recall"] > 0.8
+    assert (said["pairs"], said["same"], said["sources"]) == (18, 18, ["a", "b"])
+    assert main(["resolve", "a=a.csv", "--into", "map", "--pairs", same]) == 0
+    told = capsys.readouterr().out
+    assert "none is labelled different, so nothing is known of precision" in told and "F1" not in told
+    other = labels("other.csv", [("0", "b20", 0)])
+    said = resolved(capsys, "a=a.csv", "--pairs", other)["labels"]
+    assert said["recall"] is None and said["f1"] is None
+    pl.read_csv("same.csv").drop("label").write_csv("same.csv")
+    assert "same.csv has no label" in refused(capsys, "a=a.csv", "--into", "map", "--pairs", "same.csv")
+
+
+def test_labels_are_of_what_the_map_has_as_well(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    both = labels("both.csv", [("3", "b3", 1), ("3", "b4", 0), ("4", "b4", 1)])
+    whole = resolved(capsys, "a=a.csv", "b=b.csv", "--pairs", both)["labels"]
+    pl.read_csv("b.csv", infer_schema=False)[:1].write_csv("b.csv")
+    assert resolved(capsys, "b=b.csv", "--pairs", both)["labels"] == whole  # in the order of the first call
+    turned = labels("turned.csv", [("b3", "3", 1), ("b4", "3", 0), ("b4", "4", 1)])
+    said = resolved(capsys, "b=b.csv", "--pairs", turned, "--pairs-of", "b,a", "--lost", "lost.csv")["labels"]
+    assert said == {**whole, "sources": ["b", "a"]}
+    assert "lacks, such as 'b3'" in refused(capsys, "b=b.csv", "--into", "map", "--pairs", turned)
+    named = refused(capsys, "b=b.csv", "--into", "map", "--pairs", turned, "--pairs-of", "b,c")
+    assert "--pairs-of names 'c', and the sources are a, b" in named
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        (["a=a.csv", "--set", "cascade.pairs=5"], "cascade.pairs is what --model may judge after a cheap matcher"),
+        (["a=a.csv", "--set", "cascade.minutes=5"], "cascade.minutes is what --model may judge"),
+        (["a=a.csv", "--set", "encoder.pooling=mean"], "encoder makes vectors of records, and blocking.ways is"),
+        (["a=a.csv", "--set", "blocking.size=9"], "n-grams have 1 to 3 characters"),
+        (["a=a.csv", "--set", "colour=red"], "no setting 'colour'; 'recsys resolve --print-config' shows all of them"),
+        (["a=a.csv", "--set", "blocking=red"], "'recsys resolve --print-config' shows what is in it"),
+        (["a=a.csv", "--out", "all.txt"], "--out ends in .csv or .parquet"),
+        (["a=a.csv", "--gone", "nowhere/gone.csv"], "there is no folder nowhere"),
+        (["a=a.csv", "--pairs-of", "a,b"], "--pairs-of says of which sources --pairs and --lost are"),
+        ([], "there is no table to resolve"),
+    ],
+)
+def test_what_cannot_be_done_is_named(shops: Path, capsys: pytest.CaptureFixture, told: list[str], named: str) -> None:
+    assert named in refused(capsys, *told, "--into", "map") and not Path("map").exists()
+
+
+def test_where_entities_go_has_to_be_said(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    assert "--into names the folder where entities are kept" in refused(capsys, "a=a.csv")
+
+
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("blocking.candidates=3", "blocking.candidates was 10"),
+        ("blocking.ways=[words]", "blocking.ways was ['characters']"),
+        ("clusters=centre", "clusters was 'correlation'"),
+    ],
+)
+def test_rules_stay_unless_all_is_judged_anew(
+    shops: Path, capsys: pytest.CaptureFixture, setting: str, named: str
+) -> None:
+    resolved(capsys, "a=a.csv", "b=b.csv")
+    assert named in refused(capsys, "a=a.csv", "--into", "map", "--set", setting)
+    assert resolved(capsys, "a=a.csv", "--set", setting, "--anew")["version"] >= 1
+    assert resolved(capsys, "a=a.csv")["records"] == 42  # by the rules that it has now
+
+
+def test_all_settings_are_shown_as_the_map_has_them(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["resolve", "--print-config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["clusters"] == "correlation"
+    resolved(capsys, "a=a.csv", "b=b.csv", "--set", "clusters=centre")
+    assert main(["resolve", "--print-config", "--into", "map"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["clusters"] == "centre"
+
+
+def test_estimates_are_called_what_they_are(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    assert resolved(capsys, "a=a.csv", "b=b.csv")["estimated"]["bias"] == "likely too high"
+    assert main(["resolve", "a=a.csv", "--into", "map"]) == 0
+    assert "estimated without a label, and likely too high" in capsys.readouterr().out

@@ -40,10 +40,18 @@ class Explanation:
         return pl.DataFrame(self.words, schema=names, orient="row").sort(pl.col("share").abs(), descending=True)
 
     def draw(self, path: Path | str, words: int = 15) -> None:
-        """A picture: attributes, and the words that decided most; blue speaks for the same, red against it.
+        """Writes the picture.
 
         Args:
             path: Where it goes; its suffix says of what kind it is.
+            words: As `picture`.
+        """
+        self.picture(words).savefig(path, dpi=130)
+
+    def picture(self, words: int = 15) -> Figure:
+        """Attributes, and the words that decided most; blue speaks for the same, orange against it.
+
+        Args:
             words: How many.
         """
         told = self.frame().head(words)
@@ -55,13 +63,13 @@ class Explanation:
         for panel, (names, shares), what in zip(
             figure.subplots(2, 1, height_ratios=heights), panels, ("attributes", "words"), strict=True
         ):
-            colours = ["tab:blue" if one > 0 else "tab:red" for one in shares]
+            colours = ["#0072B2" if one > 0 else "#D55E00" for one in shares]
             panel.barh(range(len(names)), shares, color=colours)
             panel.set_yticks(range(len(names)), names, fontsize=8)
             panel.invert_yaxis()
             panel.axvline(0, color="black", lw=0.8)
             panel.set_title(f"{what}: log-odds of {self.log_odds:.2f} are so much more with each", fontsize=9)
-        figure.savefig(path, dpi=130)
+        return figure
 
 
 def explain(matcher: DittoMatcher, reader: PairReader, left: Told, right: Told) -> Explanation:

@@ -68,8 +68,9 @@ right.values.head(3)
 # %% [markdown]
 # ## Blocking: which pairs are worth a look
 #
-# Of all pairs a few are kept for each record, those that are nearest by n-grams of characters. What blocking loses nobody
-# finds again, so the report says what share of the known matches is among the candidates, and what fewer would have kept.
+# Of all pairs a few are kept for each record, those that are nearest by n-grams of characters. What blocking loses
+# nobody finds again, so the report says what share of the known matches is among the candidates, and what fewer would
+# have kept.
 
 # %%
 from recsys.blocking.blocker import BlockingConfig, block
@@ -97,8 +98,8 @@ figure
 # %% [markdown]
 # ## A matcher
 #
-# A pair becomes one sequence, and the language model reads both records together. Epoch, threshold and calibration are
-# chosen on validation pairs; the test pairs are read once.
+# A pair becomes one sequence, and the language model reads both records together. Epoch, threshold and calibration
+# are chosen on validation pairs; the test pairs are read once.
 
 # %%
 from serving.matching.matcher import Matcher
@@ -120,8 +121,8 @@ matcher.score(data.test).frame().sort("probability", descending=True).head(5)
 # %% [markdown]
 # ## Do probabilities mean what they say?
 #
-# Of the pairs that are given .9, nine in ten should be the same. A point is as large as it has pairs; on the dotted line
-# it is as often the same as stated.
+# Of the pairs that are given .9, nine in ten should be the same. A point is as large as it has pairs; on the dotted
+# line it is as often the same as stated.
 
 # %%
 from training import plots
@@ -148,8 +149,8 @@ explanation.picture(words=10)
 # %% [markdown]
 # ## Entities
 #
-# Candidates, judged by the matcher, become clusters: each record belongs to one entity, whose id stays when other records
-# come later. `recsys resolve` does all of this from the command line, and without any label if there is none.
+# Candidates, judged by the matcher, become clusters: each record belongs to one entity, whose id stays when other
+# records come later. `recsys resolve` does all of this from the command line, and without any label if there is none.
 
 # %%
 from recsys.blocking.blocker import BlockingConfig

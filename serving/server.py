@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from serving.candidates import CandidateGenerator
-    from serving.state.beside import Beside
+    from serving.state.online_state import OnlineState
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
     if worker.first:
-        if config.made_token and hasattr(app.state, "beside"):
+        if config.made_token and hasattr(app.state, "online"):
             print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
         print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
     worker.ready()
@@ -174,10 +174,10 @@ def _recommender(
     if wrong := unfit(generator, config.least_recall):
         raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
     check = partial(fitness, least_recall=config.least_recall)
-    beside = _beside(served, generator.resolved, config)
+    online = _online_state(served, generator.resolved, config)
     follow = Following(served.source, served.tracking_uri)
     reloader = Reloader(Live(generator), follow, load, check, config.poll_seconds, settle, follow.close)
-    app = create_app(generator, config, reloader=reloader, beside=beside)
+    app = create_app(generator, config, reloader=reloader, online=online)
     remember_served(worker.folder, generator.resolved)
 
     def after(look: Look, old: CandidateGenerator, new: CandidateGenerator) -> None:
@@ -188,27 +188,27 @@ def _recommender(
     return app, generator
 
 
-def _beside(served: Served, resolved: Resolved, config: ServiceConfig) -> Beside:
+def _online_state(served: Served, resolved: Resolved, config: ServiceConfig) -> OnlineState:
     """What goes on beside answering."""
     from serving.candidates import CandidateGenerator
-    from serving.state.beside import Beside
     from serving.state.impressions import ImpressionLog
+    from serving.state.online_state import OnlineState
     from serving.state.shadow import Shadow
     from serving.state.stores import open_events, place_of
 
-    beside = Beside()
+    online = OnlineState()
     if config.events is not None:
         try:
-            beside.events = open_events(config.events or place_of(resolved), keep=config.keep_events)
+            online.events = open_events(config.events or place_of(resolved), keep=config.keep_events)
         except InputError as error:
             if config.events:
                 raise
             raise InputError(f"{error}; --events names another place for them, and --events none keeps none") from None
-        if notice := beside.events.health().notice:
+        if notice := online.events.health().notice:
             print(notice, file=sys.stderr)
     if config.impressions is not None:
-        beside.impressions = ImpressionLog(config.impressions)
+        online.impressions = ImpressionLog(config.impressions)
     if config.shadow is not None:
         challenger = CandidateGenerator.load(config.shadow, tracking_uri=served.tracking_uri, mmap=True)
-        beside.shadow = Shadow(challenger, config.shadow_share)
-    return beside
+        online.shadow = Shadow(challenger, config.shadow_share)
+    return online

@@ -19,18 +19,18 @@ from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
 from serving.http.event_routes import event_routes
 from serving.http.item_routes import item_routes
-from serving.http.look_routes import look_routes
 from serving.http.metrics import Figures
 from serving.http.observed import tell
 from serving.http.questions import answered
 from serving.http.requests import CandidateRequest, InvocationRequest, NoBody, SimilarRequest
+from serving.http.ui_routes import ui_routes
 from serving.http.web import REFUSALS, answer, computed, service
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
     from serving.lists.recommendations import Recommendations
     from serving.reload import Look, Reloader
-    from serving.state.beside import Beside
+    from serving.state.online_state import OnlineState
 
 
 def create_app(
@@ -39,7 +39,7 @@ def create_app(
     *,
     tracking_uri: str | None = None,
     reloader: Reloader | None = None,
-    beside: Beside | None = None,
+    online: OnlineState | None = None,
 ) -> FastAPI:
     """The ASGI application.
 
@@ -48,14 +48,14 @@ def create_app(
         config: How it is run.
         tracking_uri: Where models are registered.
         reloader: Swaps other versions in: see `serving.reload`; what answers is its own `Live`.
-        beside: What goes on beside answering; ended with the application.
+        online: What goes on beside answering; ended with the application.
 
     Raises:
         InputError: The source cannot be loaded.
     """
     from serving.candidates import CandidateGenerator
     from serving.reload import Live
-    from serving.state.beside import Beside
+    from serving.state.online_state import OnlineState
 
     config = config or ServiceConfig()
     if reloader is not None:
@@ -65,11 +65,11 @@ def create_app(
     else:
         live = Live(CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=config.new_items))
 
-    beside = beside or Beside()
+    online = online or OnlineState()
 
     @contextmanager
     def running(app: FastAPI) -> Iterator[None]:
-        with closing(beside), nullcontext() if reloader is None else reloader:
+        with closing(online), nullcontext() if reloader is None else reloader:
             yield
 
     def ask_one() -> None:
@@ -83,14 +83,14 @@ def create_app(
         config,
         running,
     )
-    app.state.live, app.state.reloader, app.state.beside = live, reloader, beside
-    beside.watch(
+    app.state.live, app.state.reloader, app.state.online = live, reloader, online
+    online.watch(
         app.state.figures.degraded,
         lambda what, problem: tell("failed", logging.WARNING, what=what, problem=problem),
         app.state.figures.trimmed,
     )
-    if beside.shadow is not None:
-        beside.shadow.after = app.state.figures.shadowed
+    if online.shadow is not None:
+        online.shadow.after = app.state.figures.shadowed
     app.state.figures.serves(live.generator.identity)
     if reloader is not None:
         reloader.after.append(partial(_looked, app.state.figures))
@@ -98,7 +98,7 @@ def create_app(
     app.include_router(item_routes())
     app.include_router(event_routes())
     if config.ui:
-        app.include_router(look_routes())
+        app.include_router(ui_routes())
     return app
 
 
@@ -117,9 +117,9 @@ def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: Candidat
 async def _lists(request: Request, body: CandidateRequest) -> tuple[CandidateGenerator, Recommendations]:
     """What a request asks for, and who has answered."""
     generator: CandidateGenerator = request.app.state.live.generator  # one reference for the whole request
-    beside: Beside = request.app.state.beside
-    found = await answered(request.app.state.compute, generator, beside, body)
-    beside.note(request.state.request_id, generator, found)
+    online: OnlineState = request.app.state.online
+    found = await answered(request.app.state.compute, generator, online, body)
+    online.note(request.state.request_id, generator, found)
     given = sum(len(one or ()) for one in body.histories or ())
     request.app.state.figures.answered(found.sources, found.unknown_history_items, given)
     return generator, found

@@ -40,7 +40,7 @@ def event_routes() -> APIRouter:
     }
 
     async def stored(request: Request, work: Callable[[EventStore], _Done]) -> _Done:
-        store: EventStore | None = request.app.state.beside.events
+        store: EventStore | None = request.app.state.online.events
         if store is None:
             raise HTTPException(403, "this service keeps no events; it was started without a store of them")
         await authorised(request)

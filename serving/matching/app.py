@@ -11,7 +11,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from recsys.matching.explain import Explanation
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
-from serving.http.look_routes import page_routes
+from serving.http.ui_routes import page_routes
 from serving.http.web import REFUSALS, answer, computed, service
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest

@@ -16,9 +16,9 @@ from serving.http.app import create_app
 from serving.http.config import ServiceConfig
 from serving.http.event_requests import MAX_EVENT_ID, MAX_EVENTS, MAX_TYPE
 from serving.http.fields import MAX_USERS
-from serving.state.beside import Beside
 from serving.state.events import Event, StoreError
 from serving.state.extending import extended
+from serving.state.online_state import OnlineState
 from serving.state.sqlite_events import SQLiteEvents
 
 TOKEN = "a-token-of-this-test"
@@ -33,7 +33,7 @@ def store(tmp_path):
 
 
 def client_of(generator, store, brought=TOKEN):
-    app = create_app(generator, ServiceConfig(token=TOKEN), beside=Beside(store))
+    app = create_app(generator, ServiceConfig(token=TOKEN), online=OnlineState(store))
     return TestClient(app, headers={"authorization": f"Bearer {brought}"})
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from serving.http.bounded_body import BoundedRoute
-from serving.http.looks import ExampleAnswer, LookRequest, PortraitAnswer, SearchAnswer, SearchRequest
+from serving.http.ui_requests import ExampleAnswer, PortraitAnswer, PortraitRequest, SearchAnswer, SearchRequest
 from serving.http.web import REFUSALS, answer, computed
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
@@ -42,7 +42,7 @@ def page_routes() -> APIRouter:
     return router
 
 
-def look_routes() -> APIRouter:
+def ui_routes() -> APIRouter:
     """The page, and what it asks of a recommender; the application's state holds the generator."""
     router = APIRouter(route_class=BoundedRoute, tags=["page"])
     router.include_router(page_routes())
@@ -68,11 +68,11 @@ def look_routes() -> APIRouter:
         return answer({"model": model, "items": [asdict(one) for one in items]})
 
     @router.post("/ui/look", response_model=PortraitAnswer, responses=REFUSALS)
-    async def look(request: Request, body: LookRequest) -> Response:
+    async def look(request: Request, body: PortraitRequest) -> Response:
         """A user's history and interests, the candidates, and why each of them is there."""
         from serving.portrait import portrait
 
-        events = request.app.state.beside.events
+        events = request.app.state.online.events
         model, found = await told(request, portrait, body.user_id, body.history, body.k, body.interests, events)
         return answer({"model": model, "user_id": body.user_id, **asdict(found)})
 

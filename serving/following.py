@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
+from serving.log import log_to_stderr
 from serving.resolve import Resolved, at_once, resolve
 
 #: for how long a registry may think, downloads included
@@ -98,4 +99,5 @@ def _answering(*asked: str) -> None:
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     _answering(*sys.argv[1:3])

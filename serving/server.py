@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import secrets
 import sys
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 from features.errors import InputError
 from serving.bundles.manifest import MATCHER
 from serving.bundles.sealed import read_manifest
-from serving.http.config import ServiceConfig
+from serving.http.config import ServiceConfig, SettingError
 from serving.last_served import last_served, remember_served
+from serving.log import LOG, log_to_stderr, tell
 from serving.resolve import Resolved, resolve_aside
-from serving.workers import Worker, run_workers
+from serving.workers import Worker, ended_by_sigterm, run_workers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -47,7 +49,7 @@ class Served:
 def serve(
     served: Served, host: str = "127.0.0.1", port: int = 8000, config: ServiceConfig | None = None, workers: int = 1
 ) -> int:
-    """Serves until it is told to end.
+    """Serves until it is told to end: a process of its own, whose log and signals it takes over.
 
     Args:
         served: What.
@@ -57,32 +59,43 @@ def serve(
         workers: Processes that answer at the port.
 
     Returns:
-        An exit status.
+        An exit status: 0 after SIGTERM, 130 after SIGINT (Ctrl-C), 1 after what the log calls uncaught.
 
     Raises:
         InputError: It cannot be loaded, or the port cannot be listened at.
+        KeyboardInterrupt: SIGINT before anything was loaded.
     """
     from serving.http.listening import address_of, listen
 
     config = config or ServiceConfig()
     if workers < 1:
-        raise InputError(f"workers is 1 or more, got {workers}")
+        raise SettingError("workers", f"is 1 or more, got {workers}")
     if config.token is None:
         config = dataclasses.replace(config, token=secrets.token_urlsafe(24), made_token=True)
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     with listen(host, port) as listener:
         address = address_of(listener, host)
-        if workers == 1:
-            _work(served, config, listener, address, Worker())
-            return 0
-        threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
-        config = dataclasses.replace(config, threads=threads)
+        if workers > 1:
+            threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
+            config = dataclasses.replace(config, threads=threads)
         work = partial(_work, served, config, listener, address)
-        return run_workers(workers, work, 15 + config.drain_seconds)
+        undo = log_to_stderr()
+        try:
+            if workers > 1:
+                return run_workers(workers, work, 5 + config.drain_seconds + config.end_seconds)
+            with ended_by_sigterm():
+                return work(Worker())
+        except InputError:
+            raise
+        except Exception:
+            LOG.critical("uncaught", exc_info=True)
+            return 1
+        finally:
+            undo()
 
 
-def _work(served: Served, config: ServiceConfig, listener: socket, address: str, worker: Worker) -> None:
-    """What a process does: load, then answer."""
+def _work(served: Served, config: ServiceConfig, listener: socket, address: str, worker: Worker) -> int:
+    """What a process does: load, then answer; returns what it ends with."""
     began = time.perf_counter()
     # one that takes a dead one's place begins with what the others answer with, and not with what has been refused
     known = last_served(worker.folder)
@@ -101,19 +114,25 @@ def _work(served: Served, config: ServiceConfig, listener: socket, address: str,
     loaded = time.perf_counter()
 
     from serving.http.listening import answer_at
-    from serving.http.observed import log_to_stderr, tell
     from serving.settling import settle
 
     settle()
-    log_to_stderr()
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
     if worker.first:
-        if config.made_token and hasattr(app.state, "online"):
-            print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
-        print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
+        _greet(f"{what} at {address} ({_pages(address, config)})", config if hasattr(app.state, "online") else None)
     worker.ready()
-    answer_at(app, listener)
+    return answer_at(app, listener)
+
+
+def _greet(sentence: str, config: ServiceConfig | None) -> None:
+    """What people are told: on standard output, and not in the log, which is kept and read by others."""
+    try:
+        if config is not None and config.made_token:
+            print(f"token of this run, for requests that change something: {config.token}")
+        print(sentence, flush=True)
+    except BrokenPipeError:  # nobody need listen
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _pages(address: str, config: ServiceConfig) -> str:
@@ -205,7 +224,7 @@ def _online_state(served: Served, resolved: Resolved, config: ServiceConfig) -> 
                 raise
             raise InputError(f"{error}; --events names another place for them, and --events none keeps none") from None
         if notice := online.events.health().notice:
-            print(notice, file=sys.stderr)
+            tell("notice", logging.WARNING, of="events", notice=notice)
     if config.impressions is not None:
         online.impressions = ImpressionLog(config.impressions)
     if config.shadow is not None:

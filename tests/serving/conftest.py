@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import socket
+import time
 import zlib
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,6 +103,31 @@ def tiny() -> SimpleNamespace:
         prepared_of=prepared_of,
         model_for=model_for,
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _until(condition: Callable[[], object], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port that nobody listens at."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., None]:
+    """Waits for something to be so: `until(condition, seconds)`."""
+    return _until
 
 
 @pytest.fixture(scope="session")

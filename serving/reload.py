@@ -6,7 +6,6 @@ version that answers in its place.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from typing import Literal
 
 from features.errors import InputError
 from serving.candidates import CandidateGenerator
+from serving.log import LOG
 from serving.resolve import Resolved
 
 #: how often new items of other processes are looked for, where no version is
 _REFRESH_SECONDS = 5.0
 
 Outcome = Literal["unchanged", "swapped", "refused", "failed", "unasked"]
-LOG = logging.getLogger("recsys.serving")
 
 
 class Live:
@@ -75,7 +74,7 @@ class Reloader:
         close: Callable[[], None] = lambda: None,
     ) -> None:
         self.live, self._find, self._load, self._check = live, find, load, check
-        #: told of every look that changed or should have changed something, with what answered and what does now
+        #: told of every look, with what answered before and what would answer after: the same, or the other version
         self.after: list[Callable[[Look, CandidateGenerator, CandidateGenerator], None]] = []
         self._seconds, self._settle, self._close = seconds, settle, close
         self._looking, self._stop = threading.Lock(), threading.Event()
@@ -144,9 +143,9 @@ class Reloader:
             return self._told(Look("unasked", None, str(error)), old, new)
         if _same(found, old.resolved):
             self._unfit = None  # the alias has come back: should it leave again, that is another try
-            return Look("unchanged", found.version)
+            return self._told(Look("unchanged", found.version), old, new)
         if _same(found, self._unfit) and not again:
-            return Look("unchanged", found.version)
+            return self._told(Look("unchanged", found.version), old, new)
         look = Look("swapped", found.version)
         try:
             new = self._load(found)

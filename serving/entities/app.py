@@ -13,6 +13,7 @@ from serving.entities.finder import EntityFinder, chance
 from serving.entities.requests import MAX_NAMED, CurrentAnswer, FindAnswer, FindRequest
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
+from serving.http.examples import record_examples
 from serving.http.web import REFUSALS, answer, computed, service
 
 
@@ -25,10 +26,10 @@ def create_entity_app(finder: EntityFinder, config: ServiceConfig | None = None)
     """
     app = service(
         "Entities of records",
-        str(finder.entities.version),
         f"Records are told by {', '.join(finder.attributes)}.",
         partial(_found, finder, FindRequest(records=[{}])),
         config or ServiceConfig(),
+        partial(record_examples, finder.attributes),
     )
     app.state.finder = finder
     app.include_router(_router())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -11,20 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
-from serving.http.answers import CandidateAnswer, InvocationAnswer, LookAnswer, Problems, SimilarAnswer
-from serving.http.authority import UNAUTHORISED, authorised
+from serving.http.answers import CandidateAnswer, InvocationAnswer, SimilarAnswer
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
 from serving.http.event_routes import event_routes
+from serving.http.examples import recommender_examples
 from serving.http.item_routes import item_routes
 from serving.http.metrics import Figures
-from serving.http.observed import tell
+from serving.http.problems import in_invocation, told_by_rows
 from serving.http.questions import answered
-from serving.http.requests import CandidateRequest, InvocationRequest, NoBody, SimilarRequest
+from serving.http.reload_routes import reload_routes
+from serving.http.requests import CandidateRequest, InvocationRequest, SimilarRequest
 from serving.http.ui_routes import ui_routes
 from serving.http.web import REFUSALS, answer, computed, service
+from serving.lists.raw_ids import FieldError
+from serving.log import tell
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
@@ -77,10 +79,10 @@ def create_app(
 
     app = service(
         "Recommendation candidates",
-        live.generator.bundle.manifest.build_id,
         "Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
         ask_one,
         config,
+        lambda: recommender_examples(live.generator),
         running,
     )
     app.state.live, app.state.reloader, app.state.online = live, reloader, online
@@ -92,11 +94,13 @@ def create_app(
     if online.shadow is not None:
         online.shadow.after = app.state.figures.shadowed
     app.state.figures.serves(live.generator.identity)
+    app.state.figures.wants(live.generator.resolved.name, live.generator.resolved.version)
     if reloader is not None:
         reloader.after.append(partial(_looked, app.state.figures))
     app.include_router(_router())
     app.include_router(item_routes())
     app.include_router(event_routes())
+    app.include_router(reload_routes())
     if config.ui:
         app.include_router(ui_routes())
     return app
@@ -107,6 +111,10 @@ def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: Candidat
     if look.outcome == "unasked":
         figures.unasked()
     else:
+        figures.wants(new.resolved.name, look.version)
+    if look.outcome == "unchanged":
+        return
+    if look.outcome != "unasked":
         figures.swap(look.outcome)
     tell("reload", logging.INFO if look.outcome == "swapped" else logging.WARNING, **asdict(look))
     if look.outcome == "swapped":
@@ -145,7 +153,11 @@ def _router() -> APIRouter:
     @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
         """The same, with the bodies of MLflow's scoring server, so that its clients can move."""
-        generator, found = await _lists(request, body.question())
+        try:
+            generator, found = await _lists(request, body.question())
+        except FieldError as error:
+            place = in_invocation(error.field, body.dataframe_split is not None)
+            raise FieldError(told_by_rows(str(error)), *place) from None
         return answer({"predictions": found.to_json(), "model": generator.identity})
 
     @router.get("/version", tags=["operation"])
@@ -174,26 +186,5 @@ def _router() -> APIRouter:
             "libraries": manifest.libraries,
             "git_sha": manifest.git_sha,
         }
-
-    @router.post(
-        "/admin/reload",
-        response_model=LookAnswer,
-        responses={
-            **REFUSALS,
-            **UNAUTHORISED,
-            409: {"model": Problems, "description": "There is nothing to follow, or it is being looked at already."},
-        },
-        dependencies=[Depends(authorised)],
-        tags=["operation"],
-    )
-    async def reload(request: Request, body: NoBody) -> Response:
-        """Looks at the registry now, and not only when it is time; of several processes, the one that is asked does."""
-        reloader: Reloader | None = request.app.state.reloader
-        if reloader is None:
-            raise HTTPException(409, "this service follows no registry: it serves a folder, or one version")
-        if reloader.looking:
-            raise HTTPException(409, "the registry is being looked at already")
-        look = await asyncio.to_thread(reloader.look)
-        return answer({"model": request.app.state.live.generator.identity, **asdict(look)})
 
     return router

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from serving.http.bounded_body import BoundedRoute
+from serving.http.content_policy import policy
 from serving.http.ui_requests import ExampleAnswer, PortraitAnswer, PortraitRequest, SearchAnswer, SearchRequest
 from serving.http.web import REFUSALS, answer, computed
 
@@ -77,23 +75,3 @@ def ui_routes() -> APIRouter:
         return answer({"model": model, "user_id": body.user_id, **asdict(found)})
 
     return router
-
-
-def policy(page: str) -> str:
-    """What a browser is to let a page do: its own inline parts by their hashes, and asking where it came from.
-
-    Args:
-        page: With `<script>` and `<style>` elements without attributes.
-    """
-    allowed = {
-        kind: " ".join(_hash(one) for one in re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL))
-        for kind in ("script", "style")
-    }
-    return (
-        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
-def _hash(part: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()}'"

@@ -21,9 +21,10 @@ from serving.bundles.manifest import Manifest
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
+from serving.http.content_policy import policy
 from serving.http.fields import MAX_HISTORY
 from serving.http.ui_requests import MAX_CANDIDATES_SHOWN, MAX_FOUND, MAX_TEXT
-from serving.http.ui_routes import PAGE, policy
+from serving.http.ui_routes import PAGE
 from serving.portrait import MOST_NAMED
 from serving.server import Served, serve
 from serving.state.events import Event

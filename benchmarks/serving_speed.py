@@ -213,7 +213,7 @@ def stages(bundle: Path) -> dict[str, float]:
     """The seconds of each stage of a start, as the service logs them."""
     port = free_port()
     command = [sys.executable, "-m", "training.cli", "serve", "--model", str(bundle), "--port", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if line.startswith("{") and json.loads(line)["event"] == "loaded":
                 found = json.loads(line)["seconds"]

@@ -17,6 +17,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel
 
+from serving.client_arguments import as_list, listed
 from serving.http.answers import CandidateAnswer, LookAnswer, NewItemsAnswer, SimilarAnswer
 from serving.http.event_requests import EraseAnswer, EventsAnswer
 
@@ -94,27 +95,38 @@ class Client:
 
         Raises:
             ServiceError: It cannot be reached, or refuses.
+            TypeError: Something in the place of a list.
         """
-        body = {"user_ids": user_ids, "histories": histories, "k": k, **how}
-        return self._ask(CandidateAnswer, "POST", "/candidates", {name: v for name, v in body.items() if v is not None})
+        body: dict[str, Any] = {"k": k, **listed(how)}
+        if user_ids is not None:
+            body["user_ids"] = as_list(user_ids, "user_ids", "ids")
+        if histories is not None:
+            lists = enumerate(as_list(histories, "histories", "lists of ids"))
+            body["histories"] = [one if one is None else as_list(one, f"histories[{n}]", "ids") for n, one in lists]
+        return self._ask(CandidateAnswer, "POST", "/candidates", body)
 
     def similar(self, item_ids: Sequence[RawId], k: int = 10, **how: Any) -> SimilarAnswer:
         """The k items most like each of some items.
 
         Raises:
             ServiceError: It cannot be reached, or refuses.
-            TypeError: One id in the place of a list, whose letters would be asked for.
+            TypeError: Something in the place of a list.
         """
-        if isinstance(item_ids, str):
-            raise TypeError(f"item_ids is a list of ids, got {item_ids!r}")
-        return self._ask(SimilarAnswer, "POST", "/similar", {"item_ids": list(item_ids), "k": k, **how})
+        body = {"item_ids": as_list(item_ids, "item_ids", "ids"), "k": k, **listed(how)}
+        return self._ask(SimilarAnswer, "POST", "/similar", body)
 
     def add_items(self, items: Mapping[RawId, Mapping[str, Any]]) -> NewItemsAnswer:
         """Items that have come since the model was built, with their attributes by column.
 
         Raises:
             ServiceError: It cannot be reached, or refuses.
+            TypeError: Something in the place of items by their ids, or of an item's attributes by column.
         """
+        if not isinstance(items, Mapping):
+            raise TypeError(f"items are attributes by item id, got {items!r:.60}")
+        for one, said in items.items():
+            if not isinstance(said, Mapping):
+                raise TypeError(f"items[{one!r:.60}] is attributes by column, got {said!r:.60}")
         told = [{"item_id": one, "attributes": dict(said)} for one, said in items.items()]
         return self._ask(NewItemsAnswer, "POST", "/items", {"items": told})
 
@@ -123,8 +135,9 @@ class Client:
 
         Raises:
             ServiceError: It cannot be reached, or refuses.
+            TypeError: Something in the place of a list.
         """
-        return self._ask(NewItemsAnswer, "DELETE", "/items", {"item_ids": list(item_ids)})
+        return self._ask(NewItemsAnswer, "DELETE", "/items", {"item_ids": as_list(item_ids, "item_ids", "ids")})
 
     def add_events(self, events: Sequence[Mapping[str, Any]]) -> EventsAnswer:
         """Tells what users have done.
@@ -135,16 +148,22 @@ class Client:
 
         Raises:
             ServiceError: It cannot be reached, or refuses; nothing was acknowledged.
+            TypeError: Something in the place of a list, or of an event.
         """
-        return self._ask(EventsAnswer, "POST", "/events", {"events": [dict(one) for one in events]})
+        told = as_list(events, "events", "events")
+        for n, one in enumerate(told):
+            if not isinstance(one, Mapping):
+                raise TypeError(f"events[{n}] is an event's fields by name, got {one!r:.60}")
+        return self._ask(EventsAnswer, "POST", "/events", {"events": [dict(one) for one in told]})
 
     def erase_users(self, user_ids: Sequence[RawId]) -> EraseAnswer:
         """Forgets all events of some users, and says what the served model still carries of them.
 
         Raises:
             ServiceError: It cannot be reached, or refuses.
+            TypeError: Something in the place of a list.
         """
-        return self._ask(EraseAnswer, "DELETE", "/users", {"user_ids": list(user_ids)})
+        return self._ask(EraseAnswer, "DELETE", "/users", {"user_ids": as_list(user_ids, "user_ids", "ids")})
 
     def reload(self) -> LookAnswer:
         """Lets the service look at the registry now.
@@ -152,7 +171,7 @@ class Client:
         Raises:
             ServiceError: It cannot be reached, or refuses.
         """
-        return self._ask(LookAnswer, "POST", "/admin/reload", {})
+        return self._ask(LookAnswer, "POST", "/admin/reload", None)
 
     def version(self) -> dict[str, Any]:
         """Which model answers, and what its manifest says of it.
@@ -169,7 +188,7 @@ class Client:
         except httpx.HTTPError:
             return False
 
-    def _ask(self, kind: type[A], method: str, path: str, body: Mapping[str, Any]) -> A:
+    def _ask(self, kind: type[A], method: str, path: str, body: Mapping[str, Any] | None) -> A:
         return kind.model_validate_json(self._answer(method, path, body).content)
 
     def _answer(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import polars as pl
 
 from features.errors import InputError
+from serving.log import log_to_stderr
 
 #: what a message says: vectors by way of the store, vectors without it, an answer, a refusal
 _KEPT, _PLAIN, _ANSWER, _REFUSAL = b"k", b"p", b"a", b"r"
@@ -58,6 +59,7 @@ class EncoderProcess:
                 kind, answer = _read(self._process.stdout)
             except (OSError, EOFError):
                 self._process.kill()
+                self._process.wait()  # its pipes close before it has ended, and who asks next must not find it alive
                 raise InputError("the process that reads texts has died; ask again") from None
         if kind == _REFUSAL:
             raise InputError(answer.decode())
@@ -123,4 +125,5 @@ def _reading(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     _reading(Path(sys.argv[1]))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
+from serving.log import log_to_stderr
 from serving.naming import Resolved, Unfetched
 from serving.resolve import at_once, resolve
 
@@ -111,4 +112,5 @@ def _answering(source: str, uri: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    log_to_stderr()
     _answering(*sys.argv[1:3])

@@ -25,7 +25,7 @@ class Found(NamedTuple):
         if self.model is None or str(source) != f"models:/{self.model.name}":
             return None
         return (
-            f"warning: {source} is its newest version, {self.model.version}, whether it was promoted or not, and stays "
+            f"{source} is its newest version, {self.model.version}, whether it was promoted or not, and stays "
             f"that one until the service starts again; {source}@champion follows promotions, and "
             f"{source}/{self.model.version} is this version at every start"
         )

@@ -6,7 +6,6 @@ version that answers in its place.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Literal
 
 from features.errors import InputError
 from serving.candidates import CandidateGenerator
+from serving.log import LOG
 from serving.naming import Resolved, Unfetched
 from serving.setbacks import Setback, lasts
 from serving.summons import Summons
@@ -25,7 +25,6 @@ _REFRESH_SECONDS = 5.0
 _LISTEN_SECONDS = 0.5
 
 Outcome = Literal["unchanged", "swapped", "refused", "failed", "unasked"]
-LOG = logging.getLogger("recsys.serving")
 
 
 class Live:
@@ -83,7 +82,7 @@ class Reloader:
         summons: Summons | None = None,
     ) -> None:
         self.live, self._find, self._load, self._check = live, find, load, check
-        #: told of every look that changed or should have changed something, with what answered and what does now
+        #: told of every look, with what answered before and what would answer after: the same, or the other version
         self.after: list[Callable[[Look, CandidateGenerator, CandidateGenerator], None]] = []
         self._seconds, self._settle, self._close = seconds, settle, close
         self._summons = summons or Summons()
@@ -168,9 +167,9 @@ class Reloader:
             return self._told(Look("unasked", None, str(unasked)), old, new)
         if found.is_same(old.resolved):
             self._setback = None  # the alias has come back: should it leave again, that is another try
-            return Look("unchanged", found.version)
+            return self._told(Look("unchanged", found.version), old, new)
         if waits and found.is_same(before.version):
-            return Look("unchanged", found.version)
+            return self._told(Look("unchanged", found.version), old, new)
         try:
             if error is not None:
                 raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import secrets
 import sys
@@ -18,17 +19,18 @@ from typing import TYPE_CHECKING
 from features.errors import InputError
 from serving.bundles.manifest import MATCHER
 from serving.bundles.sealed import read_manifest
-from serving.http.config import ServiceConfig
+from serving.http.config import ServiceConfig, SettingError
 from serving.last_served import last_served, remember_served
+from serving.log import LOG, log_to_stderr, tell
 from serving.looked_up import Found, look_up
 from serving.resolve import names_alias
-from serving.workers import Worker, run_workers
+from serving.workers import Worker, ended_by_sigterm, run_workers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from serving.candidates import CandidateGenerator
-    from serving.state.beside import Beside
+    from serving.state.online_state import OnlineState
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Served:
 def serve(
     served: Served, host: str = "127.0.0.1", port: int = 8000, config: ServiceConfig | None = None, workers: int = 1
 ) -> int:
-    """Serves until it is told to end.
+    """Serves until it is told to end: a process of its own, whose log and signals it takes over.
 
     Args:
         served: What.
@@ -60,30 +62,40 @@ def serve(
         workers: Processes that answer at the port.
 
     Returns:
-        An exit status.
+        An exit status: 0 after SIGTERM, 130 after SIGINT (Ctrl-C), 1 after what the log calls uncaught.
 
     Raises:
         InputError: It cannot be loaded, or the port cannot be listened at.
+        KeyboardInterrupt: SIGINT before anything was loaded.
     """
     from serving.http.listening import address_of, listen
 
     config = config or ServiceConfig()
     if workers < 1:
-        raise InputError(f"workers is 1 or more, got {workers}")
+        raise SettingError("workers", f"is 1 or more, got {workers}")
     if config.token is None:
         config = dataclasses.replace(config, token=secrets.token_urlsafe(24), made_token=True)
     # before anything is loaded: a port that is taken is told at once, and whoever asks early waits instead of failing
     with listen(host, port) as listener:
         address = address_of(listener, host)
-        looking_up = look_up(served.source, config.shadow, served.tracking_uri)
-        if workers == 1:
-            _work(served, config, listener, address, looking_up, Worker())
-            return 0
-        found = looking_up()  # once: no process asks MLflow, or fetches, what another one does
-        threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
-        config = dataclasses.replace(config, threads=threads)
-        work = partial(_work, served, config, listener, address, lambda: found)
-        return run_workers(workers, work, 15 + config.drain_seconds)
+        undo = log_to_stderr()
+        try:
+            looking_up = look_up(served.source, config.shadow, served.tracking_uri)
+            if workers == 1:
+                with ended_by_sigterm():
+                    return _work(served, config, listener, address, looking_up, Worker())
+            found = looking_up()  # once: no process asks MLflow, or fetches, what another one does
+            threads = config.threads or max(1, (os.cpu_count() or 1) // workers)
+            config = dataclasses.replace(config, threads=threads)
+            work = partial(_work, served, config, listener, address, lambda: found)
+            return run_workers(workers, work, 5 + config.drain_seconds + config.end_seconds)
+        except InputError:
+            raise
+        except Exception:
+            LOG.critical("uncaught", exc_info=True)
+            return 1
+        finally:
+            undo()
 
 
 def _work(
@@ -93,8 +105,8 @@ def _work(
     address: str,
     looking_up: Callable[[], Found],
     worker: Worker,
-) -> None:
-    """What a process does: load, then answer."""
+) -> int:
+    """What a process does: load, then answer; returns what it ends with."""
     began = time.perf_counter()
 
     import torch
@@ -111,21 +123,27 @@ def _work(
     loaded = time.perf_counter()
 
     from serving.http.listening import answer_at
-    from serving.http.observed import log_to_stderr, tell
     from serving.settling import settle
 
     settle()
-    log_to_stderr()
     stages = {"import": imported - began, "resolve": resolved - imported, "load": loaded - resolved}
     tell("loaded", what=repr(what), seconds={name: round(one, 3) for name, one in stages.items()})
     if worker.first:
         if notice := found.notice(served.source):
-            print(notice, file=sys.stderr)
-        if config.made_token and hasattr(app.state, "beside"):
-            print(f"token of this run, for requests that change something: {config.token}", file=sys.stderr)
-        print(f"{what} at {address} ({_pages(address, config)})", file=sys.stderr, flush=True)
+            tell("notice", logging.WARNING, of="model", notice=notice)
+        _greet(f"{what} at {address} ({_pages(address, config)})", config if hasattr(app.state, "online") else None)
     worker.ready()
-    answer_at(app, listener)
+    return answer_at(app, listener)
+
+
+def _greet(sentence: str, config: ServiceConfig | None) -> None:
+    """What people are told: on standard output, and not in the log, which is kept and read by others."""
+    try:
+        if config is not None and config.made_token:
+            print(f"token of this run, for requests that change something: {config.token}")
+        print(sentence, flush=True)
+    except BrokenPipeError:  # nobody need listen
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _pages(address: str, config: ServiceConfig) -> str:
@@ -194,13 +212,13 @@ def _recommender(
     if wrong := unfit(generator, config.least_recall):
         raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
     check = partial(fitness, least_recall=config.least_recall)
-    beside = _beside(found, config)
+    online = _online_state(found, config)
     follow = Following(served.source, served.tracking_uri)
     # what is no alias stays what it is: nobody need be asked for it again, nor a process kept that could
     find = follow if names_alias(served.source) else lambda held: found.model
     summons = Summons(worker.folder)
     reloader = Reloader(Live(generator), find, load, check, config.poll_seconds, settle, follow.close, summons)
-    app = create_app(generator, config, reloader=reloader, beside=beside)
+    app = create_app(generator, config, reloader=reloader, online=online)
     remember_served(worker.folder, generator.resolved)
 
     def after(look: Look, old: CandidateGenerator, new: CandidateGenerator) -> None:
@@ -211,28 +229,27 @@ def _recommender(
     return app, generator
 
 
-def _beside(found: Found, config: ServiceConfig) -> Beside:
+def _online_state(found: Found, config: ServiceConfig) -> OnlineState:
     """What goes on beside answering."""
     from serving.candidates import CandidateGenerator
-    from serving.state.beside import Beside
     from serving.state.events import KEPT
     from serving.state.impressions import ImpressionLog
+    from serving.state.online_state import OnlineState
     from serving.state.shadow import Shadow
     from serving.state.stores import open_events, place_of
 
-    beside = Beside()
+    online = OnlineState()
     if config.events is not None:
         try:
-            beside.events = open_events(config.events or place_of(found.model), keep=config.keep_events or KEPT)
+            online.events = open_events(config.events or place_of(found.model), keep=config.keep_events or KEPT)
         except InputError as error:
             if config.events:
                 raise
             raise InputError(f"{error}; --events names another place for them, and --events none keeps none") from None
-        if notice := beside.events.health().notice:
-            print(notice, file=sys.stderr)
+        if notice := online.events.health().notice:
+            tell("notice", logging.WARNING, of="events", notice=notice)
     if config.impressions is not None:
-        beside.impressions = ImpressionLog(config.impressions)
+        online.impressions = ImpressionLog(config.impressions)
     if found.shadow is not None:
-        challenger = CandidateGenerator.of(found.shadow, mmap=True)
-        beside.shadow = Shadow(challenger, config.shadow_share)
-    return beside
+        online.shadow = Shadow(CandidateGenerator.of(found.shadow, mmap=True), config.shadow_share)
+    return online

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
+from types import FrameType
 
 from features.errors import InputError
+from serving.log import tell
 
 #: what a process ends with that cannot start at all: there is no use in starting it again
 UNUSABLE = 2
@@ -42,52 +47,74 @@ class Worker:
     folder: Path | None = None
 
 
-def run_workers(n: int, work: Callable[[Worker], None], end_seconds: float = 15.0) -> int:
+def run_workers(n: int, work: Callable[[Worker], int | None], end_seconds: float = 15.0) -> int:
     """Runs the same in n processes until this one is told to end, or none of them can start.
 
     Args:
         n: How many.
-        work: Runs in each; raises InputError where it cannot start.
+        work: Runs in each, and returns its exit status; raises InputError where it cannot start.
         end_seconds: How long they may take to end, once they are told; then they are killed.
 
     Returns:
-        An exit status: 0; `UNUSABLE`, or 1, where none has ever answered and there is no use in trying on. Once one
-        has, those that die are begun again for as long as it takes.
+        An exit status: 0 after SIGTERM, 130 after SIGINT; `UNUSABLE`, or 1, where none has ever answered and there is
+        no use in trying on. Once one has, those that die are begun again for as long as it takes.
     """
     return _Workers(n, work, end_seconds).run()
 
 
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM is how a service is ended, whether or not it answers already, and no failure."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        tell("signal", signal=signal.Signals(number).name)
+        sys.exit(0)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone has signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class _Workers:
-    def __init__(self, n: int, work: Callable[[Worker], None], end_seconds: float) -> None:
+    def __init__(self, n: int, work: Callable[[Worker], int | None], end_seconds: float) -> None:
         self._n, self._work, self._end_seconds = n, work, end_seconds
         self._alive: dict[int, float] = {}  # process -> when it began
         self._due: list[float] = []  # when those that are missing begin
         self._begun, self._failures, self._ends_by = 0, 0, 0.0
+        self._signals: list[int] = []
+        self._told = 0
         self._ready = mmap(-1, 1)  # which forks share
 
     def run(self) -> int:
         figures = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="recsys-figures-")
-        before = {one: signal.signal(one, self._end) for one in (signal.SIGTERM, signal.SIGINT)}
+        before = {one: signal.signal(one, self._told_to_end) for one in (signal.SIGTERM, signal.SIGINT)}
         status = 0
         try:
             self._due = [0.0] * self._n
             while self._alive or (self._due and not self._ends_by):
+                self._tell_signals()
                 self._begin_due()
                 ended = self._bury()
                 hopeless = ended == UNUSABLE or self._failures >= _TRIES
                 if hopeless and not self._ready[0] and not self._ends_by:
                     status = UNUSABLE if ended == UNUSABLE else 1
-                    self._end(signal.SIGTERM, None)
+                    self._end()
                 if self._ends_by and time.monotonic() > self._ends_by:
                     self._signal(signal.SIGKILL)
                 time.sleep(0.05)
+            self._tell_signals()
         finally:
             self._signal(signal.SIGKILL)
             for one, handler in before.items():
                 signal.signal(one, handler)
             shutil.rmtree(figures, ignore_errors=True)
             del os.environ["PROMETHEUS_MULTIPROC_DIR"]
-        return status
+        return status or (130 if self._signals[:1] == [signal.SIGINT] else 0)
 
     def _begin_due(self) -> None:
         now = time.monotonic()
@@ -105,7 +132,7 @@ class _Workers:
         if process:
             self._begun += 1
             return process
-        status = 1
+        status, folder = 1, Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
         try:
             for one in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(one, signal.SIG_DFL)
@@ -113,12 +140,13 @@ class _Workers:
             if sys.platform == "linux":
                 ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
             if os.getppid() == parent:
-                folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-                self._work(Worker(self._begun == 0, self._is_ready, folder))
-            status = 0
+                status = self._work(Worker(self._begun == 0, self._is_ready, folder)) or 0
         except InputError as error:
-            print(f"recsys serve: error: {error}", file=sys.stderr)
             status = UNUSABLE
+            if self._ready[0]:  # others answer
+                tell("not_started", logging.ERROR, why=str(error))
+            elif _is_first(folder / "refused"):  # what is wrong with one is wrong with all
+                print(f"recsys serve: error: {error}", file=sys.stderr)
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
@@ -146,11 +174,22 @@ class _Workers:
             lived = time.monotonic() - began
             self._failures = 0 if lived > _STARTED_SECONDS and status != UNUSABLE else self._failures + 1
             wait = min(0.25 * 2**self._failures, _LONGEST_WAIT) if self._failures else 0.0
-            print(f"recsys serve: process {process} ended with {status}; another begins", file=sys.stderr, flush=True)
+            if self._ready[0] or status != UNUSABLE:
+                tell("process_ended", logging.WARNING, process=process, status=status, another_in=wait)
             self._due.append(time.monotonic() + wait)
         return status
 
-    def _end(self, number: int, frame: object) -> None:
+    def _told_to_end(self, number: int, frame: object) -> None:
+        self._signals.append(number)
+        self._end()
+
+    def _tell_signals(self) -> None:
+        """Into the log: not by the handler, because a signal may come amid the writing of another line."""
+        for number in self._signals[self._told :]:
+            tell("signal", signal=signal.Signals(number).name)
+            self._told += 1
+
+    def _end(self) -> None:
         """Tells all to end."""
         if not self._ends_by:
             self._ends_by = time.monotonic() + self._end_seconds
@@ -162,6 +201,15 @@ class _Workers:
                 os.kill(process, number)
             except ProcessLookupError:
                 continue
+
+
+def _is_first(file: Path) -> bool:
+    """Whether nobody has come here before."""
+    try:
+        file.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _forget_figures(process: int) -> None:

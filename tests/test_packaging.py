@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -195,3 +196,43 @@ def test_setup_refuses_what_it_cannot_use(checkout):
     assert checkout("cpu", "test", PYTHON=str(old))[2].endswith("is not a Python 3.11 or newer\n")
     assert "torch-2.11.txt torch-2.13.txt" in checkout("cpu", "test", ROW="torch-9")[2]
     assert checkout("tpu")[0] == 1
+
+
+def test_the_image_is_installed_as_set_up_installs():
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    (line,) = [one for one in text.splitlines() if one.startswith("RUN /opt/recsys/bin/pip install")]
+    row = re.search(r"^row=\$\{ROW:-(.*)\}$", (ROOT / "scripts/setup.sh").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert f"--constraint constraints/{row}.txt" in line and "./stubs/fbgemm-gpu" in line
+    extras = re.search(r"'\.\[(.*)\]'", line)[1].split(",")
+    assert extras[0] == "cpu" and set(extras) <= set(EXTRAS)
+    # what is copied is what there is, and what the context lets through
+    copied = {one.split()[1] for one in text.splitlines() if re.match(r"COPY [a-z]", one) and "--from" not in one}
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    assert copied >= {"features", "recsys", "training", "serving", "constraints", "stubs", "pyproject.toml"}
+    assert all(f"!{one}" in ignored and (ROOT / one).exists() for one in copied)
+
+
+COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_registry_begins_without_a_model_and_a_token():
+    # compose asks for what is needed in the whole file, whichever service is begun; "$$" is for the shell inside
+    assert not re.findall(r"(?<!\$)\$\{\w+:?\?", (ROOT / "compose.yaml").read_text(encoding="utf-8"))
+    assert "depends_on" not in COMPOSE["services"]["mlflow"]
+
+
+@pytest.mark.parametrize("missing", ["MODEL", "RECSYS_TOKEN", None])
+def test_the_service_of_the_compose_file_says_what_it_needs(tmp_path, missing):
+    recsys = tmp_path / "recsys"
+    recsys.write_text('#!/bin/sh\necho "$@"\n', encoding="utf-8")
+    recsys.chmod(0o755)
+    service = COMPOSE["services"]["service"]
+    command = [*service["entrypoint"], *(one.replace("$$", "$") for one in service["command"])]
+    given = {"MODEL": "movies", "RECSYS_TOKEN": "0123456789abcdef"}
+    assert set(given) <= set(service["environment"])
+    environment = {**given, **({missing: ""} if missing else {}), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if missing:
+        assert done.returncode == 2 and f"{missing}: has to" in done.stderr and not done.stdout
+    else:
+        assert done.stdout.startswith("serve --model models:/movies@champion --host 0.0.0.0")

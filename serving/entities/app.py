@@ -15,6 +15,7 @@ from serving.entities.following import MapFollower
 from serving.entities.requests import MAX_NAMED, CurrentAnswer, FindAnswer, FindRequest
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
+from serving.http.examples import record_examples
 from serving.http.web import REFUSALS, answer, computed, service
 
 
@@ -36,17 +37,17 @@ def create_entity_app(
     def following(app: FastAPI) -> Iterator[None]:
         def swap(new: EntityFinder) -> None:
             app.state.finder = new  # whoever answers has taken one reference
-            app.version, app.openapi_schema = str(new.entities.version), None
+            app.openapi_schema = None  # its examples are of what answers
 
         with contextlib.nullcontext() if follower is None else follower.following(finder, swap, app.state.figures):
             yield
 
     app = service(
         "Entities of records",
-        str(finder.entities.version),
         f"Records are told by {', '.join(finder.attributes)}.",
         ask_one,
         config or ServiceConfig(),
+        partial(record_examples, finder.attributes),
         following,
     )
     app.state.finder = finder

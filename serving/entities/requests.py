@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, Field, StrictInt
 
 from serving.http.fields import Strict
 from serving.matching.requests import Told
@@ -18,10 +18,6 @@ MAX_NAMED = 100
 
 class FindRequest(Strict):
     """Records whose entities are wanted; what is not said of an attribute is missing."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"records": [{"title": "Rose soap 100 g"}], "n": 3}]}
-    )
 
     records: Annotated[list[Told], Field(fail_fast=True, min_length=1, max_length=MAX_RECORDS)]
     n: Annotated[StrictInt, Field(ge=1, le=10)] = Field(5, description="Known records that are named for each.")

@@ -11,26 +11,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 
-from serving.http.answers import CandidateAnswer, InvocationAnswer, LookAnswer, Problems, SimilarAnswer
-from serving.http.authority import UNAUTHORISED, authorised
+from serving.http.answers import CandidateAnswer, InvocationAnswer, SimilarAnswer
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
 from serving.http.event_routes import event_routes
+from serving.http.examples import recommender_examples
 from serving.http.item_routes import item_routes
-from serving.http.look_routes import look_routes
 from serving.http.metrics import Figures
-from serving.http.observed import tell
+from serving.http.problems import in_invocation, told_by_rows
 from serving.http.questions import answered
-from serving.http.requests import TOLD, CandidateRequest, InvocationRequest, NoBody, SimilarRequest
+from serving.http.reload_routes import reload_routes
+from serving.http.requests import TOLD, CandidateRequest, InvocationRequest, SimilarRequest
+from serving.http.ui_routes import ui_routes
 from serving.http.web import REFUSALS, answer, computed, service
+from serving.lists.raw_ids import FieldError
+from serving.log import tell
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
     from serving.lists.recommendations import Recommendations
     from serving.reload import Look, Reloader
-    from serving.state.beside import Beside
+    from serving.state.online_state import OnlineState
 
 
 def create_app(
@@ -39,7 +42,7 @@ def create_app(
     *,
     tracking_uri: str | None = None,
     reloader: Reloader | None = None,
-    beside: Beside | None = None,
+    online: OnlineState | None = None,
 ) -> FastAPI:
     """The ASGI application.
 
@@ -48,14 +51,14 @@ def create_app(
         config: How it is run.
         tracking_uri: Where models are registered.
         reloader: Swaps other versions in: see `serving.reload`; what answers is its own `Live`.
-        beside: What goes on beside answering; ended with the application.
+        online: What goes on beside answering; ended with the application.
 
     Raises:
         InputError: The source cannot be loaded.
     """
     from serving.candidates import CandidateGenerator
     from serving.reload import Live
-    from serving.state.beside import Beside
+    from serving.state.online_state import OnlineState
 
     config = config or ServiceConfig()
     if reloader is not None:
@@ -65,11 +68,11 @@ def create_app(
     else:
         live = Live(CandidateGenerator.load(source, tracking_uri=tracking_uri, new_items=config.new_items))
 
-    beside = beside or Beside()
+    online = online or OnlineState()
 
     @contextmanager
     def running(app: FastAPI) -> Iterator[None]:
-        with closing(beside), nullcontext() if reloader is None else reloader:
+        with closing(online), nullcontext() if reloader is None else reloader:
             yield
 
     def ask_one() -> None:
@@ -77,28 +80,30 @@ def create_app(
 
     app = service(
         "Recommendation candidates",
-        live.generator.bundle.manifest.build_id,
         "Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
         ask_one,
         config,
+        lambda: recommender_examples(live.generator),
         running,
     )
-    app.state.live, app.state.reloader, app.state.beside = live, reloader, beside
-    beside.watch(
+    app.state.live, app.state.reloader, app.state.online = live, reloader, online
+    online.watch(
         app.state.figures.degraded,
         lambda what, problem: tell("failed", logging.WARNING, what=what, problem=problem),
         app.state.figures.trimmed,
     )
-    if beside.shadow is not None:
-        beside.shadow.after = app.state.figures.shadowed
+    if online.shadow is not None:
+        online.shadow.after = app.state.figures.shadowed
     app.state.figures.serves(live.generator.identity)
+    app.state.figures.wants(live.generator.resolved.name, live.generator.resolved.version)
     if reloader is not None:
         reloader.after.append(partial(_looked, app.state.figures))
     app.include_router(_router())
     app.include_router(item_routes())
     app.include_router(event_routes())
+    app.include_router(reload_routes())
     if config.ui:
-        app.include_router(look_routes())
+        app.include_router(ui_routes())
     return app
 
 
@@ -107,6 +112,10 @@ def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: Candidat
     if look.outcome == "unasked":
         figures.unasked()
     else:
+        figures.wants(new.resolved.name, look.version)
+    if look.outcome == "unchanged":
+        return
+    if look.outcome != "unasked":
         figures.swap(look.outcome)
     tell("reload", logging.INFO if look.outcome == "swapped" else logging.WARNING, **asdict(look))
     if look.outcome == "swapped":
@@ -117,9 +126,9 @@ def _looked(figures: Figures, look: Look, old: CandidateGenerator, new: Candidat
 async def _lists(request: Request, body: CandidateRequest) -> tuple[CandidateGenerator, Recommendations]:
     """What a request asks for, and who has answered."""
     generator: CandidateGenerator = request.app.state.live.generator  # one reference for the whole request
-    beside: Beside = request.app.state.beside
-    found = await answered(request.app.state.compute, generator, beside, body)
-    beside.note(request.state.request_id, generator, found)
+    online: OnlineState = request.app.state.online
+    found = await answered(request.app.state.compute, generator, online, body)
+    online.note(request.state.request_id, generator, found)
     given = sum(len(one or ()) for one in body.histories or ())
     request.app.state.figures.answered(found.sources, found.unknown_history_items, given)
     return generator, found
@@ -159,7 +168,11 @@ def _router() -> APIRouter:
     @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:
         """The same, with the bodies of MLflow's scoring server, so that its clients can move."""
-        generator, found = await _lists(request, body.question())
+        try:
+            generator, found = await _lists(request, body.question())
+        except FieldError as error:
+            place = in_invocation(error.field, body.dataframe_split is not None)
+            raise FieldError(told_by_rows(str(error)), *place) from None
         return answer({"predictions": found.to_json(), "model": generator.identity})
 
     @router.get("/version", tags=["operation"])
@@ -188,26 +201,5 @@ def _router() -> APIRouter:
             "libraries": manifest.libraries,
             "git_sha": manifest.git_sha,
         }
-
-    @router.post(
-        "/admin/reload",
-        response_model=LookAnswer,
-        responses={
-            **REFUSALS,
-            **UNAUTHORISED,
-            409: {"model": Problems, "description": "There is nothing to follow, or it is being looked at already."},
-        },
-        dependencies=[Depends(authorised)],
-        tags=["operation"],
-    )
-    async def reload(request: Request, body: NoBody) -> Response:
-        """Looks at the registry now, in all processes of the service; the one that was asked answers."""
-        reloader: Reloader | None = request.app.state.reloader
-        if reloader is None:
-            raise HTTPException(409, "this service follows no registry: it serves a folder, or one version")
-        if reloader.looking:
-            raise HTTPException(409, "the registry is being looked at already")
-        look = await asyncio.to_thread(reloader.look_everywhere)
-        return answer({"model": request.app.state.live.generator.identity, **asdict(look)})
 
     return router

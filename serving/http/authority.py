@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from fastapi import HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from serving.http.answers import Problems
+from serving.http.bounded_body import BoundedRoute
 
 #: so that the documentation says which routes need it, and its pages can send one
 bearer = HTTPBearer(auto_error=False, description="The token that the service was started with.")
@@ -34,6 +37,20 @@ def check_token(token: str | None, brought: HTTPAuthorizationCredentials | None)
         )
 
 
-async def authorised(request: Request) -> None:
-    """A dependency of routes that change something."""
-    check_token(request.app.state.config.token, await bearer(request))
+class TokenRoute(BoundedRoute):
+    """A route that changes something: who may not is told so before anything of the body is looked at."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, behind the token."""
+        handler = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            check_token(request.app.state.config.token, await bearer(request))
+            return await handler(request)
+
+        return guarded
+
+
+def token_router(*tags: str) -> APIRouter:
+    """A router of routes that need the token; the dependency refuses nobody, and lets the documentation say so."""
+    return APIRouter(route_class=TokenRoute, dependencies=[Depends(bearer)], tags=list(tags))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr
+from pydantic import BaseModel, Field, StrictStr
 
 from serving.http.answers import ModelIdentity
 from serving.http.fields import MAX_USERS, RawId, Strict, Time
@@ -33,23 +33,11 @@ class PostedEvent(Strict):
 class EventsRequest(Strict):
     """Events to keep: all of them or none."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"events": [{"user_id": "17", "item_id": "2858", "type": "view", "event_id": "c41f"}]},
-                {"events": [{"user_id": "17", "item_id": "2858"}, {"user_id": "42", "item_id": "260"}]},
-            ]
-        },
-    )
-
     events: Annotated[list[PostedEvent], Field(fail_fast=True, min_length=1, max_length=MAX_EVENTS)]
 
 
 class EraseRequest(Strict):
     """Users to forget."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"user_ids": ["17"]}]})
 
     user_ids: Annotated[list[RawId], Field(fail_fast=True, min_length=1, max_length=MAX_USERS)]
 
@@ -77,3 +65,7 @@ class EraseAnswer(BaseModel):
     model: ModelIdentity
     erased: int = Field(description="How many events there were.")
     carried: list[CarriedUser] = Field(description="Users whom the served model still carries, until the next build.")
+    impressions: str | None = Field(
+        description="What is left to do where the service notes its answers: those that it has noted are kept, and "
+        "this says how to erase the users' among them. Null where it notes none."
+    )

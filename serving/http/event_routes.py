@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from serving.http.answers import Problems
-from serving.http.authority import UNAUTHORISED, authorised, bearer
-from serving.http.bounded_body import BoundedRoute
+from serving.http.authority import UNAUTHORISED, token_router
 from serving.http.event_requests import EraseAnswer, EraseRequest, EventsAnswer, EventsRequest
 from serving.http.web import REFUSALS, answer
 from serving.state.carriers import carried_in
@@ -22,6 +21,12 @@ from serving.state.posted import read_posted
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
     from serving.candidates import CandidateGenerator
 
+_NOTED = (
+    "the answers that were noted (--impressions) are kept; "
+    "`recsys users erase USER ... --events WHERE --impressions FOLDER` erases these users' among them, a minute from "
+    "now, when the last are written"
+)
+
 #: posts that are written at a time; each waits for a disk or a server, and not for a processor
 _WRITERS = 8
 
@@ -30,7 +35,7 @@ _Done = TypeVar("_Done")
 
 def event_routes() -> APIRouter:
     """The routes; the application's state holds what answers, and beside it the store, if there is one."""
-    router = APIRouter(route_class=BoundedRoute, dependencies=[Depends(bearer)], tags=["events"])
+    router = token_router("events")
     writing = ThreadPoolExecutor(_WRITERS, thread_name_prefix="writing")
     answers: dict[int | str, dict[str, Any]] = {
         **REFUSALS,
@@ -40,10 +45,9 @@ def event_routes() -> APIRouter:
     }
 
     async def stored(request: Request, work: Callable[[EventStore], _Done]) -> _Done:
-        store: EventStore | None = request.app.state.beside.events
+        store: EventStore | None = request.app.state.online.events
         if store is None:
             raise HTTPException(403, "this service keeps no events; it was started without a store of them")
-        await authorised(request)
         try:
             return await asyncio.get_running_loop().run_in_executor(writing, work, store)
         except StoreError as error:
@@ -64,7 +68,11 @@ def event_routes() -> APIRouter:
 
     @router.delete("/users", response_model=EraseAnswer, responses=answers)
     async def users(request: Request, body: EraseRequest) -> Response:
-        """Forgets all events of some users, and says what the served model still carries of them."""
+        """Forgets all events of some users, and says what is kept of them elsewhere: by the model, and as impressions.
+
+        What the served model has learned stays until the next build; answers that were noted stay until
+        `recsys users erase` is told where they are.
+        """
         generator: CandidateGenerator = request.app.state.live.generator
 
         def erased_and_carried(store: EventStore) -> tuple[int, list[dict[str, Any]]]:
@@ -72,6 +80,7 @@ def event_routes() -> APIRouter:
             return store.erase(body.user_ids), left
 
         erased, carried = await stored(request, erased_and_carried)
-        return answer({"model": generator.identity, "erased": erased, "carried": carried})
+        kept = None if request.app.state.online.impressions is None else _NOTED
+        return answer({"model": generator.identity, "erased": erased, "carried": carried, "impressions": kept})
 
     return router

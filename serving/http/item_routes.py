@@ -7,12 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 
 from features.errors import InputError
 from serving.http.answers import NewItemsAnswer, Problems
-from serving.http.authority import UNAUTHORISED, authorised, bearer
-from serving.http.bounded_body import BoundedRoute
+from serving.http.authority import UNAUTHORISED, token_router
 from serving.http.requests import GoneItemsRequest, NewItemsRequest
 from serving.http.web import REFUSALS, answer
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:  # torch and FAISS take seconds to import
 
 def item_routes() -> APIRouter:
     """The routes; the application's state holds the generator."""
-    router = APIRouter(route_class=BoundedRoute, dependencies=[Depends(bearer)], tags=["new items"])
+    router = token_router("new items")
     # a language model reads one request's items after the other's, and never where the others are answered
     reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
     answers = {
@@ -37,7 +36,6 @@ def item_routes() -> APIRouter:
         generator: CandidateGenerator = request.app.state.live.generator
         if not generator.new_items.kept:
             raise HTTPException(403, "this service takes no new items; it was started without --new-items")
-        await authorised(request)
         try:
             n = await asyncio.get_running_loop().run_in_executor(reading, change, generator.new_items)
         except InputError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 import time
@@ -13,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.errors import InputError
+from serving.log import tell
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -109,34 +111,69 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
         super().__init__(config)
-        self._app, self._until = app, float("inf")
+        self._app, self._began, self._until = app, 0.0, float("inf")
+        self._signals: list[int] = []
+        self._told = 0
+
+    @property
+    def status(self) -> int:
+        """What its process ends with: SIGTERM is how a service is ended, and Ctrl-C interrupts it."""
+        return 130 if self._signals[:1] == [signal.SIGINT] else 0
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins to end; a second signal ends at once."""
-        seconds = self._app.state.config.drain_seconds
-        if sig == signal.SIGTERM and seconds and not self._app.state.draining:
-            self._app.state.draining, self._until = True, time.monotonic() + seconds
-            return
-        self._app.state.draining = True
-        super().handle_exit(sig, frame)
+        """Begins to end; a second signal does not wait for requests to come, a further Ctrl-C for none at all."""
+        # Uvicorn's own would raise the signal again in the end, and the process would die of it.
+        self._signals.append(sig)
+        if self.should_exit:
+            self.force_exit = self.force_exit or sig == signal.SIGINT
+        elif sig == signal.SIGTERM and not self._app.state.draining:
+            self._until = time.monotonic() + self._app.state.config.drain_seconds
+        else:
+            self.should_exit = True
+        if not self._app.state.draining:
+            self._app.state.draining, self._began = True, time.monotonic()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether it ends now."""
-        return await super().on_tick(counter) or time.monotonic() > self._until
+        self._tell_signals()
+        self.should_exit = self.should_exit or time.monotonic() >= self._until
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is in flight, and ends."""
+        self._tell_signals()
+        await super().shutdown(sockets)
+        self._tell_signals()
+        if self._signals:
+            tell("drained", seconds=round(time.monotonic() - self._began, 3))
+
+    def _tell_signals(self) -> None:
+        """Into the log: not by the handler, because a signal may come amid the writing of another line."""
+        for number in self._signals[self._told :]:
+            tell("signal", signal=signal.Signals(number).name)
+            if not self._told:
+                seconds = self._app.state.config.drain_seconds if number == signal.SIGTERM else 0.0
+                tell("draining", taken_for_seconds=seconds)
+            self._told += 1
 
 
-def answer_at(app: FastAPI, listener: socket.socket) -> None:
+def answer_at(app: FastAPI, listener: socket.socket) -> int:
     """Answers requests until the process is told to end.
 
     Args:
         app: The application.
         listener: What `listen` gave.
+
+    Returns:
+        What the process is to end with: 0 after SIGTERM, 130 after SIGINT.
     """
     settings: dict[str, Any] = {"loop": "uvloop", "http": PatientOnce, "ws": "none", "log_level": "error"}
-    config = uvicorn.Config(
-        app, **settings, limit_concurrency=_CONNECTIONS, timeout_keep_alive=30, timeout_graceful_shutdown=10
-    )
-    Server(config, app).run(sockets=[listener])
+    # the handlers of the log are the process's, and not uvicorn's
+    settings |= {"log_config": None, "timeout_graceful_shutdown": math.ceil(app.state.config.end_seconds)}
+    config = uvicorn.Config(app, **settings, limit_concurrency=_CONNECTIONS, timeout_keep_alive=30)
+    server = Server(config, app)
+    server.run(sockets=[listener])
+    return server.status
 
 
 def address_of(listener: socket.socket, host: str) -> str:

@@ -66,10 +66,16 @@ class Figures:
         )
         self._given = Counter("recsys_history_items", "Given history items.", registry=registry)
         self._swaps = Counter(
-            "recsys_swaps", "What became of other versions: swapped, refused, failed.", ["outcome"], registry=registry
+            "recsys_swaps",
+            "What became of other versions: swapped, refused, failed. Each process swaps by itself and counts itself, "
+            "so one promotion counts once for each of them.",
+            ["outcome"],
+            registry=registry,
         )
         self._unasked = Counter(
-            "recsys_registry_failures", "How often the registry could not be asked.", registry=registry
+            "recsys_registry_failures",
+            "How often the registry could not be asked, by any of the processes.",
+            registry=registry,
         )
         self._versions = Gauge(
             "recsys_model_workers",
@@ -78,6 +84,15 @@ class Figures:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self._wanted = Gauge(
+            "recsys_wanted_workers",
+            "Processes that the registry has told, when they asked it last, to answer with a version; where they are "
+            "more than recsys_model_workers has of it, some lag behind.",
+            ["name", "version"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._wants: tuple[str, str] | None = None
         self._degraded = Counter(
             "recsys_degraded", "Answers that had to do without: events, impressions.", ["what"], registry=registry
         )
@@ -162,6 +177,13 @@ class Figures:
         """This process answers with a version, or does so no more."""
         labels = [str(identity.get(name) or "") for name in ("name", "version", "build_id")]
         self._versions.labels(*labels).set(1 if yes else 0)
+
+    def wants(self, name: str, version: str | None) -> None:
+        """This process has been told which version to answer with."""
+        if self._wants is not None:
+            self._wanted.labels(*self._wants).set(0)
+        self._wants = (name, version or "")
+        self._wanted.labels(*self._wants).set(1)
 
     def text(self) -> bytes:
         """All figures, of all processes, as Prometheus reads them."""

@@ -1,22 +1,21 @@
-"""Every request has an id, is counted, and may be a line of the log."""
+"""Every request has an id, is counted, and may be a line of the log; one that fails is one in any case."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from datetime import UTC, datetime
 from typing import Any
 
 from serving.http.metrics import Figures
+from serving.log import LOG, tell
 
-LOG = logging.getLogger("recsys.serving")
 _ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 Message = MutableMapping[str, Any]
+
+_FAILED = b'{"detail":"the service has failed at this request; its log says why, by the X-Request-ID of this answer"}'
+_FAILED_HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_FAILED)).encode())]
 
 
 class Observed:
@@ -41,56 +40,33 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        began, status, answering = time.perf_counter(), 500, False
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         told = given if _ID.fullmatch(given) else os.urandom(8).hex().encode()
         scope.setdefault("state", {})["request_id"] = told.decode()
 
         async def observed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, answering
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, answering = message["status"], True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", told)]
             await send(message)
 
         try:
             await self._app(scope, receive, observed)
+        except Exception:
+            LOG.exception("request_failed", extra={"told": {"request_id": told.decode(), "route": _route(scope)}})
+            if answering:  # half an answer must not look like a whole one
+                raise
+            await observed({"type": "http.response.start", "status": 500, "headers": _FAILED_HEADERS})
+            await send({"type": "http.response.body", "body": _FAILED})
         finally:
-            # what nobody has declared is one route: names that clients make up must not become figures
-            route = getattr(scope.get("route"), "path", "other")
             seconds = time.perf_counter() - began
-            self._figures.request(route, status, seconds)
+            self._figures.request(_route(scope), status, seconds)
             if self._log:
-                LOG.info("request", extra={"told": {"request_id": told.decode(), "route": route, "status": status,
-                                                    "seconds": round(seconds, 6)}})  # fmt: skip
+                tell("request", request_id=told.decode(), route=_route(scope), status=status, seconds=round(seconds, 6))
 
 
-def tell(event: str, level: int = logging.INFO, **told: Any) -> None:
-    """A line of the log about the service itself."""
-    LOG.log(level, event, extra={"told": told})
-
-
-class _Line(logging.Formatter):
-    """A JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            "pid": record.process,
-            **getattr(record, "told", {}),
-        }
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-def log_to_stderr() -> None:
-    """Writes the log as JSON lines, for a service that is a process; who embeds it has a log of its own."""
-    if not LOG.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(_Line())
-        LOG.addHandler(handler)
-        LOG.setLevel(logging.INFO)
-        LOG.propagate = False
+def _route(scope: Message) -> str:
+    """What nobody has declared is one route: names that clients make up must not become figures."""
+    return getattr(scope.get("route"), "path", "other")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    ConfigDict,
     Field,
     PrivateAttr,
     StrictBool,
     StrictInt,
+    StrictStr,
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from serving.http.fields import (
     MAX_ATTRIBUTES,
@@ -30,6 +31,7 @@ from serving.http.fields import (
     Time,
     Times,
 )
+from serving.http.problems import COLUMNS, problems_of
 
 #: fields that say what is told of an answer, and not what it is
 TOLD = ("ids_of",)
@@ -41,18 +43,6 @@ class NoBody(Strict):
 
 class CandidateRequest(Filtered):
     """Users to find candidates for. One of `user_ids` and `histories` at least; with both, they are equally long."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"user_ids": ["17", "42"], "k": 10},
-                {"histories": [["2858", "260"]], "k": 5},
-                {"user_ids": ["17", None], "histories": [None, ["2858"]], "k": 5, "exclude_seen": False},
-                {"user_ids": ["17"], "where": {"genres": ["Comedy", "Drama"]}, "deny": ["260"]},
-            ]
-        },
-    )
 
     user_ids: Annotated[list[RawId | None], Field(fail_fast=True, max_length=MAX_USERS)] | None = Field(
         None, description="Raw ids; null for a user without one. Integers are taken where the catalogue's are integers."
@@ -95,16 +85,6 @@ class CandidateRequest(Filtered):
 class SimilarRequest(Filtered):
     """Items to find similar ones of."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"item_ids": ["2858", "260"], "k": 5},
-                {"item_ids": ["2858"], "where": {"genres": "Comedy"}, "deny": ["260"]},
-            ]
-        },
-    )
-
     item_ids: Annotated[list[RawId], Field(fail_fast=True, max_length=MAX_USERS)] = Field(
         description="Raw ids. Integers are taken where the catalogue's are integers."
     )
@@ -129,20 +109,11 @@ class NewItem(Strict):
 class NewItemsRequest(Strict):
     """Items to take in; one that has come before is replaced."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"items": [{"item_id": "B01", "attributes": {"title": "Rose soap", "brand": "Ada"}}]}]
-        },
-    )
-
     items: Annotated[list[NewItem], Field(fail_fast=True, min_length=1, max_length=MAX_NEW_ITEMS)]
 
 
 class GoneItemsRequest(Strict):
     """New items to take out again."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"item_ids": ["B01"]}]})
 
     item_ids: Annotated[list[RawId], Field(fail_fast=True, min_length=1, max_length=MAX_USERS)]
 
@@ -157,6 +128,16 @@ class Parameters(Filtered):
     interests: Retriever | None = None
 
 
+_COLUMNS = tuple(COLUMNS.values())
+_THERE_ARE = f"there are {', '.join(_COLUMNS[:-1])} and {_COLUMNS[-1]}"
+
+
+def _wrong(sentence: str, *place: str | int) -> PydanticCustomError:
+    """Something is wrong further in than where pydantic stands."""
+    # as a value, for what clients have sent is no template
+    return PydanticCustomError("value_error", "{sentence}", {"sentence": sentence, "place": place})
+
+
 class Record(Strict):
     """One user of an invocation."""
 
@@ -165,50 +146,57 @@ class Record(Strict):
     history_times: Times | None = None
     asked_at: Time | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known_columns(cls, given: Any) -> Any:
+        for name in given if isinstance(given, dict) else ():
+            if name not in _COLUMNS:
+                raise _wrong(f"there is no such column; {_THERE_ARE}", str(name)[:60])
+        return given
+
 
 class SplitFrame(Strict):
     """A data frame as pandas writes it with `orient="split"`."""
 
-    columns: Annotated[
-        list[Literal["user_id", "history", "history_times", "asked_at"]], Field(min_length=1, max_length=4)
-    ]
+    columns: Annotated[list[StrictStr], Field(fail_fast=True, min_length=1)] = Field(
+        json_schema_extra={"items": {"enum": list(_COLUMNS)}}
+    )
     data: Annotated[list[Annotated[list[Any], Field(max_length=4)]], Field(fail_fast=True, max_length=MAX_USERS)]
     index: list[Any] | None = None
     _records: list[Record] = PrivateAttr(default_factory=list)
 
     @model_validator(mode="after")
     def _as_records(self) -> SplitFrame:
-        if len(set(self.columns)) < len(self.columns):
-            raise ValueError("a column occurs twice")
+        for n, name in enumerate(self.columns):
+            if name not in _COLUMNS:
+                raise _wrong(f"there is no {name[:60]!r}; {_THERE_ARE}", "columns", n)
+            if name in self.columns[:n]:
+                raise _wrong(f"{name!r} is there already", "columns", n)
         for n, row in enumerate(self.data):
             if len(row) != len(self.columns):
-                raise ValueError(f"data[{n}] has {len(row)} values for {len(self.columns)} columns")
+                raise _wrong(f"{len(row)} values, and there are {len(self.columns)} columns", "data", n)
             try:
                 self._records.append(Record(**dict(zip(self.columns, row, strict=True))))
             except ValidationError as error:
-                first = error.errors()[0]
-                place = ".".join(map(str, first["loc"]))
-                raise ValueError(f"data[{n}], {place}: {first['msg']}") from None
+                first = problems_of(error.errors())[0]
+                raise _wrong(first["msg"], "data", n, *first["loc"]) from None
         return self
 
 
 class InvocationRequest(Strict):
     """The body of MLflow's scoring server: `dataframe_split` or `dataframe_records`, and `params`."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"dataframe_records": [{"user_id": "17", "history": []}], "params": {"k": 5}},
-                {"dataframe_split": {"columns": ["user_id", "history"], "data": [["17", ["2858"]]]}},
-                {"dataframe_records": [{"user_id": "17"}], "params": {"where": {"genres": "Comedy"}}},
-            ]
-        },
-    )
-
     dataframe_split: SplitFrame | None = None
     dataframe_records: Annotated[list[Record], Field(fail_fast=True, max_length=MAX_USERS)] | None = None
     params: Parameters | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _other_forms(cls, given: Any) -> Any:
+        for name in ("inputs", "instances"):
+            if isinstance(given, dict) and name in given:
+                raise _wrong(f"{name} are not taken here; give dataframe_split or dataframe_records", name)
+        return given
 
     @model_validator(mode="after")
     def _one_frame(self) -> InvocationRequest:
@@ -225,13 +213,12 @@ class InvocationRequest(Strict):
     def question(self) -> CandidateRequest:
         """The same as a request for candidates."""
         records = self.records()
-        columns = {name: [getattr(one, column) for one in records] for name, column in _COLUMNS.items()}
+        columns = {name: [getattr(one, column) for one in records] for name, column in COLUMNS.items()}
         # a column that says nothing of anybody is one that is not there, as in frames that others have filled
         told = {name: one for name, one in columns.items() if name in _ALWAYS or any(v is not None for v in one)}
         return CandidateRequest.model_construct(**told, **(self.params or Parameters()).model_dump())
 
 
-_COLUMNS = {"user_ids": "user_id", "histories": "history", "history_times": "history_times", "asked_at": "asked_at"}
 _ALWAYS = ("user_ids", "histories")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, Request, Response
@@ -18,8 +19,11 @@ from serving.http.answers import Problems
 from serving.http.bounded_body import BoundedRoute
 from serving.http.compute import Busy, ComputeQueue, Late
 from serving.http.config import ServiceConfig
+from serving.http.documentation import documentation_routes
+from serving.http.examples import Examples
 from serving.http.metrics import CONTENT_TYPE, Figures
 from serving.http.observed import Observed
+from serving.http.problems import problems_of
 
 #: what any route may answer to a request that cannot be used, or not now
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -32,20 +36,20 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 
 def service(
     title: str,
-    version: str,
     description: str,
     ask_one: Callable[[], Any],
     config: ServiceConfig,
+    examples: Callable[[], Examples],
     beside: Callable[[FastAPI], contextlib.AbstractContextManager[Any]] | None = None,
 ) -> FastAPI:
     """An application without routes but those that say how it does.
 
     Args:
         title: What it is.
-        version: Of what answers.
         description: For its documentation.
         ask_one: Asks it something, to see whether it answers.
         config: How it is run.
+        examples: Bodies for its documentation, that work with what answers now.
         beside: What goes on beside it while it runs, entered and left in a thread.
     """
 
@@ -60,12 +64,14 @@ def service(
             await asyncio.to_thread(app.state.compute.close)  # before what its computations use
             await asyncio.to_thread(stack.close)
 
-    app = FastAPI(title=title, version=version, description=description, lifespan=running)
+    told = {"title": title, "description": description, "version": version("recsys-unified")}
+    app = FastAPI(**told, lifespan=running, openapi_url=None)  # which has pages of its own
     app.state.config, app.state.figures = config, Figures()
     app.state.compute = ComputeQueue(config.threads, config.most_waiting, config.most_seconds)
     app.state.compute.watch = app.state.figures
     app.state.draining = False
     app.include_router(_operation(ask_one))
+    app.include_router(documentation_routes(examples))
     app.add_exception_handler(InputError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Busy, _busy)
@@ -142,15 +148,6 @@ async def _late(request: Request, error: Late) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 503, {"Retry-After": "1"})
 
 
-_ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "none"}
-
-
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-    """What pydantic found. The input is not sent back: it may be large, or not be JSON at all."""
-    problems = []
-    for one in error.errors()[:20]:
-        why = f": {one['ctx']['error']}" if one["type"] == "json_invalid" else ""
-        # the alternatives of a union are pydantic's own affair
-        place = [part for part in one["loc"] if part not in _ALTERNATIVES and not str(part).startswith("list[")]
-        problems.append({"loc": place, "msg": one["msg"] + why, "type": one["type"]})
-    return JSONResponse({"detail": problems}, 422)
+    """What pydantic found."""
+    return JSONResponse({"detail": problems_of(error.errors())}, 422)

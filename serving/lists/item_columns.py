@@ -85,6 +85,10 @@ class ItemColumns:
                 marks &= self._column(name).any_of(_wanted(name, wanted, kind))
         return marks
 
+    def something(self, name: str) -> Any:
+        """What could be asked of a column, such as the value that most items have; None where nothing is said."""
+        return self._column(name).something(self.kinds[name])
+
     def warm(self) -> None:
         """Reads all columns."""
         for name in self.kinds:
@@ -123,6 +127,13 @@ class _Values:
             marks[self._rows.row(place)] = True
         return marks
 
+    def something(self, kind: Kind) -> str | int | bool | None:
+        """The value that most items have."""
+        if not self._place:
+            return None
+        value = list(self._place)[int(np.argmax(self._rows.lengths))]
+        return value == "true" if kind == "booleans" else value
+
 
 class _Numbers:
     """Of a column of numbers: the numbers.
@@ -138,6 +149,11 @@ class _Numbers:
     def between(self, low: float, high: float) -> np.ndarray:
         """Which items have a number from one to another. (N,) bool"""
         return (self._numbers >= low) & (self._numbers <= high)
+
+    def something(self, kind: Kind) -> dict[str, float] | None:
+        """The upper half."""
+        there = self._numbers[np.isfinite(self._numbers)]
+        return {"min": float(np.median(there))} if len(there) else None
 
 
 def _kind(feature: Feature, table: pl.DataFrame) -> Kind:

@@ -60,6 +60,11 @@ class NewItems:
         return self._log is not None
 
     @property
+    def columns(self) -> list[str]:
+        """What can be said of an item; nothing where the model knows items by their ids alone."""
+        return list(self._reader.columns) if self._reader.reads_items else []
+
+    @property
     def notice(self) -> str | None:
         """What an operator should know of what was kept; nothing where all of it is here."""
         if not self.left_out:

@@ -11,7 +11,8 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from recsys.matching.explain import Explanation
 from serving.http.bounded_body import BoundedRoute
 from serving.http.config import ServiceConfig
-from serving.http.look_routes import page_routes
+from serving.http.examples import record_examples
+from serving.http.ui_routes import page_routes
 from serving.http.web import REFUSALS, answer, computed, service
 from serving.matching.matcher import Matcher
 from serving.matching.requests import ExplainAnswer, ExplainRequest, MatchAnswer, MatchRequest
@@ -27,10 +28,10 @@ def create_matcher_app(matcher: Matcher, config: ServiceConfig | None = None) ->
     config = config or ServiceConfig()
     app = service(
         "Matching of records",
-        matcher.manifest.build_id,
         f"Records are told by {', '.join(matcher.manifest.attributes)}.",
         partial(_scored, matcher, MatchRequest(pairs=[{"left": {}, "right": {}}])),
         config,
+        partial(record_examples, matcher.manifest.attributes),
     )
     app.state.matcher = matcher
     app.include_router(_router())

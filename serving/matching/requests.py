@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt
+from pydantic import BaseModel, Field, StrictFloat, StrictInt
 
 from serving.http.answers import ModelIdentity
 from serving.http.fields import MAX_ATTRIBUTES, Attribute, Strict
@@ -24,13 +24,6 @@ class Pair(Strict):
 
 class MatchRequest(Strict):
     """Pairs of records to be judged."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [{"pairs": [{"left": {"title": "Rose soap 100 g"}, "right": {"title": "soap, rose (100g)"}}]}]
-        },
-    )
 
     pairs: Annotated[list[Pair], Field(fail_fast=True, min_length=1, max_length=MAX_PAIRS)]
     precision: Annotated[StrictFloat | StrictInt, Field(gt=0, le=1)] | None = Field(

@@ -23,7 +23,7 @@ import polars as pl
 
 from features.errors import InputError
 from serving.lists.recommendations import Recommendations
-from serving.state.aside import Aside
+from serving.state.background_queue import BackgroundQueue
 
 #: answers' users that may wait to be written, the buffer of one file not counted
 _MOST = 100_000
@@ -93,13 +93,13 @@ class ImpressionLog:
                 probe.unlink()
         except OSError as error:
             raise InputError(f"impressions cannot be kept at {folder}: {error.strerror or error}") from None
-        self._aside = Aside("impressions", self._take, most, self._flush_if_due)
-        self._aside.after_failure = self._tell
+        self._queue = BackgroundQueue("impressions", self._take, most, self._flush_if_due)
+        self._queue.after_failure = self._tell
 
     @property
     def dropped(self) -> int:
         """Lists that came faster than they could be written."""
-        return self._aside.dropped
+        return self._queue.dropped
 
     def put(
         self,
@@ -120,11 +120,11 @@ class ImpressionLog:
             Whether it was taken.
         """
         shown = _Shown(request_id, asked_at or datetime.now(UTC), identity, answer)
-        return self._aside.offer(shown, max(1, len(answer)))
+        return self._queue.offer(shown, max(1, len(answer)))
 
     def close(self, timeout: float = 10.0) -> bool:
         """Writes what is left, and takes nothing more; whether all was done in time."""
-        return self._aside.close(timeout)
+        return self._queue.close(timeout)
 
     def _take(self, shown: _Shown) -> None:
         if not self._held and not self._buffer:

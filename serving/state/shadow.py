@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 from serving.lists.recommendations import Recommendations
-from serving.state.aside import Aside
+from serving.state.background_queue import BackgroundQueue
 
 if TYPE_CHECKING:
     from serving.candidates import CandidateGenerator
@@ -77,8 +77,8 @@ class Shadow:
         self.after: Callable[[ShadowFigures], None] = lambda figures: None
         #: told why, after each request that it could not answer
         self.failed: Callable[[str], None] = lambda problem: None
-        self._aside = Aside("shadow", self._ask, most)
-        self._aside.after_failure = self._tell
+        self._queue = BackgroundQueue("shadow", self._ask, most)
+        self._queue.after_failure = self._tell
 
     def offer(self, arguments: Mapping[str, Any], answer: Recommendations) -> bool:
         """Lets the challenger answer a request too, if it is sampled.
@@ -93,7 +93,7 @@ class Shadow:
         """
         with self._lock:
             sampled = self._random.random() < self._share
-        return sampled and self._aside.offer((arguments, answer))
+        return sampled and self._queue.offer((arguments, answer))
 
     @property
     def figures(self) -> ShadowFigures:
@@ -102,12 +102,12 @@ class Shadow:
             overlap = {k: self._sums[k] / self._counts[k] for k in self._at if self._counts[k]}
             seconds = self._seconds / self._asked if self._asked else None
             return ShadowFigures(
-                self._asked, self._users, self._aside.dropped, self._failed, overlap, seconds, self._problem
+                self._asked, self._users, self._queue.dropped, self._failed, overlap, seconds, self._problem
             )
 
     def close(self, timeout: float = 10.0) -> bool:
         """Lets it answer what waits, and asks it nothing more; whether all was done in time."""
-        return self._aside.close(timeout)
+        return self._queue.close(timeout)
 
     def _tell(self, problem: str) -> None:
         self.failed(problem)  # whoever is told by then

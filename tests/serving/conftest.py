@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+import socket
 import sqlite3
+import time
 import zlib
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -104,6 +107,31 @@ def tiny() -> SimpleNamespace:
         prepared_of=prepared_of,
         model_for=model_for,
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _until(condition: Callable[[], object], seconds: float = 90.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Finds a port that nobody listens at."""
+    return _free_port
+
+
+@pytest.fixture(scope="session")
+def until() -> Callable[..., None]:
+    """Waits for something to be so: `until(condition, seconds)`."""
+    return _until
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,8 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
+import polars as pl
 import pytest
 import uvicorn
 
@@ -78,6 +80,47 @@ def test_what_is_wrong_with_a_request_is_one_sentence_with_its_place(client, url
     with pytest.raises(ServiceError, match="a bearer token is needed") as refused, Client(url) as stranger:
         stranger.add_items({"ink": {}})
     assert refused.value.status == 401
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda one: one.candidates("u001"), "user_ids is a list of ids, got 'u001'"),
+        (lambda one: one.candidates(b"u001"), "user_ids is a list of ids"),
+        (lambda one: one.candidates(17), "user_ids is a list of ids, got 17"),
+        (lambda one: one.candidates(None, "sku-001"), "histories is a list of lists of ids"),
+        (lambda one: one.candidates(None, ["sku-001"]), r"histories\[0\] is a list of ids, got 'sku-001'"),
+        (lambda one: one.candidates(["u001"], deny="sku-001"), "deny is a list of ids"),
+        (lambda one: one.candidates(["u001"], asked_at="1"), "asked_at is a list of times"),
+        (lambda one: one.similar("sku-001"), "item_ids is a list of ids, got 'sku-001'"),
+        (lambda one: one.similar(["sku-001"], allow="sku-002"), "allow is a list of ids"),
+        (lambda one: one.remove_items("soap"), "item_ids is a list of ids, got 'soap'"),
+        (lambda one: one.erase_users("17"), "user_ids is a list of ids, got '17'"),
+        (lambda one: one.add_items("soap"), "items are attributes by item id, got 'soap'"),
+        (lambda one: one.add_items(["soap"]), "items are attributes by item id"),
+        (lambda one: one.add_items({"soap": "red"}), r"items\['soap'\] is attributes by column, got 'red'"),
+        (lambda one: one.add_events({"user_id": "u001"}), "events is a list of events"),
+        (lambda one: one.add_events("u001"), "events is a list of events"),
+        (lambda one: one.add_events([{}, "u001"]), r"events\[1\] is an event's fields by name, got 'u001'"),
+    ],
+)
+def test_one_thing_in_the_place_of_a_list_is_refused_before_anybody_is_asked(ask, message):
+    with pytest.raises(TypeError, match=message), Client("http://127.0.0.1:1", patience=0) as nobody:
+        ask(nobody)
+
+
+def test_lists_may_be_tuples_arrays_and_series(client, generator):
+    expected = generator.recommend(["u001", "u002"], k=4).item_ids
+    for users in (("u001", "u002"), np.array(["u001", "u002"]), pl.Series(["u001", "u002"]), iter(["u001", "u002"])):
+        assert [one.item_ids for one in client.candidates(users, k=4).candidates] == expected
+    without = client.candidates(["u001"], k=4, deny=np.array(expected[0][:1]), interests=None).candidates[0].item_ids
+    assert without[:3] == expected[0][1:]
+
+
+def test_a_look_at_the_registry_needs_nothing_said(client):
+    with pytest.raises(ServiceError, match="follows no registry") as refused:
+        client.reload()
+    assert refused.value.status == 409
 
 
 def test_a_service_that_is_busy_is_asked_again(client, app, monkeypatch):

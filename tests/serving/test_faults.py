@@ -32,27 +32,26 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-this-test"
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+@pytest.fixture
+def running(free_port, until):
+    """Starts a server in a process group of its own; once it answers, its process and port."""
 
+    @contextmanager
+    def started(command, path="/readyz", **environment):
+        port = free_port()
+        command = [sys.executable, *(str(port) if one is None else str(one) for one in command)]
+        process = subprocess.Popen(
+            command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "RECSYS_TOKEN": TOKEN, **environment},
+        )  # fmt: skip
+        try:
+            until(lambda: get(port, path) is not None, 120)
+            yield process, port
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
 
-@contextmanager
-def running(command, path="/readyz", **environment):
-    """A server in a process group of its own, once it answers; yields the process and its port."""
-    port = free_port()
-    command = [sys.executable, *(str(port) if one is None else str(one) for one in command)]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
-        env={**os.environ, "RECSYS_TOKEN": TOKEN, **environment},
-    )  # fmt: skip
-    try:
-        until(lambda: get(port, path) is not None, 120)
-        yield process, port
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(20)
+    return started
 
 
 def get(port: int, path: str) -> str | None:
@@ -61,13 +60,6 @@ def get(port: int, path: str) -> str | None:
             return answer.read().decode()
     except (ConnectionError, urllib.error.URLError, TimeoutError):
         return None
-
-
-def until(condition, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
 
 
 class Asking:
@@ -105,7 +97,7 @@ class Asking:
         connection.close()
 
 
-def test_no_acknowledged_event_is_lost_when_workers_are_killed(string_folder, tmp_path):
+def test_no_acknowledged_event_is_lost_when_workers_are_killed(string_folder, tmp_path, running, until):
     kept = tmp_path / "events.sqlite"
     acknowledged: set[str] = set()
     stop = threading.Event()
@@ -153,12 +145,13 @@ class Line:
     """Leads from a port to another, until it is cut."""
 
     def __init__(self, to: int) -> None:
-        self.port, self._to = free_port(), to
+        self.port, self._to = 0, to  # the system chooses one
         self.join()
 
     def join(self) -> None:
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
@@ -187,7 +180,9 @@ class Line:
             pass
 
 
-def test_a_registry_that_is_away_changes_nothing_and_is_found_again(string_folder, strings, tiny, tmp_path):
+def test_a_registry_that_is_away_changes_nothing_and_is_found_again(
+    string_folder, strings, tiny, tmp_path, running, until
+):
     """A real MLflow server, which keeps the artifacts as well: what it names has to be downloaded."""
     server = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", None, "--workers", "1",
               "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",

@@ -17,7 +17,7 @@ def test_the_newest_version_comes_with_a_warning_and_nothing_else_does(plain_reg
         found = look_up(source, None, plain_registry.uri)()
         warned[source] = found.notice(source)
     told = warned.pop("models:/shop")
-    assert told.startswith("warning: models:/shop is its newest version, 2, whether it was promoted or not")
+    assert told.startswith("models:/shop is its newest version, 2, whether it was promoted or not")
     assert "models:/shop@champion follows promotions, and models:/shop/2 is" in told and "\n" not in told
     assert set(warned.values()) == {None}
 

@@ -159,12 +159,20 @@ def test_over_http_as_in_process(matcher: Matcher, client: TestClient, coloured_
         ({"pairs": [{"left": {"name": {"a": 1}}, "right": {}}]}, "valid"),
         ({"pairs": [{"left": {}}]}, "Field required"),
         ({"pairs": [{"left": {}, "right": {}}], "precision": 0}, "greater than 0"),
-        ({"pairs": [{"left": {}, "right": {}}], "threshold": 0}, "not permitted"),
+        ({"pairs": [{"left": {}, "right": {}}], "threshold": 0}, "no such field"),
     ],
 )
 def test_requests_that_cannot_be_used_are_told(client: TestClient, body: dict, message: str) -> None:
     answer = client.post("/match", json=body)
     assert answer.status_code == 422 and message in json.dumps(answer.json())
+
+
+def test_examples_work(client: TestClient) -> None:
+    shapes = client.get("/openapi.json").json()["components"]["schemas"]
+    for path, shape in (("/match", "MatchRequest"), ("/explain", "ExplainRequest")):
+        (example,) = shapes[shape]["examples"]
+        assert client.post(path, json=example).status_code == 200
+    assert client.get("/docs").status_code == 200
 
 
 def test_long_and_strange_values_are_judged(matcher: Matcher) -> None:

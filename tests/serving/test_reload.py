@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -166,7 +166,7 @@ def test_what_is_no_bundle_is_a_version_that_failed_and_not_a_registry_that_is_s
     assert reloader.look(again=False).outcome == "unchanged"
 
 
-def test_a_call_is_heard_by_the_others_who_look_at_once(versions, tmp_path):
+def test_a_call_is_heard_by_the_others_who_look_at_once(versions, tmp_path, until):
     registry = Registry(versions[0])
     live, check = Live(CandidateGenerator.of(versions[0])), partial(fitness, least_recall=0.9)
     never = Reloader(live, registry, CandidateGenerator.of, check, 0, summons=Summons(tmp_path))
@@ -202,12 +202,45 @@ def test_somebody_who_may_can_ask_for_a_look(versions):
     registry, token = Registry(versions[1]), "a-token-of-this-test"
     reloader = reloader_of(versions[0], registry)
     client = TestClient(create_app(reloader.live.generator, ServiceConfig(token=token), reloader=reloader))
-    assert client.post("/admin/reload", json={}).status_code == 401
-    answer = client.post("/admin/reload", json={}, headers={"authorization": f"Bearer {token}"}).json()
+    assert client.post("/admin/reload").status_code == 401
+    client.headers["authorization"] = f"Bearer {token}"
+    answer = client.post("/admin/reload").json()  # there is nothing to say, so nothing need be said
     assert (answer["outcome"], answer["version"], answer["model"]["version"]) == ("swapped", "2", "2")
+    assert client.post("/admin/reload", json={}).json()["outcome"] == "unchanged"
+    assert client.post("/admin/reload", json={"version": "3"}).status_code == 422  # which would not be heeded
 
 
-def test_no_answer_mixes_two_versions_while_they_follow_each_other(versions):
+def wanted(client: TestClient) -> dict[str, str]:
+    """How many processes want, and how many answer with, each version: of those that somebody wants or serves."""
+    found = {}
+    for kind in ("wanted", "model"):
+        pattern = rf'^recsys_{kind}_workers{{.*name="tiny",version="(\d)"}} 1.0$'
+        found[kind] = " ".join(re.findall(pattern, client.get("/metrics").text, re.MULTILINE))
+    return found
+
+
+def test_figures_tell_which_version_is_wanted_beside_the_one_that_answers(versions):
+    registry, fits = Registry(versions[0]), [True]
+    reloader = reloader_of(versions[0], registry, check=lambda old, new: [] if fits[0] else ["it is not fit"])
+    client = TestClient(create_app(reloader.live.generator, reloader=reloader))
+    assert wanted(client) == {"wanted": "1", "model": "1"}
+    registry.version, fits[0] = versions[1], False
+    assert reloader.look(again=False).outcome == "refused"
+    assert wanted(client) == {"wanted": "2", "model": "1"}
+    registry.version = InputError("the registry is away")
+    assert reloader.look(again=False).outcome == "unasked"
+    assert wanted(client) == {"wanted": "2", "model": "1"}
+    registry.version = versions[0]  # the alias has come back
+    assert reloader.look(again=False).outcome == "unchanged"
+    assert wanted(client) == {"wanted": "1", "model": "1"}
+    registry.version, fits[0] = versions[2], True
+    assert reloader.look(again=False).outcome == "swapped"
+    assert wanted(client) == {"wanted": "3", "model": "3"}
+    assert 'recsys_swaps_total{outcome="swapped"} 1.0' in client.get("/metrics").text
+    assert 'outcome="unchanged"' not in client.get("/metrics").text
+
+
+def test_no_answer_mixes_two_versions_while_they_follow_each_other(versions, until):
     expected = {one.version: CandidateGenerator.of(one).recommend(USERS, k=5).to_json() for one in versions}
     assert len({str(one) for one in expected.values()}) == len(versions)
     registry = Registry(versions[0])
@@ -270,10 +303,3 @@ def alike(told: dict, expected: dict) -> bool:
     last = expected["scores"][-1]
     pairs = zip(told["item_ids"], told["scores"], strict=True)
     return all(abs(scores.get(item, last) - score) < 1e-5 for item, score in pairs)
-
-
-def until(condition, seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.005)

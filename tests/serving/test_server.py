@@ -6,12 +6,14 @@ import http.client
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,8 @@ HEAVY = {
 #: is `recsys serve`, and says at /modules what has been imported
 PROGRAM = """
 import sys
+import threading
+import warnings
 import serving.http.app
 import serving.http.listening
 serving.http.listening._HEAD_SECONDS = 2.0
@@ -32,10 +36,19 @@ made = serving.http.app.create_app
 def create_app(*arguments, **settings):
     app = made(*arguments, **settings)
     app.add_api_route("/modules", lambda: sorted(sys.modules))
+    app.add_api_route("/fail", lambda: fail(ZeroDivisionError("of a route")))
+    app.add_api_route("/fail-in-a-thread", in_a_thread)
+    app.add_api_route("/warn", lambda: warnings.warn("said by a library", UserWarning))
     return app
+def fail(error):
+    raise error
+def in_a_thread():
+    thread = threading.Thread(target=fail, args=(ValueError("of a thread"),), name="mine")
+    thread.start()
+    thread.join()
 serving.http.app.create_app = create_app
 from training.cli import main
-main(["serve", "--model", sys.argv[1], "--port", sys.argv[2], *sys.argv[3:]])
+sys.exit(main(["serve", "--model", sys.argv[1], "--port", sys.argv[2], *sys.argv[3:]]))
 """
 
 
@@ -43,19 +56,14 @@ TOKEN = "a-token-of-this-test"
 HEADERS = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
-def server(string_folder, tmp_path_factory):
+def server(string_folder, tmp_path_factory, free_port):
     port, began = free_port(), time.perf_counter()
     kept = tmp_path_factory.mktemp("kept") / "new.jsonl"
     command = [sys.executable, "-c", PROGRAM, str(string_folder), str(port), "--new-items", str(kept)]
     environment = {**os.environ, "RECSYS_TOKEN": TOKEN}
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     try:
         answer = first_answer(process, port)
         yield process, port, answer, time.perf_counter() - began
@@ -247,17 +255,58 @@ def test_a_head_that_does_not_end_is_given_up_after_other_requests_too(server):
     assert sent < 1_000_000
 
 
-def test_sigterm_ends_it(string_folder):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_and_what_it_says_is_json_but_for_the_greeting(string_folder, free_port, number, status):
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(string_folder), str(port)], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-c", PROGRAM, str(string_folder), str(port), "--events", "none", "--drain", "0.5"]
+    environment = {name: one for name, one in os.environ.items() if name != "RECSYS_TOKEN"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     try:
         first_answer(process, port)
-        process.terminate()
-        assert process.wait(15) in (0, -15)
+        for path in ("/fail", "/fail-in-a-thread", "/warn"):
+            with pytest.raises(urllib.error.HTTPError, match="500") if path == "/fail" else nullcontext():
+                urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30).close()
+        process.send_signal(number)
+        greeting, log = process.communicate(timeout=30)
     finally:
         process.kill()
+    assert process.returncode == status
+    told, sentence = greeting.splitlines()
+    token = re.fullmatch(r"token of this run, for requests that change something: (\S{20,})", told)[1]
+    assert f"at http://127.0.0.1:{port} (documentation: http://127.0.0.1:{port}/docs)" in sentence
+    assert token not in log and "documentation" not in log
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [one["event"] for one in lines] == [
+        "loaded", "request_failed", "uncaught", "message", "signal", "draining", "drained",
+    ]  # fmt: skip
+    failed, uncaught, warned, ending, draining, drained = lines[1:]
+    assert failed["error"].endswith("ZeroDivisionError: of a route") and failed["request_id"]
+    assert uncaught["error"].endswith("ValueError: of a thread") and uncaught["thread"] == "mine"
+    assert warned["logger"] == "py.warnings" and "said by a library" in warned["message"]
+    assert ending["signal"] == number.name
+    assert draining["taken_for_seconds"] == (0.5 if number == signal.SIGTERM else 0)  # who types Ctrl-C waits himself
+    assert drained["seconds"] >= draining["taken_for_seconds"]
+
+
+def test_sigterm_while_it_loads_ends_it_as_well(string_folder, free_port):
+    slow = """
+import serving.server, time
+def loaded(*_):
+    print("it loads", flush=True)
+    time.sleep(60)
+serving.server._loaded = loaded
+"""
+    command = [sys.executable, "-c", slow + PROGRAM, str(string_folder), str(free_port())]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "it loads\n"
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert json.loads(log)["event"] == "signal"
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(string_folder):

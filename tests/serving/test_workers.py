@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,17 +20,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc"
 ROOT = Path(__file__).parents[2]
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def start(folder, *arguments, token: str | None = None) -> tuple[subprocess.Popen, int]:
-    port = free_port()
-    environment = os.environ | ({} if token is None else {"RECSYS_TOKEN": token})
+def start(port, folder, *arguments, token: str | None = None, **pipes) -> tuple[subprocess.Popen, int]:
     command = [sys.executable, "-m", "training.cli", "serve", "--model", str(folder), "--port", str(port), *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment), port
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **pipes}
+    environment = {name: one for name, one in os.environ.items() if name != "RECSYS_TOKEN"}
+    environment |= {} if token is None else {"RECSYS_TOKEN": token}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes), port
 
 
 def get(port: int, path: str) -> str:
@@ -62,16 +56,9 @@ def answering(port: int) -> int:
         return 0
 
 
-def until(condition, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.05)
-
-
 @pytest.fixture(scope="module")
-def service(string_folder):
-    process, port = start(string_folder, "--workers", "2")
+def service(string_folder, free_port, until):
+    process, port = start(free_port(), string_folder, "--workers", "2")
     try:
         until(lambda: answering(port) == 2)
         yield process, port
@@ -111,13 +98,13 @@ def test_one_that_is_killed_is_replaced_and_the_other_answers_meanwhile(service)
     assert 'recsys_requests_total{route="/candidates",status="200"}' in get(port, "/metrics")
 
 
-def test_somebody_who_asks_one_of_them_to_look_has_all_of_them_look(plain_registry, string_folder):
+def test_somebody_who_asks_one_of_them_to_look_has_all_of_them_look(plain_registry, string_folder, free_port, until):
     for _ in range(2):
         plain_registry.register(string_folder)
     plain_registry.crown(1)
     more = ["--workers", "2", "--poll", "0", "--events", "none", "--tracking-uri", plain_registry.uri]
     token = "a-token-of-this-test"
-    process, port = start("models:/shop@champion", *more, token=token)
+    process, port = start(free_port(), "models:/shop@champion", *more, token=token)
     try:
         until(lambda: answering(port) == 2)
         plain_registry.crown(2)
@@ -158,13 +145,15 @@ sys.exit(main(["serve", *sys.argv[1:]]))
 """
 
 
-def test_a_version_is_looked_up_once_for_all_of_them_and_not_followed(plain_registry, string_folder, tmp_path):
+def test_a_version_is_looked_up_once_for_all_of_them_and_not_followed(
+    plain_registry, string_folder, tmp_path, free_port, until
+):
     plain_registry.register(string_folder)
     (notes := tmp_path / "notes").mkdir()
     port = free_port()
     command = [sys.executable, "-c", COUNTS, str(notes), "--model", "models:/shop", "--port", str(port)]
     command += ["--workers", "2", "--poll", "0.05", "--events", "none", "--tracking-uri", plain_registry.uri]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         until(lambda: answering(port) == 2)
         plain_registry.register(string_folder)  # which is the newest now, and nobody has promoted it
@@ -176,24 +165,41 @@ def test_a_version_is_looked_up_once_for_all_of_them_and_not_followed(plain_regi
         process.kill()
     (note,) = notes.iterdir()
     assert note.name.startswith(f"looked_up-{process.pid}-")
-    assert said.count("warning: models:/shop is its newest version, 1,") == 1
+    assert said.count("models:/shop is its newest version, 1,") == 1
 
 
-def test_they_end_together(string_folder):
-    process, port = start(string_folder, "--workers", "2")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_they_end_together_and_the_log_says_so(string_folder, free_port, until, tmp_path, number, status):
+    out, log = tmp_path / "out", tmp_path / "log"
+    with out.open("w") as to, log.open("w") as errors:
+        process, port = start(free_port(), string_folder, "--workers", "2", "--log-requests", stdout=to, stderr=errors)
+
+    def lines():
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    def both_have_answered():
+        return answering(port) and len({one["pid"] for one in lines() if one["event"] == "request"}) == 2
+
     try:
-        until(lambda: answering(port) == 2)
+        until(both_have_answered)
         workers = children(process.pid)
-        process.terminate()
-        assert process.wait(30) == 0
+        process.send_signal(number)
+        assert process.wait(30) == status
         assert not any(Path(f"/proc/{one}").exists() for one in workers)
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+    greeting = out.read_text()
+    token = re.search(r"token of this run, .*: (\S+)\n", greeting)[1]
+    assert greeting.count(f"at http://127.0.0.1:{port} (documentation:") == 1  # by one of them
+    assert token not in log.read_text()
+    for one in (process.pid, *workers):
+        events = [line["event"] for line in lines() if line["pid"] == one and line["event"] != "request"]
+        assert events == (["signal"] if one == process.pid else ["loaded", "signal", "draining", "drained"])
 
 
-def test_none_outlives_the_one_that_began_them(string_folder):
-    process, port = start(string_folder, "--workers", "2")
+def test_none_outlives_the_one_that_began_them(string_folder, free_port, until):
+    process, port = start(free_port(), string_folder, "--workers", "2")
     try:
         until(lambda: answering(port) == 2)
         workers = children(process.pid)
@@ -211,9 +217,9 @@ def gone(process: int) -> bool:
         return True
 
 
-def test_what_cannot_be_served_is_told_and_not_tried_for_ever(tmp_path):
+def test_what_cannot_be_served_is_told_and_not_tried_for_ever(tmp_path, free_port):
     (tmp_path / "manifest.json").write_text("{}")
-    process, _ = start(tmp_path, "--workers", "2")
+    process, _ = start(free_port(), tmp_path, "--workers", "2")
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 2
-    assert "recsys serve: error:" in errors and "Traceback" not in errors
+    assert re.fullmatch(r"recsys serve: error: .*\n", errors)  # once, though there are two

@@ -36,6 +36,54 @@ def shop(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--threads", "-1", "is 0 or more, got -1"),
+        ("--queue", "0", "is above 0, got 0"),
+        ("--longest-wait", "0", "is above 0, got 0.0"),
+        ("--drain", "nan", "is 0 or more, got nan"),
+        ("--poll", "-1", "is 0 or more, got -1.0"),
+        ("--keep-events", "0", "is above 0, got 0"),
+        ("--least-recall", "1.5", "is from 0 to 1, got 1.5"),
+        ("--shadow-share", "2", "is from 0 to 1, got 2.0"),
+        ("--workers", "0", "is 1 or more, got 0"),
+        ("--cors", "shop.example", "is an origin as browsers write it, scheme://host"),
+    ],
+)
+def test_what_serve_cannot_be_told_is_called_as_it_was_typed(capsys, option: str, value: str, problem: str) -> None:
+    told = _error(capsys, "serve", "--model", "nowhere", option, value)
+    assert told.startswith(f"recsys serve: error: {option} {problem}")
+
+
+def test_a_token_that_cannot_be_is_named_and_not_shown(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("RECSYS_TOKEN", "too-short")
+    told = _error(capsys, "serve", "--model", "nowhere")
+    assert told.startswith("recsys serve: error: RECSYS_TOKEN is at least 16 characters") and "too-short" not in told
+
+
+def test_every_option_of_serve_reaches_the_service(monkeypatch) -> None:
+    from serving.http.config import ServiceConfig
+
+    seen = []
+    monkeypatch.setattr("serving.server.serve", lambda *told: seen.append(told) or 0)
+    monkeypatch.delenv("RECSYS_TOKEN", raising=False)
+    assert main(["serve", "--model", "m"]) == 0
+    assert seen[0][1:] == ("127.0.0.1", 8000, ServiceConfig(events=""), 1)
+    options = (
+        "--threads 2 --queue 3 --longest-wait 4 --drain 5 --poll 6 --least-recall 0.7 --keep-events 8 --events none "
+    )
+    options += (
+        "--cors https://a --cors * --ui --log-requests --impressions i --shadow s --shadow-share 0.9 --new-items n"
+    )
+    assert main(["serve", "--model", "m", *options.split()]) == 0
+    assert seen[1][3] == ServiceConfig(
+        threads=2, most_waiting=3, most_seconds=4, drain_seconds=5, poll_seconds=6, least_recall=0.7, keep_events=8,
+        events=None, cors=("https://a", "*"), ui=True, log_requests=True, impressions=Path("i"), shadow="s",
+        shadow_share=0.9, new_items=Path("n"),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("verb", ["", *COMMANDS])
 def test_help_tells_what_a_verb_does(capsys: pytest.CaptureFixture, verb: str) -> None:
     with pytest.raises(SystemExit) as end:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import fields
 from pathlib import Path
 
 from features.errors import InputError
 from training.commands.options import model_argument
+
+#: settings of a service that an option calls otherwise
+_CALLED = {"most_waiting": "queue", "most_seconds": "longest_wait", "drain_seconds": "drain", "poll_seconds": "poll"}
+_TOKEN = "RECSYS_TOKEN"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--shadow", metavar="MODEL", help="ask this model some of the requests too, and count how alike the lists are"
     )
     parser.add_argument(
-        "--shadow-share", type=float, default=0.1, metavar="SHARE", help="which share of them (default: %(default)g)"
+        "--shadow-share",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="which share of them, 0 to 1 (default: %(default)g)",
     )
     parser.add_argument(
         "--poll",
@@ -80,7 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.9,
         metavar="SHARE",
-        help="what a version's approximate index must find of an exact one's to take over (default: %(default)g)",
+        help="what a version's approximate index must find of an exact one's to take over, 0 to 1 "
+        "(default: %(default)g)",
     )
     parser.add_argument(
         "--queue",
@@ -88,6 +98,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=4096,
         metavar="USERS",
         help="users of requests that may wait in a process; who comes then is answered 429 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--longest-wait",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long a request may wait to be computed; then it is answered 503 (default: %(default)g)",
     )
     parser.add_argument(
         "--drain",
@@ -101,7 +118,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="let pages of this origin ask, such as https://shop.example; may be repeated (default: none)",
+        help="let pages of this origin ask, such as https://shop.example, or * for any; may be repeated",
     )
     parser.add_argument("--ui", action="store_true", help="offer a page at /ui, which shows histories to whoever asks")
     parser.add_argument("--log-requests", action="store_true", help="log each request as a line of JSON")
@@ -113,25 +130,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("there is nothing to serve: --model names a model, and --entities a folder of entities")
     if arguments.events == "none" and arguments.keep_events is not None:
         raise InputError("--events none keeps no events, so --keep-events says nothing; leave out one of the two")
-    from serving.http.config import ServiceConfig
+    from serving.http.config import ServiceConfig, SettingError
     from serving.server import Served, serve
 
-    config = ServiceConfig(
-        threads=arguments.threads,
-        most_waiting=arguments.queue,
-        token=os.environ.get("RECSYS_TOKEN") or None,
-        cors=tuple(arguments.cors),
-        ui=arguments.ui,
-        log_requests=arguments.log_requests,
-        drain_seconds=arguments.drain,
-        poll_seconds=arguments.poll,
-        least_recall=arguments.least_recall,
-        events=None if arguments.events == "none" else arguments.events,
-        keep_events=arguments.keep_events,
-        impressions=arguments.impressions,
-        shadow=arguments.shadow,
-        shadow_share=arguments.shadow_share,
-        new_items=arguments.new_items,
-    )
+    names = {one.name for one in fields(ServiceConfig)} - {"token", "made_token"}
+    settings = {name: getattr(arguments, _CALLED.get(name, name)) for name in names}
+    settings |= {"cors": tuple(arguments.cors), "token": os.environ.get(_TOKEN) or None}
+    if arguments.events == "none":
+        settings["events"] = None
     served = Served(arguments.model, arguments.tracking_uri, arguments.entities)
-    return serve(served, arguments.host, arguments.port, config, arguments.workers)
+    try:
+        return serve(served, arguments.host, arguments.port, ServiceConfig(**settings), arguments.workers)
+    except SettingError as error:
+        option = f"--{_CALLED.get(error.setting, error.setting).replace('_', '-')}"
+        raise InputError(f"{_TOKEN if error.setting == 'token' else option} {error.problem}") from None

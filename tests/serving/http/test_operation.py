@@ -13,7 +13,7 @@ from features.errors import InputError
 from serving.http.app import create_app
 from serving.http.compute import Busy, Late
 from serving.http.config import ServiceConfig
-from serving.http.observed import LOG, _Line
+from serving.log import LOG, JsonLine
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
 
@@ -65,11 +65,31 @@ def test_each_request_is_a_line_of_the_log_where_that_is_asked_for(generator, ca
         assert not caplog.records
         client = TestClient(create_app(generator, ServiceConfig(log_requests=True)))
         client.post("/candidates", json={"user_ids": ["u001"]}, headers={"x-request-id": "shop-18"})
-    line = json.loads(_Line().format(caplog.records[0]))
+    line = json.loads(JsonLine().format(caplog.records[0]))
     assert (line["event"], line["request_id"], line["route"], line["status"]) == (
         "request", "shop-18", "/candidates", 200,
     )  # fmt: skip
     assert "u001" not in json.dumps(line)  # who asked is nobody's business
+
+
+def test_what_fails_is_a_line_of_the_log_and_an_answer_with_the_requests_id(generator, monkeypatch, caplog):
+    LOG.propagate = True
+    app = create_app(generator)
+
+    async def fail(*_, **__):
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(app.state.compute, "together", fail)
+    client = TestClient(app)
+    answer = client.post("/candidates", json={"user_ids": ["u001"]}, headers={"x-request-id": "shop-19"})
+    assert answer.status_code == 500 and answer.headers["x-request-id"] == "shop-19"
+    assert "its log says why" in answer.json()["detail"] and "mistake" not in answer.text
+    line = json.loads(JsonLine().format(caplog.records[0]))
+    assert (line["event"], line["level"], line["request_id"], line["route"]) == (
+        "request_failed", "error", "shop-19", "/candidates",
+    )  # fmt: skip
+    assert line["error"].endswith("RuntimeError: a mistake of ours")
+    assert figures(client)['recsys_requests_total{route="/candidates",status="500"}'] == 1
 
 
 @pytest.mark.parametrize(("error", "status"), [(Busy(7), 429), (Late("it has waited"), 503)])
@@ -145,13 +165,24 @@ def test_pages_of_other_origins_may_ask_only_where_they_are_named(generator):
         ({"most_waiting": 0}, "most_waiting is above 0, got 0"),
         ({"poll_seconds": float("nan")}, "poll_seconds is 0 or more, got nan"),
         ({"keep_events": 0}, "keep_events is above 0, got 0"),
-        ({"token": "short"}, "the token is at least 16 characters"),
-        ({"token": "0123456789 0123456789"}, "the token is at least 16 characters"),
+        ({"least_recall": 1.01}, "least_recall is from 0 to 1, got 1.01"),
+        ({"shadow_share": -0.1}, "shadow_share is from 0 to 1, got -0.1"),
+        ({"token": "short"}, "token is at least 16 characters"),
+        ({"token": "0123456789 0123456789"}, "token is at least 16 characters"),
+        *(
+            ({"cors": ("*", one)}, "cors is an origin as browsers write it, scheme://host")
+            for one in ("shop.example", "https://shop.example/", "https://Shop.example", "https://", "https://a:b", "")
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_named(settings, message):
     with pytest.raises(InputError, match=message):
         ServiceConfig(**settings)
+
+
+@pytest.mark.parametrize("origin", ["*", "https://shop.example", "http://localhost:3000", "http://[::1]:80", "app://x"])
+def test_origins_as_browsers_write_them_are_taken(origin):
+    assert ServiceConfig(cors=(origin,)).cors == (origin,)
 
 
 def test_a_token_is_not_shown():
@@ -161,8 +192,8 @@ def test_a_token_is_not_shown():
 def test_reload_says_that_there_is_nothing_to_follow(generator):
     token = "a-token-of-this-test"
     client = TestClient(create_app(generator, ServiceConfig(token=token)))
-    assert client.post("/admin/reload", json={}).status_code == 401
-    answer = client.post("/admin/reload", json={}, headers={"authorization": f"Bearer {token}"})
+    assert client.post("/admin/reload").status_code == 401
+    answer = client.post("/admin/reload", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 409
 
 

@@ -20,7 +20,7 @@ from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
 from serving.http.listening import PatientOnce, Server, listen
-from serving.state.beside import Beside
+from serving.state.online_state import OnlineState
 from serving.state.sqlite_events import SQLiteEvents
 
 TOKEN = "a-token-of-this-test"
@@ -96,7 +96,7 @@ class Bodies:
 def app(generator, tmp_path_factory):
     folder = tmp_path_factory.mktemp("state")
     own = CandidateGenerator(generator.bundle, generator.resolved, ItemLog(folder / "new.jsonl"))
-    return create_app(own, ServiceConfig(token=TOKEN), beside=Beside(SQLiteEvents(folder / "events.sqlite")))
+    return create_app(own, ServiceConfig(token=TOKEN), online=OnlineState(SQLiteEvents(folder / "events.sqlite")))
 
 
 @pytest.fixture(scope="module")

@@ -80,9 +80,3 @@ def test_filters_that_cannot_be_used_are_named(filters, place) -> None:
         with pytest.raises(ValidationError) as raised:
             kind.model_validate(body)
         assert raised.value.errors()[0]["loc"][: len(before + place)] == before + place
-
-
-@pytest.mark.parametrize("kind", [CandidateRequest, SimilarRequest, InvocationRequest])
-def test_examples_can_be_asked(kind) -> None:
-    for example in kind.model_json_schema()["examples"]:
-        kind.model_validate(example)

@@ -13,7 +13,7 @@ import pytest
 
 from features.errors import InputError
 from serving.lists.recommendations import Recommendations
-from serving.state.aside import Aside
+from serving.state.background_queue import BackgroundQueue
 from serving.state.erasing import erase_impressions
 from serving.state.impressions import SCHEMA, ImpressionLog, scan_impressions
 
@@ -71,7 +71,7 @@ def test_what_waits_for_its_file_is_held_as_columns(tmp_path):
     log = ImpressionLog(tmp_path)
     for n in range(40):
         assert log.put(f"r{n}", IDENTITY, answer(*(f"u{n}-{m}" for m in range(100)), items=("tea", f"i{n}")))
-    wait_until(lambda: log._held == 4_000 and not log._aside._waiting)
+    wait_until(lambda: log._held == 4_000 and not log._queue._waiting)
     assert not log._buffer and [len(one) for one in log._frames] == [1_000] * 4
     assert log.put("r40", IDENTITY, answer("ann"))
     assert log.close() and log.written == 4_001
@@ -150,7 +150,7 @@ def test_users_are_erased_from_files_that_hold_them_and_from_no_other(tmp_path):
     log = ImpressionLog(tmp_path, rows=3)
     for users in (("ann", "bo", None), ("bo", "cy", 17), ("dan", "eve", "dan")):
         log.put("r", IDENTITY, answer(*users))
-        wait_until(lambda: log.written % 3 == 0 and not log._aside._waiting)
+        wait_until(lambda: log.written % 3 == 0 and not log._queue._waiting)
     log.close()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.parquet")}
     assert erase_impressions(tmp_path, ["bo", 17, "nobody"]) == 3
@@ -172,8 +172,8 @@ def test_a_job_that_fails_ends_nothing():
             raise ValueError(job)
         done.append(job)
 
-    aside = Aside("test", work, most=10)
-    assert all(aside.offer(n) for n in range(4))
-    aside.after_failure = told.append
+    queue = BackgroundQueue("test", work, most=10)
+    assert all(queue.offer(n) for n in range(4))
+    queue.after_failure = told.append
     go_on.set()
-    assert aside.close() and done == [0, 1, 3] and aside.failed == 1 and told == ["ValueError: 2"]
+    assert queue.close() and done == [0, 1, 3] and queue.failed == 1 and told == ["ValueError: 2"]

@@ -45,7 +45,7 @@ def test_a_model_overlaps_with_itself(generator):
 def test_a_share_of_requests_is_asked(generator):
     for share, least, most in ((0, 0, 0), (0.3, 200, 400), (1, 1000, 1000)):
         shadow = Shadow(generator, share=share, most=10**6, seed=1)
-        shadow._aside._work = lambda job: None
+        shadow._queue._work = lambda job: None
         answer = generator.recommend(["u001"])
         assert least <= sum(shadow.offer({}, answer) for _ in range(1000)) <= most
         shadow.close()

@@ -235,6 +235,9 @@ def test_entities_are_served(tmp_path: Path) -> None:
     assert client.post("/find", json={"records": []}).status_code == 422
     assert client.post("/find", json={"records": [{"title": "x" * 10_000_000}]}).status_code in (413, 422)
     assert client.get("/readyz").json() == {"status": "ready"}
+    (example,) = client.get("/openapi.json").json()["components"]["schemas"]["FindRequest"]["examples"]
+    assert client.post("/find", json=example).status_code == 200
+    assert client.get("/docs").status_code == 200
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from serving.http.fields import MAX_HISTORY, Retriever, Strict
 
 MAX_TEXT = 200
 MAX_FOUND = 50
-MAX_LOOKED = 100
+MAX_CANDIDATES_SHOWN = 100
 
 _Id = Annotated[StrictStr, Field(min_length=1, max_length=1_000)]
 
@@ -23,16 +23,16 @@ class SearchRequest(Strict):
     n: StrictInt = Field(10, ge=1, le=MAX_FOUND, description="How many at most.")
 
 
-class LookRequest(Strict):
+class PortraitRequest(Strict):
     """A user to look at, by an id, by a history, or by both: then the history replaces what is stored."""
 
     user_id: _Id | None = None
     history: Annotated[list[_Id], Field(fail_fast=True, max_length=MAX_HISTORY)] | None = None
-    k: StrictInt = Field(20, ge=1, le=MAX_LOOKED, description="How many candidates.")
+    k: StrictInt = Field(20, ge=1, le=MAX_CANDIDATES_SHOWN, description="How many candidates.")
     interests: Retriever | None = Field(None, description="As in /candidates.")
 
     @model_validator(mode="after")
-    def _somebody(self) -> LookRequest:
+    def _somebody(self) -> PortraitRequest:
         if self.user_id is None and self.history is None:
             raise ValueError("give user_id, history or both")
         return self
@@ -78,7 +78,7 @@ class Why(BaseModel):
     interest: int | None = Field(description="Which interest brought it, from 0.")
 
 
-class LookedCandidate(BaseModel):
+class ExplainedCandidate(BaseModel):
     """One candidate."""
 
     item: NamedItem
@@ -97,4 +97,4 @@ class PortraitAnswer(BaseModel):
     length: int = Field(description="Of the history.")
     history: list[NamedItem] = Field(description="Its last items, oldest first.")
     interests: list[StandingInterest]
-    candidates: list[LookedCandidate]
+    candidates: list[ExplainedCandidate]

@@ -21,13 +21,14 @@ from serving.bundles.manifest import Manifest
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
+from serving.http.content_policy import policy
 from serving.http.fields import MAX_HISTORY
-from serving.http.look_routes import PAGE, policy
-from serving.http.looks import MAX_FOUND, MAX_LOOKED, MAX_TEXT
+from serving.http.ui_requests import MAX_CANDIDATES_SHOWN, MAX_FOUND, MAX_TEXT
+from serving.http.ui_routes import PAGE
 from serving.portrait import MOST_NAMED
 from serving.server import Served, serve
-from serving.state.beside import Beside
 from serving.state.events import Event
+from serving.state.online_state import OnlineState
 from serving.state.sqlite_events import SQLiteEvents
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*httpx.*")
@@ -212,7 +213,7 @@ def test_examples_can_be_looked_at(any_generator):
         ("look", {"history": [1]}, ["history", 0]),
         ("look", {"history": ["s"] * (MAX_HISTORY + 1)}, ["history"]),
         ("look", {"user_id": "u", "k": 0}, ["k"]),
-        ("look", {"user_id": "u", "k": MAX_LOOKED + 1}, ["k"]),
+        ("look", {"user_id": "u", "k": MAX_CANDIDATES_SHOWN + 1}, ["k"]),
         ("look", {"user_id": "u", "k": 1.5}, ["k"]),
         ("look", {"user_id": "u", "interests": "all"}, ["interests"]),
         ("look", {"user_id": "u", "interests": "mixture"}, ["interests"]),
@@ -295,7 +296,7 @@ def test_entities_have_no_page(tmp_path):
 def test_what_a_user_has_done_since_is_looked_at_too(generator, tmp_path):
     store = SQLiteEvents(tmp_path / "events.sqlite")
     store.append([Event("stranger", "sku-004", 5_000), Event("stranger", "sku-007", 5_001)])
-    client = TestClient(create_app(generator, ServiceConfig(ui=True), beside=Beside(store)))
+    client = TestClient(create_app(generator, ServiceConfig(ui=True), online=OnlineState(store)))
     found = client.post("/ui/look", json={"user_id": "stranger", "k": 10}).json()
     assert [one["item_id"] for one in found["history"]] == ["sku-004", "sku-007"]
     asked = client.post("/candidates", json={"user_ids": ["stranger"], "k": 10}).json()["candidates"][0]

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 from serving.candidates import CandidateGenerator
 from serving.http.app import create_app
 from serving.http.config import ServiceConfig
-from serving.state.beside import Beside
 from serving.state.events import StoreError
 from serving.state.impressions import ImpressionLog, scan_impressions
+from serving.state.online_state import OnlineState
 from serving.state.shadow import Shadow
 from serving.state.sqlite_events import SQLiteEvents
 
@@ -21,8 +21,8 @@ TOKEN = "a-token-of-this-test"
 BROUGHT = {"authorization": f"Bearer {TOKEN}"}
 
 
-def client_of(generator, **beside) -> TestClient:
-    return TestClient(create_app(generator, ServiceConfig(token=TOKEN), beside=Beside(**beside)), headers=BROUGHT)
+def client_of(generator, **online) -> TestClient:
+    return TestClient(create_app(generator, ServiceConfig(token=TOKEN), online=OnlineState(**online)), headers=BROUGHT)
 
 
 def figures(client) -> dict[str, float]:

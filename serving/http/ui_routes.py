@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from serving.http.bounded_body import BoundedRoute
-from serving.http.looks import ExampleAnswer, LookRequest, PortraitAnswer, SearchAnswer, SearchRequest
+from serving.http.content_policy import policy
+from serving.http.ui_requests import ExampleAnswer, PortraitAnswer, PortraitRequest, SearchAnswer, SearchRequest
 from serving.http.web import REFUSALS, answer, computed
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
@@ -42,7 +40,7 @@ def page_routes() -> APIRouter:
     return router
 
 
-def look_routes() -> APIRouter:
+def ui_routes() -> APIRouter:
     """The page, and what it asks of a recommender; the application's state holds the generator."""
     router = APIRouter(route_class=BoundedRoute, tags=["page"])
     router.include_router(page_routes())
@@ -68,32 +66,12 @@ def look_routes() -> APIRouter:
         return answer({"model": model, "items": [asdict(one) for one in items]})
 
     @router.post("/ui/look", response_model=PortraitAnswer, responses=REFUSALS)
-    async def look(request: Request, body: LookRequest) -> Response:
+    async def look(request: Request, body: PortraitRequest) -> Response:
         """A user's history and interests, the candidates, and why each of them is there."""
         from serving.portrait import portrait
 
-        events = request.app.state.beside.events
+        events = request.app.state.online.events
         model, found = await told(request, portrait, body.user_id, body.history, body.k, body.interests, events)
         return answer({"model": model, "user_id": body.user_id, **asdict(found)})
 
     return router
-
-
-def policy(page: str) -> str:
-    """What a browser is to let a page do: its own inline parts by their hashes, and asking where it came from.
-
-    Args:
-        page: With `<script>` and `<style>` elements without attributes.
-    """
-    allowed = {
-        kind: " ".join(_hash(one) for one in re.findall(rf"<{kind}>(.*?)</{kind}>", page, re.DOTALL))
-        for kind in ("script", "style")
-    }
-    return (
-        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-
-
-def _hash(part: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()}'"

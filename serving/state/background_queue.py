@@ -1,4 +1,4 @@
-"""Work that no answer waits for."""
+"""A queue of work that a thread does in the background, and that no answer waits for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 
-class Aside:
+class BackgroundQueue:
     """Hands jobs to a thread of its own; what does not fit into its queue is dropped and counted, never waited for.
 
     Args:
@@ -21,8 +21,8 @@ class Aside:
 
     Example:
         >>> done = []
-        >>> aside = Aside("adding", done.append, most=10)
-        >>> aside.offer("one"), aside.close()
+        >>> queue = BackgroundQueue("adding", done.append, most=10)
+        >>> queue.offer("one"), queue.close()
         (True, True)
         >>> done
         ['one']

@@ -1,4 +1,4 @@
-"""What goes on beside answering: events that extend histories, a log of what was shown, a challenger in the shadow."""
+"""What a service keeps while it runs: events that extend histories, a log of what was shown, a shadowed challenger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # torch and FAISS take seconds to import
 
 
 @dataclass
-class Beside:
+class OnlineState:
     """Each of them, where it is wanted.
 
     Args:

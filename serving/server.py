@@ -20,17 +20,13 @@ from features.errors import InputError
 from serving.bundles.manifest import MATCHER
 from serving.bundles.sealed import read_manifest
 from serving.http.config import ServiceConfig, SettingError
-from serving.last_served import last_served, remember_served
+from serving.last_served import last_served
 from serving.log import LOG, log_to_stderr, tell
 from serving.looked_up import Found, look_up
-from serving.resolve import names_alias
 from serving.workers import Worker, ended_by_sigterm, run_workers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-    from serving.candidates import CandidateGenerator
-    from serving.state.online_state import OnlineState
 
 
 @dataclass(frozen=True)
@@ -192,64 +188,6 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
 
         matcher = Matcher.of(found)
         return create_matcher_app(matcher, config), matcher
-    return _recommender(served, models, config, worker)
+    from serving.recommender import recommender
 
-
-def _recommender(
-    served: Served, found: Found, config: ServiceConfig, worker: Worker
-) -> tuple[FastAPI, CandidateGenerator]:
-    """A service that follows the registry, if an alias is what it serves."""
-    from serving.candidates import CandidateGenerator
-    from serving.fitness import fitness, unfit
-    from serving.following import Following
-    from serving.http.app import create_app
-    from serving.reload import Live, Look, Reloader
-    from serving.settling import settle
-    from serving.summons import Summons
-
-    load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items, aside=True)
-    generator = load(found.model)
-    if wrong := unfit(generator, config.least_recall):
-        raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
-    check = partial(fitness, least_recall=config.least_recall)
-    online = _online_state(found, config)
-    follow = Following(served.source, served.tracking_uri)
-    # what is no alias stays what it is: nobody need be asked for it again, nor a process kept that could
-    find = follow if names_alias(served.source) else lambda held: found.model
-    summons = Summons(worker.folder)
-    reloader = Reloader(Live(generator), find, load, check, config.poll_seconds, settle, follow.close, summons)
-    app = create_app(generator, config, reloader=reloader, online=online)
-    remember_served(worker.folder, generator.resolved)
-
-    def after(look: Look, old: CandidateGenerator, new: CandidateGenerator) -> None:
-        if look.outcome == "swapped":
-            remember_served(worker.folder, new.resolved)
-
-    reloader.after.append(after)
-    return app, generator
-
-
-def _online_state(found: Found, config: ServiceConfig) -> OnlineState:
-    """What goes on beside answering."""
-    from serving.candidates import CandidateGenerator
-    from serving.state.events import KEPT
-    from serving.state.impressions import ImpressionLog
-    from serving.state.online_state import OnlineState
-    from serving.state.shadow import Shadow
-    from serving.state.stores import open_events, place_of
-
-    online = OnlineState()
-    if config.events is not None:
-        try:
-            online.events = open_events(config.events or place_of(found.model), keep=config.keep_events or KEPT)
-        except InputError as error:
-            if config.events:
-                raise
-            raise InputError(f"{error}; --events names another place for them, and --events none keeps none") from None
-        if notice := online.events.health().notice:
-            tell("notice", logging.WARNING, of="events", notice=notice)
-    if config.impressions is not None:
-        online.impressions = ImpressionLog(config.impressions)
-    if found.shadow is not None:
-        online.shadow = Shadow(CandidateGenerator.of(found.shadow, mmap=True), config.shadow_share)
-    return online
+    return recommender(served.source, served.tracking_uri, models, config, worker)

@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("cold_items.py: --data-root FOLDER is needed (a folder that holds amazon-beauty)")
-    report = Report("cold_items", quick=options.quick)
+    report = Report("cold_items", quick=options.quick, whole=not options.runs)
     data = "generated" if options.quick else "amazon-beauty"
     with tempfile.TemporaryDirectory() as folder:
         encoders = {"": ""}

@@ -58,7 +58,7 @@ def main() -> None:
     cases = ["generated"] if options.quick else [one for one in full if options.only in one]
     if not cases:
         raise InputError(f"--only {options.only} is in no case; the cases are {', '.join(full)}")
-    report = Report("interests", options.quick, keep=bool(options.only))
+    report = Report("interests", options.quick, keep=bool(options.only), whole=not options.runs)
     with tempfile.TemporaryDirectory() as folder:
         runs = options.runs or Path(folder)
         for case in cases:

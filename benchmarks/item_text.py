@@ -66,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("item_text.py: --data-root FOLDER is needed (a folder that holds amazon-beauty and ml-1m)")
-    report = Report("item_text", options.quick, keep=bool(options.only))
+    report = Report("item_text", options.quick, keep=bool(options.only), whole=not options.runs)
     for data in ("generated",) if options.quick else ("amazon-beauty", "ml-1m-plots"):
         if options.only in data:
             compare(report, data, options)

@@ -6,6 +6,7 @@ import concurrent.futures
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ def remembered(runs: Path | None, key: list, run: Callable[[], dict[str, Any]]) 
     if not path.exists():
         runs.mkdir(parents=True, exist_ok=True)
         figures = run()
-        path.write_text(json.dumps({"key": key, "figures": figures}))
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        aside.write_text(json.dumps({"key": key, "figures": figures}))
+        aside.replace(path)
     return json.loads(path.read_text())["figures"]
 
 

@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of each way")
     options = parser.parse_args()
-    report = Report("label_efficiency", quick=options.quick)
+    report = Report("label_efficiency", quick=options.quick, whole=not options.runs)
     name, shares = ("generated", (0.5, 1.0)) if options.quick else ("amazon-google", SHARES)
     seeds = 1 if options.quick else options.seeds
     jobs = [

@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="of the compared ones (default: %(default)s)")
     parser.add_argument("--full", choices=tuple(PARTS), help="the part that is taken where it would be chosen first")
     options = parser.parse_args()
-    report = Report("matching", options.quick, keep=bool(options.only))
+    report = Report("matching", options.quick, keep=bool(options.only), whole=not options.runs)
     names = ["generated"] if options.quick else [name for name in CASES if options.only in name]
     options.full = full = options.full or ("plain" if options.quick else chosen_part(options))
     for name in names:

@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("matching_search.py: --data-root FOLDER is needed (a folder that holds em-pairs)")
-    report = Report("matching_search", options.quick, keep=bool(options.only))
+    report = Report("matching_search", options.quick, keep=bool(options.only), whole=not options.runs)
     names = ["generated"] if options.quick else [name for name in TRIALS if name in CASES and options.only in name]
     jobs = [(options.data_root, options.runs, name, trial) for name in names for trial in TRIALS[name]]
     for (_, _, name, trial), found in run_all(tried, jobs, 1 if options.quick else options.processes):

@@ -55,7 +55,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("metadata_items.py: --data-root FOLDER is needed (a folder that holds amazon-beauty)")
-    report = Report("metadata_items", quick=options.quick)
+    report = Report("metadata_items", quick=options.quick, whole=not options.runs)
     data = "generated" if options.quick else "amazon-beauty"
     names = ("attributes",) if options.quick else ("baselines", *MODELS)
     jobs = [

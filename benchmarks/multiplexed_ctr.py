@@ -102,7 +102,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("multiplexed_ctr.py: --data-root FOLDER is needed (a folder that holds ml-1m and frappe)")
-    report = Report("multiplexed_ctr", quick=options.quick)
+    report = Report("multiplexed_ctr", quick=options.quick, whole=not options.runs)
     data_sets, seeds = (("generated",), 1) if options.quick else (("ml-1m", "frappe"), options.seeds)
     where = (str(options.data_root), options.runs)
     jobs = [(*where, *job) for job in planned(data_sets, seeds) if options.only in job[1]]

@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("multiplexed_ctr_search.py: --data-root FOLDER is needed (with ml-1m and frappe in it)")
-    report = Report("multiplexed_ctr_search", quick=options.quick)
+    report = Report("multiplexed_ctr_search", quick=options.quick, whole=not options.runs)
     data_sets = ("generated",) if options.quick else ("ml-1m", "frappe")
     where = (str(options.data_root), options.runs)
     jobs = [(*where, data, case) for data in data_sets for case in cases(data) if options.only in case]

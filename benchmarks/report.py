@@ -46,12 +46,15 @@ class Report:
         quick: Whether these are the figures of a `--quick` run, which never replace the committed ones.
         keep: Whether rows that are written already stay, of data sets (what cases begin with, up to a slash) that
             this run does not measure.
+        whole: Whether all of it is measured in this run, so that how long it takes is worth noting; with `--runs`, what
+            was measured before is taken from there.
     """
 
-    def __init__(self, name: str, quick: bool = False, keep: bool = False) -> None:
+    def __init__(self, name: str, quick: bool = False, keep: bool = False, whole: bool = True) -> None:
         self.name = name
         self.quick = quick
         self.keep = keep
+        self.whole = whole and not keep
         self.rows: list[dict[str, Any]] = []
         self._began = time.perf_counter()
 
@@ -149,7 +152,7 @@ class Report:
             "rows": self.rows,
         }
         took = time.perf_counter() - self._began
-        if not self.keep:  # of a part, how long it took says nothing of the whole
+        if self.whole:
             content["seconds"] = round(took, 1)
         print(self.table())
         print(f"{self.name}: {took:.1f} s")

@@ -61,7 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("resolve_join.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
-    report = Report("resolve_join", options.quick)
+    report = Report("resolve_join", options.quick, whole=not options.runs)
     name, seeds = ("generated", 1) if options.quick else ("ml-1m", SEEDS)
     tables, _ = two_feeds(read(name, options.data_root)[0])
     said = found_entities(tables)[1]

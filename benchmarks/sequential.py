@@ -62,7 +62,7 @@ def main() -> None:
         raise SystemExit(
             "sequential.py: --data-root FOLDER is needed (a folder that holds sequences and amazon-beauty)"
         )
-    report = Report("sequential", quick=options.quick)
+    report = Report("sequential", quick=options.quick, whole=not options.runs)
     chosen = {name: case for name, case in CASES.items() if options.only in name and case.quick == options.quick}
     where = (str(options.data_root), options.runs)
     jobs = [

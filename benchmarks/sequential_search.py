@@ -66,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("sequential_search.py: --data-root FOLDER is needed (a folder that holds the data sets)")
-    report = Report("sequential_search", quick=options.quick)
+    report = Report("sequential_search", quick=options.quick, whole=not options.runs)
     data_sets = ("generated",) if options.quick else tuple(name for name in TRIALS if name != "generated")
     jobs = [
         (str(options.data_root), options.runs, data, trial)

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
     parser.add_argument("--only", default="", help="the data sets whose name contains this")
     options = parser.parse_args()
-    report = Report("sequential_speed", quick=options.quick)
+    report = Report("sequential_speed", quick=options.quick, whole=not options.runs)
     if options.quick:
         turns = Turns("generated", QUICK, sources.load("generated", interactions=1000), None, options.budget)
         turns.ours("softmax", 0, epochs=1)

@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("serving_soak.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
-    report = Report("serving_soak", options.quick)
+    report = Report("serving_soak", options.quick, whole=not options.runs)
     name = "generated" if options.quick else "ml-1m"
     with tempfile.TemporaryDirectory() as scratch:
         bundle = trained(name, "two-tower", options.runs or Path(scratch), options.data_root)

@@ -77,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("serving_speed.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
-    report = Report("serving_speed", options.quick, keep=bool(options.only))
+    report = Report("serving_speed", options.quick, keep=bool(options.only), whole=not options.runs)
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.runs or Path(scratch)
         if options.quick:

@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.quick and options.data_root is None:
         raise SystemExit("swap.py: --data-root FOLDER is needed (a folder that holds ml-1m)")
-    report = Report("swap", options.quick)
+    report = Report("swap", options.quick, whole=not options.runs)
     name = "generated" if options.quick else "ml-1m"
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.runs or Path(scratch)

@@ -25,7 +25,7 @@ def test_rows_become_a_table_and_json(report, tmp_path, capsys) -> None:
     printed = capsys.readouterr().out
     assert "shop/small" in printed and "0.25" in printed and "A paper, 2020" in printed
     content = json.loads((tmp_path / "deep" / "speed.json").read_text())
-    assert set(content) == {"benchmark", "git", "machine", "threads", "date", "rows"}
+    assert set(content) == {"benchmark", "git", "machine", "threads", "date", "seconds", "rows"}
     assert content["rows"][0] == {
         "case": "shop/small",
         "metric": "hr@10",
@@ -49,6 +49,13 @@ def test_a_quick_run_leaves_the_committed_results_alone(report, tmp_path, monkey
     full.add("a", "b", 1)
     full.finish()
     assert [one.name for one in tmp_path.iterdir()] == ["speed.json"]
+
+
+def test_how_long_it_took_is_noted_where_all_was_measured(report, tmp_path) -> None:
+    for told, how in ((True, {}), (False, {"whole": False}), (False, {"keep": True})):
+        made = report.Report("speed", **how)
+        made.add("a", "b", 1)
+        assert ("seconds" in made.finish(tmp_path / "speed.json")) == told
 
 
 def test_rows_of_data_sets_that_are_not_measured_again_stay_if_asked(report, tmp_path) -> None:

@@ -12,7 +12,7 @@ DATA_ROOT ?= data
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test lint format bench peers doctor clean
+.PHONY: help setup demo test lint format docs links bench peers doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -36,6 +36,17 @@ lint: setup  ## check style and formatting
 format: setup  ## put formatting and mendable style right
 	$(PYTHON_ENV) -m ruff check --fix .
 	$(PYTHON_ENV) -m ruff format .
+
+# Broken links between pages and to their headings are warnings, and warnings are errors.
+SPHINX = $(PYTHON_ENV) -m sphinx -W --keep-going -n -q
+
+docs:  ## build the documentation into build/docs (the extra docs is set up first)
+	@scripts/setup.sh $(KIND) docs
+	$(SPHINX) -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+links: docs  ## ask whether what the documentation links to elsewhere is still there
+	$(SPHINX) -b linkcheck -d build/doctrees docs build/links
 
 bench: setup  ## run every benchmark on DATA_ROOT, which takes hours (default data; ARGS=--quick for minutes)
 	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do \

@@ -8,8 +8,8 @@ from sphinx.application import Sphinx
 
 FOLDER = "_notebooks"
 
-_SOME = """From a data frame to a service, each on data that is generated or published, with what it printed and drew. They lie
-in `notebooks/`, each beside the script that jupytext keeps it in step with."""
+_SOME = """From a data frame to a service, each on data that is generated or published, with what it printed and drew.
+They lie in `notebooks/`, each beside the script that jupytext keeps it in step with."""
 _NONE = "Scripts in `notebooks/` become notebooks by `jupytext --to ipynb`; there is none yet."
 _INDEX = """# Notebooks
 

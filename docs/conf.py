@@ -43,7 +43,7 @@ nb_execution_mode = "off"  # whoever commits a notebook has run it
 
 # ------------------------------------------------------------------------------------------------ from docstrings
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 python_maximum_signature_line_length = 88
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 default_role = "py:obj"  # what a docstring names is a link, if there is a page of it

@@ -8,8 +8,10 @@ from itertools import pairwise
 
 from sphinx.application import Sphinx
 
-#: |u - v| is an absolute value, no substitution; an asterisk between numbers is a product, no emphasis
-_BARS, _PRODUCT = re.compile(r"\|(?=\S)"), re.compile(r"(?<![*\\])\*(?!\*)")
+#: |u - v| is an absolute value, no substitution
+_BAR = re.compile(r"\|(?=\S)")
+#: <function RunOptions.<lambda>>, <factory>
+_OBJECT = re.compile(r"<(?:[^<>]|<[^<>]*>)*>")
 
 
 def plain(app: Sphinx, what: str, name: str, about: object, options: object, lines: list[str]) -> None:
@@ -22,8 +24,13 @@ def plain(app: Sphinx, what: str, name: str, about: object, options: object, lin
         code = line.lstrip().startswith(">>>") or (code and bool(line.strip()))
         if not code:
             parts = line.split("`")
-            parts[::2] = [_PRODUCT.sub(r"\\*", _BARS.sub(r"\\|", part)) for part in parts[::2]]
+            parts[::2] = [_BAR.sub(r"\\|", part) for part in parts[::2]]
             lines[n] = "`".join(parts)
+
+
+def told(app: Sphinx, what: str, name: str, about: object, options: object, signature: str, returns: str) -> tuple:
+    """A signature whose defaults that are functions or objects are dots: Sphinx would not read it otherwise."""
+    return (_OBJECT.sub("...", signature) if signature else signature), returns
 
 
 def _with_blocks(lines: list[str]) -> Iterator[str]:
@@ -38,6 +45,7 @@ def _with_blocks(lines: list[str]) -> Iterator[str]:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Before napoleon reads them."""
+    """Docstrings before napoleon reads them, and signatures."""
     app.connect("autodoc-process-docstring", plain, priority=400)
+    app.connect("autodoc-process-signature", told)
     return {"parallel_read_safe": True}

@@ -68,5 +68,5 @@ doctor:  ## say what is installed, what is wrong, and what mends it
 	@$$([ -x $(PYTHON_ENV) ] && echo $(PYTHON_ENV) || echo python3) -m training.doctor $(ARGS)
 
 clean:  ## remove caches and build results (.venv, runs and mlflow.db stay)
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
+	rm -rf build dist docs/_notebooks *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

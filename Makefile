@@ -12,7 +12,7 @@ DATA_ROOT ?= data
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help setup demo test lint format bench notebooks peers doctor clean
+.PHONY: help setup demo test lint format docs links bench notebooks peers doctor clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,17 @@ format: setup  ## put formatting and mendable style right
 	$(PYTHON_ENV) -m ruff check --fix .
 	$(PYTHON_ENV) -m ruff format .
 
+# Broken links between pages and to their headings are warnings, and warnings are errors.
+SPHINX = $(PYTHON_ENV) -m sphinx -W --keep-going -n -q
+
+docs:  ## build the documentation into build/docs (the extra docs is set up first)
+	@scripts/setup.sh $(KIND) docs
+	$(SPHINX) -b html -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
+links: docs  ## ask whether what the documentation links to elsewhere is still there
+	$(SPHINX) -b linkcheck -d build/doctrees docs build/links
+
 bench: setup  ## run the benchmarks that fit into an hour on DATA_ROOT, and write docs/results.md (ARGS=--help)
 	$(PYTHON_ENV) -m benchmarks --data-root "$(DATA_ROOT)" $(ARGS)
 
@@ -60,5 +71,5 @@ doctor:  ## say what is installed, what is wrong, and what mends it
 	@$$([ -x $(PYTHON_ENV) ] && echo $(PYTHON_ENV) || echo python3) -m training.doctor $(ARGS)
 
 clean:  ## remove caches and build results (.venv, runs and mlflow.db stay)
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
+	rm -rf build dist docs/_notebooks *.egg-info .pytest_cache .ruff_cache .hypothesis .mypy_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -87,11 +87,18 @@ def test_doctor_looks_at_the_requirements_of_the_project():
 
 def test_makefile_has_its_targets_and_explains_them():
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = {"setup", "demo", "test", "lint", "bench", "doctor", "clean", "help"}
+    targets = {"setup", "demo", "test", "lint", "docs", "links", "bench", "doctor", "clean", "help"}
     assert targets <= set(re.findall(r"^([a-z]+):.*## ", text, re.MULTILINE))
     assert ".DEFAULT_GOAL := help" in text
     for target in ("demo", "test"):
         assert re.search(rf"^{target}: setup\b", text, re.MULTILINE)
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (cited["title"], cited["version"], cited["license"]) == tuple(
+        PROJECT[name] for name in ("name", "version", "license")
+    )
 
 
 def test_scripts_can_be_run():

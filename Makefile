@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 PYTHON_ENV := .venv/bin/python
 KIND ?= auto
-EXTRAS ?= text,test,lint,notebooks
+EXTRAS ?= text,test,lint,notebooks,docs
 ARGS ?=
 DATA_ROOT ?= data
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make .venv ready for this project, or find in a blink that it already is.
 #
-#   scripts/setup.sh [auto|cpu|gpu] [EXTRAS]     EXTRAS: comma separated, default text,test,lint,notebooks
+#   scripts/setup.sh [auto|cpu|gpu] [EXTRAS]     EXTRAS: comma separated, default text,test,lint,notebooks,docs
 #
 #   PYTHON=python3.12   the interpreter to build with (3.11 or newer)
 #   ROW=torch-2.11      which file of constraints/ to install; the default is the newest
@@ -19,7 +19,7 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 kind=${1:-auto}
-extras=${2:-text,test,lint,notebooks}
+extras=${2:-text,test,lint,notebooks,docs}
 row=${ROW:-torch-2.13}
 constraints=constraints/$row.txt
 stamp=.venv/.setup-stamp

@@ -27,6 +27,9 @@ TRIALS: dict[str, tuple[str, ...]] = {
         "optimiser.max_epochs=5 optimiser.lr=1e-4",
         "optimiser.max_epochs=10 optimiser.lr=1e-4",
         "optimiser.max_epochs=10 optimiser.lr=2e-4",
+        "optimiser.max_epochs=5 optimiser.lr=1e-4 model.encoder.pooling=mean",
+        "optimiser.max_epochs=5 optimiser.lr=1e-4 batch_size=16",
+        "optimiser.max_epochs=5 optimiser.lr=1e-4 model.encoder.pooling=mean batch_size=16",
     ),
     "dirty-itunes-amazon": (
         "optimiser.max_epochs=20 optimiser.lr=5e-5",

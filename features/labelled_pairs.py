@@ -57,7 +57,7 @@ class LabelledPairs:
         said = part.cast(pl.String).str.strip_chars().str.to_lowercase().replace("valid", "validation").fill_null("")
         other = ~said.is_in(["train", "validation", "test"])
         if other.any():
-            row = int(other.arg_max())
+            row = other.arg_true()[0]
             raise InputError(
                 f"{table} has {int(other.sum()):,} values in column 'part' that are neither train, validation nor "
                 f"test, such as {part[row]!r} in row {row + 1}"
@@ -89,8 +89,10 @@ class LabelledPairs:
             seed: Of the draw.
 
         Raises:
-            InputError: Shares that cannot be, or too few pairs for them.
+            InputError: Shares that cannot be, too few pairs for them, or pairs without labels.
         """
+        if pairs.labels is None:
+            raise InputError(f"the pairs of {name} have no labels")
         if min(validation, test) <= 0 or validation + test >= 1:
             raise InputError(
                 f"validation is {validation:g} and test {test:g}: both are shares above 0, and less than 1 together"
@@ -122,5 +124,7 @@ class LabelledPairs:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def __repr__(self) -> str:
-        told = (f"{len(pairs):,} {part} ({int(pairs.labels.sum()):,} the same)" for part, pairs in self.parts.items())
+        told = (
+            f"{len(pairs):,} {part} ({np.count_nonzero(pairs.labels):,} the same)" for part, pairs in self.parts.items()
+        )
         return f"LabelledPairs({self.name!r}: {', '.join(told)})"

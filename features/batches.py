@@ -42,7 +42,12 @@ class _Movable:
 
     def record_stream(self, stream: torch.Stream) -> None:
         """Tells the allocator that `stream` still reads these tensors."""
-        self._map(lambda tensor: tensor.record_stream(stream) or tensor)
+
+        def told(tensor: Tensor) -> Tensor:
+            tensor.record_stream(stream)
+            return tensor
+
+        self._map(told)
 
 
 @dataclass

@@ -125,6 +125,8 @@ class LabelledPairs:
 
     def __repr__(self) -> str:
         told = (
-            f"{len(pairs):,} {part} ({np.count_nonzero(pairs.labels):,} the same)" for part, pairs in self.parts.items()
+            f"{len(pairs):,} {part} ({int(pairs.labels.sum()):,} the same)"
+            for part, pairs in self.parts.items()
+            if pairs.labels is not None
         )
         return f"LabelledPairs({self.name!r}: {', '.join(told)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.entities import name2codepoint
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 
@@ -50,7 +51,7 @@ def plain_text(values: pl.Series, subject: str = "") -> pl.Series:
     return told.fill_null("").alias(values.name)
 
 
-def _as_text(value: pl.Expr, dtype: pl.DataType | type[pl.DataType]) -> pl.Expr:
+def _as_text(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
     """Values as strings without noise; null where they are missing."""
     text = value.cast(pl.String)
     if dtype.is_float():  # 2013.0 is a year that was read beside nulls

@@ -90,7 +90,7 @@ class RecordPairs:
         known = "" if self.labels is None else f", {int(self.labels.sum()):,} of them the same"
         return f"RecordPairs({len(self):,} of {self.left.name!r} and {self.right.name!r}{known})"
 
-    def take(self, places: np.ndarray) -> RecordPairs:
+    def take(self, places: np.ndarray | list[int]) -> RecordPairs:
         """Some of the pairs, in the given order. (k,) -> k pairs"""
         told = (None if one is None else one[places] for one in (self.labels, self.chances))
         return RecordPairs(self.left, self.right, self.left_rows[places], self.right_rows[places], *told)

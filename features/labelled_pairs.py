@@ -62,8 +62,9 @@ class LabelledPairs:
                 f"{table} has {int(other.sum()):,} values in column 'part' that are neither train, validation nor "
                 f"test, such as {part[row]!r} in row {row + 1}"
             )
-        places = {one: np.flatnonzero((said == one).to_numpy()) for one in ("train", "validation", "test")}
-        found = cls(name, **{one: pairs.take(rows) for one, rows in places.items()})
+        parts = ("train", "validation", "test")
+        train, validation, test = (pairs.take(np.flatnonzero((said == one).to_numpy())) for one in parts)
+        found = cls(name, train, validation, test)
         told: dict[int, str] = {}
         for one, some in found.parts.items():
             for place, code in enumerate(some.codes().tolist()):
@@ -105,7 +106,8 @@ class LabelledPairs:
             n, m = round(test * len(rows)), round((test + validation) * len(rows))
             for part, some in zip(found, np.split(rows, [n, m]), strict=True):
                 found[part].append(some)
-        return cls(name, **{part: pairs.take(np.sort(np.concatenate(some))) for part, some in found.items()})
+        drawn = {part: pairs.take(np.sort(np.concatenate(some))) for part, some in found.items()}
+        return cls(name, drawn["train"], drawn["validation"], drawn["test"])
 
     @cached_property
     def sha256(self) -> str:

@@ -23,7 +23,7 @@ from serving.http.config import ServiceConfig, SettingError
 from serving.last_served import last_served, remember_served
 from serving.log import LOG, log_to_stderr, tell
 from serving.looked_up import Found, look_up
-from serving.resolve import names_alias
+from serving.resolve import Resolved, names_alias
 from serving.workers import Worker, ended_by_sigterm, run_workers
 
 if TYPE_CHECKING:
@@ -155,11 +155,11 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
     """The application for what is to be served, and what that is."""
     found = models.model
     with nullcontext() if found is None else found.blamed():
-        matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
-    if matches or served.entities is not None:
-        what = (
-            f"{found.name} is a matcher of records" if served.entities is None else f"{served.entities} holds entities"
-        )
+        matching = found if found is not None and read_manifest(found.folder).get("kind") == MATCHER else None
+    if matching is not None or served.entities is not None:
+        what = f"{served.entities} holds entities"
+        if matching is not None and served.entities is None:
+            what = f"{matching.name} is a matcher of records"
         for name in ("new_items", "impressions", "shadow"):
             if getattr(config, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
@@ -175,22 +175,22 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
         from serving.entities.finder import EntityFinder
         from serving.entities.following import MapFollower
 
-        if found is not None and not matches:
+        if found is not None and matching is None:
             raise InputError(f"{found.name} is no matcher of records, and entities are found by one")
         matcher = None
-        if found is not None:
+        if matching is not None:
             from serving.matching.matcher import Matcher
 
-            matcher = Matcher.of(found)
+            matcher = Matcher.of(matching)
         load = partial(EntityFinder.load, served.entities, matcher)
         follower = MapFollower(served.entities, load, config.poll_seconds)
         finder = load()
         return create_entity_app(finder, config, follower), finder
-    if matches:
+    if matching is not None:
         from serving.matching.app import create_matcher_app
         from serving.matching.matcher import Matcher
 
-        matcher = Matcher.of(found)
+        matcher = Matcher.of(matching)
         return create_matcher_app(matcher, config), matcher
     return _recommender(served, models, config, worker)
 
@@ -208,14 +208,16 @@ def _recommender(
     from serving.summons import Summons
 
     load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items, aside=True)
-    generator = load(found.model)
+    model, source = found.model, served.source
+    assert model is not None and source is not None  # what is no matcher and no entities
+    generator = load(model)
     if wrong := unfit(generator, config.least_recall):
         raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
     check = partial(fitness, least_recall=config.least_recall)
-    online = _online_state(found, config)
-    follow = Following(served.source, served.tracking_uri)
+    online = _online_state(found, model, config)
+    follow = Following(source, served.tracking_uri)
     # what is no alias stays what it is: nobody need be asked for it again, nor a process kept that could
-    find = follow if names_alias(served.source) else lambda held: found.model
+    find: Callable[[str | None], Resolved] = follow if names_alias(source) else lambda held: model
     summons = Summons(worker.folder)
     reloader = Reloader(Live(generator), find, load, check, config.poll_seconds, settle, follow.close, summons)
     app = create_app(generator, config, reloader=reloader, online=online)
@@ -229,7 +231,7 @@ def _recommender(
     return app, generator
 
 
-def _online_state(found: Found, config: ServiceConfig) -> OnlineState:
+def _online_state(found: Found, model: Resolved, config: ServiceConfig) -> OnlineState:
     """What goes on beside answering."""
     from serving.candidates import CandidateGenerator
     from serving.state.events import KEPT
@@ -241,7 +243,7 @@ def _online_state(found: Found, config: ServiceConfig) -> OnlineState:
     online = OnlineState()
     if config.events is not None:
         try:
-            online.events = open_events(config.events or place_of(found.model), keep=config.keep_events or KEPT)
+            online.events = open_events(config.events or place_of(model), keep=config.keep_events or KEPT)
         except InputError as error:
             if config.events:
                 raise

@@ -29,9 +29,10 @@ demo: setup  ## train, register, serve and query a small recommender
 test: setup  ## run the tests and doctests
 	OMP_NUM_THREADS=1 $(PYTHON_ENV) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-lint: setup  ## check style and formatting
+lint: setup  ## check style, formatting and types
 	$(PYTHON_ENV) -m ruff check .
 	$(PYTHON_ENV) -m ruff format --check .
+	$(PYTHON_ENV) -m mypy
 
 format: setup  ## put formatting and mendable style right
 	$(PYTHON_ENV) -m ruff check --fix .

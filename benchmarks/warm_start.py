@@ -187,7 +187,8 @@ def search(whole: Dataset) -> None:
 
 def answered(prepared: Prepared, old: np.ndarray, bundle: Bundle) -> dict[str, float]:
     """A bundle's figures, as far as it knows the users, items and values of this data."""
-    return asked(AsBundle.of(prepared, bundle), old, lambda evaluation: ModelScores(bundle.model, evaluation).scorer)
+    seen = AsBundle.seen_by(prepared, bundle)
+    return asked(seen, old, lambda evaluation: ModelScores(bundle.model, evaluation).scorer)
 
 
 def asked(prepared: Prepared, old: np.ndarray, scores_of: Callable[[Evaluation], ScorerOf]) -> dict[str, float]:

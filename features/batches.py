@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -11,13 +13,15 @@ from torch import Tensor
 
 
 class _Movable:
-    """What TorchRec calls Pipelineable: every tensor inside moves together.
+    """What TorchRec calls Pipelineable, of a dataclass: every tensor inside moves together.
 
     `to`'s keyword must be called `device`: TorchRec's pipelines pass it by that name.
     """
 
-    def _map(self, function):
-        def apply(value):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        def apply(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return function(value)
             if isinstance(value, _Movable):
@@ -28,17 +32,22 @@ class _Movable:
 
         return type(self)(**{one.name: apply(getattr(self, one.name)) for one in dataclasses.fields(self)})
 
-    def to(self, device: torch.device | str, non_blocking: bool = False):
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """A copy on `device`."""
         return self._map(lambda tensor: tensor.to(device=device, non_blocking=non_blocking))
 
-    def pin_memory(self):
+    def pin_memory(self) -> Self:
         """A copy in page-locked memory, so that it can travel to a GPU while the GPU works."""
         return self._map(lambda tensor: tensor.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
         """Tells the allocator that `stream` still reads these tensors."""
-        self._map(lambda tensor: tensor.record_stream(stream) or tensor)
+
+        def told(tensor: Tensor) -> Tensor:
+            tensor.record_stream(stream)
+            return tensor
+
+        self._map(told)
 
 
 @dataclass

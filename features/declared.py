@@ -56,6 +56,7 @@ def with_checked_vectors(items: pl.DataFrame, schema: FeatureSchema) -> tuple[pl
     if vector is None:
         return items, schema
     column = vector_column(items[vector.column], vector.size)
+    assert isinstance(column.dtype, pl.Array)
     sized = dataclasses.replace(vector, size=column.dtype.size)
     declared = tuple(sized if one is vector else one for one in schema.item)
     return items.with_columns(column), FeatureSchema(schema.user, declared)

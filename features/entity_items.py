@@ -92,7 +92,7 @@ def through_entities(
     return dataclasses.replace(
         dataset,
         interactions=interactions,
-        items=fused.cast(schema).sort("item_id"),
+        items=fused.with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items()).sort("item_id"),
         aliases=pl.concat([aliases, entities.retired()], how="diagonal").filter(
             pl.col("item_id").is_in(fused["item_id"].to_list())
         ),

@@ -55,7 +55,12 @@ class EntityMap:
     departed: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MEMBERS))
 
     def __post_init__(self) -> None:
-        schemas = {"members": MEMBERS, "redirects": REDIRECTS, "log": LOG, "departed": MEMBERS}
+        schemas: dict[str, dict[str, Any]] = {
+            "members": MEMBERS,
+            "redirects": REDIRECTS,
+            "log": LOG,
+            "departed": MEMBERS,
+        }
         for name, schema in schemas.items():
             frame = getattr(self, name)
             if dict(frame.schema) != schema:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -65,12 +66,12 @@ def as_ids(ids: pl.Series | np.ndarray | Sequence[int | str], name: str) -> pl.S
         return canonical_ids(ids, name)
     if isinstance(ids, np.ndarray):
         return canonical_ids(pl.Series(name, ids), name)
-    ids = list(ids)
-    kinds = {str if isinstance(one, str) else type(one) for one in ids if one is not None}
+    given: list[Any] = list(ids)
+    kinds = {str if isinstance(one, str) else type(one) for one in given if one is not None}
     if kinds <= {str}:
-        return pl.Series(name, ids, dtype=pl.String)
+        return pl.Series(name, given, dtype=pl.String)
     if all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
-        inside = [one if one is not None and _SMALLEST <= one <= _LARGEST else None for one in ids]
+        inside = [one if one is not None and _SMALLEST <= one <= _LARGEST else None for one in given]
         return pl.Series(name, inside, dtype=pl.Int64)
     names = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise InputError(f"the ids {name!r} are of type {names}; ids are all integers or all strings")

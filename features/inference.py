@@ -35,6 +35,8 @@ def infer_schema(items: pl.DataFrame | None, users: pl.DataFrame | None) -> Feat
     taken = {"user_id", "item_id", "history"} | (set(columns["user"]) & set(columns["item"]))
 
     def declared(side: str, frame: pl.DataFrame | None) -> tuple[Feature, ...]:
+        if frame is None:
+            return ()
         found = []
         for column in columns[side]:
             kind = _kind(frame[column])

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 
@@ -176,7 +177,7 @@ def attribute_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl
         raise InputError(f"new items: column {name!r} holds {dtype}, which a new item's is not: {why}") from None
 
 
-def _fits(value: Any, dtype: pl.DataType) -> bool:
+def _fits(value: Any, dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether a value is of a type: polars takes true for 1, 3 for a day in 1970 and a string for a list of letters."""
     if value is None or dtype == pl.Null:
         return True

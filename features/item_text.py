@@ -17,7 +17,7 @@ from features.fair_shares import fair_shares
 from features.plain_text import plain_text
 
 #: where the tokens of some texts end, in characters
-TokenEnds = Callable[[Sequence[str]], list[Sequence[int]]]
+TokenEnds = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 
 #: what stands between two attributes
 BETWEEN = "; "

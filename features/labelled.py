@@ -64,10 +64,10 @@ class LabelRule:
             raise InputError(
                 f"the label column {self.column!r} holds {values.dtype}, such as {values[0]!r}, no numbers"
             )
-        values = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        labels = np.full(len(values), np.nan, np.float32)
-        labels[values >= self.at_least] = 1
-        labels[values <= self.at_most] = 0
+        numbers = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        labels = np.full(len(numbers), np.nan, np.float32)
+        labels[numbers >= self.at_least] = 1
+        labels[numbers <= self.at_most] = 0
         return labels
 
 

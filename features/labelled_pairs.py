@@ -57,13 +57,14 @@ class LabelledPairs:
         said = part.cast(pl.String).str.strip_chars().str.to_lowercase().replace("valid", "validation").fill_null("")
         other = ~said.is_in(["train", "validation", "test"])
         if other.any():
-            row = int(other.arg_max())
+            row = other.arg_true()[0]
             raise InputError(
                 f"{table} has {int(other.sum()):,} values in column 'part' that are neither train, validation nor "
                 f"test, such as {part[row]!r} in row {row + 1}"
             )
-        places = {one: np.flatnonzero((said == one).to_numpy()) for one in ("train", "validation", "test")}
-        found = cls(name, **{one: pairs.take(rows) for one, rows in places.items()})
+        parts = ("train", "validation", "test")
+        train, validation, test = (pairs.take(np.flatnonzero((said == one).to_numpy())) for one in parts)
+        found = cls(name, train, validation, test)
         told: dict[int, str] = {}
         for one, some in found.parts.items():
             for place, code in enumerate(some.codes().tolist()):
@@ -89,8 +90,10 @@ class LabelledPairs:
             seed: Of the draw.
 
         Raises:
-            InputError: Shares that cannot be, or too few pairs for them.
+            InputError: Shares that cannot be, too few pairs for them, or pairs without labels.
         """
+        if pairs.labels is None:
+            raise InputError(f"the pairs of {name} have no labels")
         if min(validation, test) <= 0 or validation + test >= 1:
             raise InputError(
                 f"validation is {validation:g} and test {test:g}: both are shares above 0, and less than 1 together"
@@ -103,7 +106,8 @@ class LabelledPairs:
             n, m = round(test * len(rows)), round((test + validation) * len(rows))
             for part, some in zip(found, np.split(rows, [n, m]), strict=True):
                 found[part].append(some)
-        return cls(name, **{part: pairs.take(np.sort(np.concatenate(some))) for part, some in found.items()})
+        drawn = {part: pairs.take(np.sort(np.concatenate(some))) for part, some in found.items()}
+        return cls(name, drawn["train"], drawn["validation"], drawn["test"])
 
     @cached_property
     def sha256(self) -> str:
@@ -122,5 +126,9 @@ class LabelledPairs:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
     def __repr__(self) -> str:
-        told = (f"{len(pairs):,} {part} ({int(pairs.labels.sum()):,} the same)" for part, pairs in self.parts.items())
+        told = (
+            f"{len(pairs):,} {part} ({int(pairs.labels.sum()):,} the same)"
+            for part, pairs in self.parts.items()
+            if pairs.labels is not None
+        )
         return f"LabelledPairs({self.name!r}: {', '.join(told)})"

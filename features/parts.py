@@ -23,6 +23,11 @@ TRAIN, VALIDATION, TEST, CONTEXT = 0, 1, 2, 3
 PARTS = ("train", "validation", "test", "context")
 
 
+Seen = Literal["none", "train", "train+validation"]
+TestHistory = Literal["train", "train+validation"]
+Histories = Literal["earlier", "cut", "any"]
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """A part for every interaction.
@@ -44,9 +49,9 @@ class Split:
     settings: dict[str, Any]
     parts: np.ndarray
     interactions: pl.DataFrame = field(repr=False)
-    seen: Literal["none", "train", "train+validation"] = "train"
-    test_history: Literal["train", "train+validation"] = "train"
-    histories: Literal["earlier", "cut", "any"] = "earlier"
+    seen: Seen = "train"
+    test_history: TestHistory = "train"
+    histories: Histories = "earlier"
 
     @cached_property
     def sha256(self) -> str:
@@ -69,7 +74,15 @@ class Split:
         return f"Split({self.name!r}: {counts}; seen: {self.seen}, test history: {self.test_history})"
 
 
-def split_of(name: str, settings: dict[str, Any], parts: np.ndarray, dataset: Dataset, *knows: str) -> Split:
+def split_of(
+    name: str,
+    settings: dict[str, Any],
+    parts: np.ndarray,
+    dataset: Dataset,
+    seen: Seen,
+    test_history: TestHistory,
+    histories: Histories = "earlier",
+) -> Split:
     """A split of a data set's interactions.
 
     Args:
@@ -77,10 +90,12 @@ def split_of(name: str, settings: dict[str, Any], parts: np.ndarray, dataset: Da
         settings: With which settings.
         parts: A part for each interaction. (n,) uint8
         dataset: What was split.
-        knows: `Split.seen`, `Split.test_history` and `Split.histories`, where they are not the defaults.
+        seen: See `Split`, as the rest.
+        test_history: See `Split`.
+        histories: See `Split`.
     """
     interactions = dataset.interactions.select("user_id", "item_id", "timestamp")
-    return Split(name, settings, parts, interactions, *knows)
+    return Split(name, settings, parts, interactions, seen, test_history, histories)
 
 
 def check_shares(**shares: float) -> None:

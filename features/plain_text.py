@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.entities import name2codepoint
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 
@@ -39,7 +40,7 @@ def plain_text(values: pl.Series, subject: str = "") -> pl.Series:
     """
     dtype = values.dtype
     lists = isinstance(dtype, pl.List | pl.Array)
-    inner = dtype.inner if lists else dtype
+    inner = dtype.inner if isinstance(dtype, pl.List | pl.Array) else dtype
     if isinstance(inner, pl.List | pl.Array | pl.Struct | pl.Binary | pl.Object | pl.Duration):
         raise InputError(f"{subject or f'column {values.name!r}'} holds {dtype}: that cannot be told")
     if lists:
@@ -50,7 +51,7 @@ def plain_text(values: pl.Series, subject: str = "") -> pl.Series:
     return told.fill_null("").alias(values.name)
 
 
-def _as_text(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _as_text(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
     """Values as strings without noise; null where they are missing."""
     text = value.cast(pl.String)
     if dtype.is_float():  # 2013.0 is a year that was read beside nulls

@@ -77,8 +77,10 @@ class RecordPairs:
             rows.append(found)
         if label not in table.columns:
             return cls(left, right, *rows)
-        pairs = cls(left, right, *rows, _labels(name, table[label]))
-        _check_one_label(name, pairs)
+        left_rows, right_rows = rows
+        labels = _labels(name, table[label])
+        pairs = cls(left, right, left_rows, right_rows, labels)
+        _check_one_label(name, pairs, labels)
         return pairs
 
     def __len__(self) -> int:
@@ -88,7 +90,7 @@ class RecordPairs:
         known = "" if self.labels is None else f", {int(self.labels.sum()):,} of them the same"
         return f"RecordPairs({len(self):,} of {self.left.name!r} and {self.right.name!r}{known})"
 
-    def take(self, places: np.ndarray) -> RecordPairs:
+    def take(self, places: np.ndarray | list[int]) -> RecordPairs:
         """Some of the pairs, in the given order. (k,) -> k pairs"""
         told = (None if one is None else one[places] for one in (self.labels, self.chances))
         return RecordPairs(self.left, self.right, self.left_rows[places], self.right_rows[places], *told)
@@ -100,8 +102,8 @@ class RecordPairs:
         known = [np.unique(np.concatenate(sides))] * 2 if one_table else [np.unique(rows) for rows in sides]
         left = self.left.take(known[0])
         right = left if one_table else self.right.take(known[1])
-        rows = (np.searchsorted(all_rows, some) for all_rows, some in zip(known, sides, strict=True))
-        return RecordPairs(left, right, *rows, self.labels, self.chances)
+        left_rows, right_rows = (np.searchsorted(all_rows, some) for all_rows, some in zip(known, sides, strict=True))
+        return RecordPairs(left, right, left_rows, right_rows, self.labels, self.chances)
 
     def codes(self) -> np.ndarray:
         """A number a pair, the same for the same pair; of one table, whichever way round it is. (m,) int64"""
@@ -122,7 +124,7 @@ def _labels(name: str, labels: pl.Series) -> np.ndarray:
     yes, no = written.is_in(["1", "1.0", "true"]), written.is_in(["0", "0.0", "false"])
     bad = ~(yes | no).fill_null(False)
     if bad.any():
-        row = int(bad.arg_max())
+        row = bad.arg_true()[0]
         raise InputError(
             f"{name} has {int(bad.sum()):,} labels in column {labels.name!r} that are neither 0 nor 1, such as "
             f"{labels[row]!r} in row {row + 1}"
@@ -130,9 +132,9 @@ def _labels(name: str, labels: pl.Series) -> np.ndarray:
     return yes.to_numpy()
 
 
-def _check_one_label(name: str, pairs: RecordPairs) -> None:
+def _check_one_label(name: str, pairs: RecordPairs, labels: np.ndarray) -> None:
     codes = pairs.codes()
-    both = np.intersect1d(codes[pairs.labels], codes[~pairs.labels])
+    both = np.intersect1d(codes[labels], codes[~labels])
     if len(both):
         left, right = pairs.frame().row(int(np.flatnonzero(codes == both[0])[0]))[:2]
         raise InputError(f"{name} labels the pair {left!r} and {right!r} both 0 and 1")

@@ -181,7 +181,7 @@ def check_columns(name: str, table: pl.DataFrame, columns: Iterable[str]) -> Non
 
 def _check_ids(name: str, ids: pl.Series) -> None:
     if missing := ids.null_count():
-        row = int(ids.is_null().arg_max()) + 1
+        row = ids.is_null().arg_true()[0] + 1
         raise InputError(f"{name} has {missing:,} records without an id, such as row {row}")
     if ids.n_unique() < len(ids):
         twice = ids.filter(ids.is_duplicated())

@@ -34,6 +34,7 @@ def vector_column(values: pl.Series, size: int = 0) -> pl.Series:
         Array(Float32, shape=(2,))
     """
     arrays = _arrays(values, size)
+    assert isinstance(arrays.dtype, pl.Array)
     vector_matrix(arrays, arrays.dtype.size)
     return arrays
 
@@ -51,7 +52,7 @@ def vector_matrix(values: pl.Series, size: int) -> np.ndarray:
     arrays = _arrays(values, size)
     matrix = np.zeros((len(arrays), size), np.float32)
     matrix[arrays.is_not_null().to_numpy()] = arrays.drop_nulls().to_numpy().reshape(-1, size)
-    bad = ~np.isfinite(matrix).all(axis=1)  # a number that is missing is read as NaN
+    bad = ~np.all(np.isfinite(matrix), axis=1)  # a number that is missing is read as NaN
     if bad.any():
         raise InputError(
             f"column {values.name!r} holds a vector with a number that is missing or not finite in {int(bad.sum())} "

@@ -74,6 +74,9 @@ class TextFusion(nn.Module):
         told = self.text(text)
         if self.kind == "whitened":
             return told * self.gain
+        if self.kind == "text":
+            return self.project(self.layers(told))
+        assert learned is not None  # by all other kinds
         if self.kind == "alphafuse":
             told = told * self.gain
             kept = told.shape[1] - learned.shape[1]
@@ -81,7 +84,7 @@ class TextFusion(nn.Module):
         told = self.layers(told)
         if self.kind == "concat":
             return self.project(torch.cat([learned, told], dim=1))
-        return self.project(told) if self.kind == "text" else learned + self.project(told)
+        return learned + self.project(told)
 
 
 class HistoryTexts(nn.Module):
@@ -92,6 +95,9 @@ class HistoryTexts(nn.Module):
         text: The items' declared vector.
         items: The features of the whole catalogue. (N rows)
     """
+
+    texts: Tensor
+    told: Tensor
 
     def __init__(self, history: Sequence, text: Vector, items: FeatureTable) -> None:
         super().__init__()

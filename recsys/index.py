@@ -189,7 +189,7 @@ class ItemIndex:
             # FAISS sums in float32, so that an item which is no candidate may score this much more than the last one
             others = (candidates[:, -1] >= 0) & (candidates.shape[1] < there)
             doubtful = others & (scores[:, -1] <= settled.min(axis=1) + self._slack(queries))
-            for n in np.flatnonzero(doubtful):
+            for n in np.flatnonzero(doubtful).tolist():
                 query, left_out = queries[n : n + 1], None if skip is None else skip.row(n)
                 near = self._stored.within(query[0], width, 2 * float(self._slack(query)[0]), left_out, among)[None]
                 scores[n], rows[n] = best_of(inner_products(self.vectors_of, query, near), near, width)

@@ -60,7 +60,10 @@ class ItemEncoder(nn.Module):
     def forward(self, embeddings: Embeddings, items: FeatureBatch) -> Tensor:
         """M items -> (M, D)"""
         learned = self._learned(embeddings, items) if self.learns else None
-        return learned if self.fusion is None else self.fusion(learned, items.dense[self.text])
+        if self.fusion is not None and self.text is not None:
+            return self.fusion(learned, items.dense[self.text])
+        assert learned is not None  # what has no text is learned
+        return learned
 
     def _learned(self, embeddings: Embeddings, items: FeatureBatch) -> Tensor:
         """What ids and attributes come to. M items -> (M, E)"""
@@ -70,5 +73,5 @@ class ItemEncoder(nn.Module):
         if self.combine == "concat":
             parts += [] if numbers is None else [numbers]
             return self.project(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
-        parts += [] if numbers is None else [self.numbers(numbers)]
+        parts += [] if numbers is None or self.numbers is None else [self.numbers(numbers)]
         return self.project(sum(parts[1:], parts[0]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,12 +14,15 @@ from features.errors import InputError
 from features.feature_table import FeatureTable
 from features.schema import FeatureSchema
 from features.vocabulary import Vocabulary
-from recsys.embeddings import Embeddings
 from recsys.sequential import SequentialRecommender
 from recsys.sequential_config import SequentialConfig
 from recsys.two_tower import TwoTower, TwoTowerConfig
 
 RetrieverConfig = TwoTowerConfig | SequentialConfig
+
+#: a module that gives users and items vectors whose inner product ranks the items: `encode_users` takes the declared
+#: features of B users, and `encode_items` those of B items -> (B, D); `dim` is the width D
+Retriever = TwoTower | SequentialRecommender
 
 #: what a family of models is called, and its configuration
 FAMILIES: dict[str, type[RetrieverConfig]] = {"two-tower": TwoTowerConfig, "sequential": SequentialConfig}
@@ -31,33 +34,13 @@ _MOST = 1 << 25
 _AROUND = 512
 
 
-class Retriever(Protocol):
-    """A module that gives users and items vectors whose inner product ranks the items."""
-
-    config: RetrieverConfig
-    embeddings: Embeddings
-
-    @property
-    def dim(self) -> int:
-        """Width D of the vectors."""
-        ...
-
-    def encode_users(self, users: FeatureBatch) -> Tensor:
-        """Declared features of B users -> (B, D)"""
-        ...
-
-    def encode_items(self, items: FeatureBatch) -> Tensor:
-        """Declared features of B items -> (B, D)"""
-        ...
-
-
 def make_retriever(
     config: RetrieverConfig,
     schema: FeatureSchema,
     vocabularies: Mapping[str, Vocabulary],
     items: FeatureTable,
     backend: Literal["torch", "torchrec", "sharded"] = "torch",
-) -> TwoTower | SequentialRecommender:
+) -> Retriever:
     """A model of the configuration's family, with random weights.
 
     Args:

@@ -63,6 +63,7 @@ class SequentialRecommender(nn.Module):
         super().__init__()
         self.config = config
         features = item_features(config, schema)
+        assert schema.history is not None  # or there would be no features
         self.history = schema.history.name
         if config.times != "none" and not schema.history.timed:
             raise InputError(
@@ -134,7 +135,7 @@ class SequentialRecommender(nn.Module):
             return self.hidden(Jagged(one - 1, one, None if history.times is None else one), None, hide)[:0]
         groups = PaddedGroups.of(history.lengths)
         if self.config.times != "none" and history.times is not None:
-            groups = groups.with_gaps(history.times, self._asked(history, asked_at))
+            groups = groups.with_gaps(history.times, self._asked(history.times, history.lengths, asked_at))
         vectors = self._inputs(history.values)
         if hide is not None:
             vectors = torch.where(hide.places[:, None], hide.vector.to(vectors.dtype), vectors)
@@ -152,14 +153,13 @@ class SequentialRecommender(nn.Module):
         encoder = self.item_encoder if self.config.tie else self.input_encoder
         return embedding(place, encoder(self.embeddings, self.catalogue.take(different)))
 
-    def _asked(self, history: Jagged, asked_at: Tensor | None) -> Tensor:
+    def _asked(self, times: Tensor, lengths: Tensor, asked_at: Tensor | None) -> Tensor:
         """When the item after each place is asked for. (T,)"""
-        times = history.times
         if self.config.times == "events" or not len(times):
             return times
         asked = times.roll(-1)
-        last = history.lengths.cumsum(0)[history.lengths > 0] - 1
-        asked[last] = times[last] if asked_at is None else asked_at[history.lengths > 0]
+        last = lengths.cumsum(0)[lengths > 0] - 1
+        asked[last] = times[last] if asked_at is None else asked_at[lengths > 0]
         return asked
 
     def _recent(self, history: Jagged) -> Jagged:

@@ -125,7 +125,7 @@ def item_features(config: SequentialConfig, schema: FeatureSchema) -> list[Featu
     if not config.fusion.learns_items:
         return []
     usable = [feature for feature in schema.item if isinstance(feature, Id | Categorical | MultiValued | Numeric)]
-    chosen = [
+    chosen: list[Feature] = [
         feature for feature in usable if config.items == "all" or (config.items == "id") == isinstance(feature, Id)
     ]
     if not chosen:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.index import ItemIndex
 from recsys.rescoring import best_of, inner_products
 from recsys.row_set import RowSet
 from recsys.top_k import Chunks, Scorer, full_ranking
@@ -19,6 +19,25 @@ _CHUNKS = Chunks(users=256, items=16_384)
 _MARGIN = 16
 #: lengths of vectors whose products float32 holds to the last bits
 _PLAIN = (1e-30, 1e30)
+
+
+class StoredItems(Protocol):
+    """What is read of the vectors of N items: see `ItemIndex`."""
+
+    @property
+    def dim(self) -> int:
+        """D"""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def vectors_of(self, rows: np.ndarray) -> np.ndarray:
+        """(n,) -> (n, D)"""
+        ...
+
+    def stored(self, start: int, count: int) -> np.ndarray:
+        """From one row on. (n, D)"""
+        ...
 
 
 class Neighbours:
@@ -34,12 +53,13 @@ class Neighbours:
         width: How many of the first columns count, such as all but an item bias; all where not given.
 
     Example:
+        >>> from recsys.index import ItemIndex
         >>> index = ItemIndex.build(np.array([[1, 0], [0, 5], [3, 4], [9, 1]], dtype=np.float32))
         >>> Neighbours(index).of(np.array([0]), k=2)[1].tolist()
         [[3, 2]]
     """
 
-    def __init__(self, index: ItemIndex, width: int | None = None) -> None:
+    def __init__(self, index: StoredItems, width: int | None = None) -> None:
         self._index = index
         self._width = index.dim if width is None else width
 

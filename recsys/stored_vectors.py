@@ -76,20 +76,20 @@ class StoredVectors:
     def _nearest(self, queries: np.ndarray, k: int, among: RowSet | None) -> np.ndarray:
         """As `nearest`, for as many queries as are compared at a time."""
         asked = torch.from_numpy(np.ascontiguousarray(queries))  # (b, D)
-        best: Tensor | None = None
-        found: Tensor | None = None
+        best: tuple[Tensor, Tensor] | None = None  # scores and rows, (b, k) each
         for rows, vectors in self.blocks(among, max(BLOCK // 2, 4 * k)):
             scores, places = asked @ torch.from_numpy(vectors).T, torch.from_numpy(rows)  # (b, n), (n,)
             if best is not None:
                 # NumPy's `any` over rows takes a third of torch's time
-                reach = torch.from_numpy(np.flatnonzero((scores.numpy() >= best[:, -1:].numpy()).any(axis=0)))
+                reach = torch.from_numpy(np.flatnonzero((scores.numpy() >= best[0][:, -1:].numpy()).any(axis=0)))
                 scores, places = scores[:, reach], places[reach]
             places = places.expand(len(asked), -1)
             if best is not None:
-                scores, places = torch.cat([best, scores], dim=1), torch.cat([found, places], dim=1)
-            best, order = scores.topk(min(k, scores.shape[1]), dim=1)
-            found = places.gather(1, order)
-        return found.numpy()
+                scores, places = torch.cat([best[0], scores], dim=1), torch.cat([best[1], places], dim=1)
+            scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
+            best = scores, places.gather(1, order)
+        assert best is not None  # there are k items
+        return best[1].numpy()
 
     def within(
         self, query: np.ndarray, k: int, slack: float, skip: np.ndarray | None, among: RowSet | None

@@ -133,7 +133,11 @@ def full_ranking(
     for first, part_seen, part_targets in zip(firsts, all_seen, all_targets, strict=True):
         users = slice(first, min(first + chunks.users, n_users))
         parts.append(_rank_part(_Blocks(scorer, users, n_items, chunks.items, part_seen), k, part_targets))
-    return Ranking(*(None if one[0] is None else torch.cat(one) for one in zip(*parts, strict=True)))
+    rows, scores, ranks, ties = zip(*parts, strict=True)
+    known = targets is not None
+    return Ranking(
+        torch.cat(rows), torch.cat(scores), torch.cat(ranks) if known else None, torch.cat(ties) if known else None
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,11 @@ class _Blocks:
             yield start, block
 
 
-def _rank_part(blocks: _Blocks, k: int, targets: tuple[Tensor, Tensor] | None) -> tuple[Tensor | None, ...]:
+#: the fields of `Ranking`
+_Part = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+
+
+def _rank_part(blocks: _Blocks, k: int, targets: tuple[Tensor, Tensor] | None) -> _Part:
     """The fields of `Ranking`, of a chunk of users."""
     wanted, found = None, None
     for start, block in blocks:
@@ -170,6 +178,7 @@ def _rank_part(blocks: _Blocks, k: int, targets: tuple[Tensor, Tensor] | None) -
             wanted.read_scores(start, block)
             if len(blocks) == 1:
                 wanted.count(start, block)
+    assert found is not None  # there is an item
     scores, rows = found
     if wanted is None:
         return rows, scores, None, None

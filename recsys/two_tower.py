@@ -167,11 +167,13 @@ class TwoTower(nn.Module):
                 raise InputError(f"a two-tower model needs at least one {side} feature that is not text")
         if schema.history is not None and item_id is None:
             raise InputError(f"the sequence {schema.history.name!r} needs an item feature of kind 'id'")
-        lookups, identities = [], {}
+        lookups: list[FeatureLookup] = []
+        identities: dict[str, Vocabulary] = {}
         for feature in (*item, *user):
             if not feature.embedded:
                 continue
             if isinstance(feature, Sequence):
+                assert item_id is not None  # or the sequence was refused
                 identity = item_id if config.tie_history else feature.name
                 lookups.append(FeatureLookup(feature.name, identity, config.history_pooling, unknowns=False))
                 identities[identity] = vocabularies[item_id]
@@ -182,8 +184,11 @@ class TwoTower(nn.Module):
         widths = self.embeddings.widths
         self.text = None if text is None else text.name
         self.fusion = None if text is None else TextFusion(config.fusion, text.size, config.dim)
-        self.history_texts = HistoryTexts(schema.history, text, items) if text and schema.history else None
-        others = text.size if self.history_texts is not None else 0
+        self.history_texts, others = None, 0
+        if text is not None and schema.history is not None:
+            if items is None:
+                raise InputError(f"model.fusion.kind {config.fusion.kind!r} reads items' texts: give the items, too")
+            self.history_texts, others = HistoryTexts(schema.history, text, items), text.size
         self.user_tower = Tower(user, widths, config.user_hidden, config.dim, config.dropout, others)
         if config.fusion.learns_items:
             out = config.fusion.learned_width(config.dim) + config.item_bias
@@ -209,15 +214,16 @@ class TwoTower(nn.Module):
     def encode_items(self, items: FeatureBatch) -> Tensor:
         """Declared features of B items -> (B, D)"""
         vectors = self.item_tower(self.embeddings, items) if self.config.fusion.learns_items else None
-        if self.fusion is not None:
-            vectors = self._fused(vectors, items.dense[self.text])
+        if self.fusion is not None and self.text is not None:
+            vectors = self._fused(self.fusion, vectors, items.dense[self.text])
+        assert vectors is not None  # what has no text is learned
         if self.config.similarity == "cosine":
             dim = self.config.dim
             vectors = torch.cat([nn.functional.normalize(vectors[:, :dim], dim=1), vectors[:, dim:]], dim=1)
         return vectors
 
-    def _fused(self, learned: Tensor | None, text: Tensor) -> Tensor:
+    def _fused(self, fusion: TextFusion, learned: Tensor | None, text: Tensor) -> Tensor:
         """With the items' texts, a bias left as it is. (B, E + bias), (B, V) -> (B, D + bias)"""
-        if not self.config.item_bias:
-            return self.fusion(learned, text)
-        return torch.cat([self.fusion(learned[:, :-1], text), learned[:, -1:]], dim=1)
+        if learned is None or not self.config.item_bias:
+            return fusion(learned, text)
+        return torch.cat([fusion(learned[:, :-1], text), learned[:, -1:]], dim=1)

@@ -34,6 +34,9 @@ class Whitening(nn.Module):
         [[1.0, 0.0], [0.0, 1.0]]
     """
 
+    mean: Tensor
+    directions: Tensor
+
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
@@ -66,6 +69,9 @@ class Standardised(nn.Module):
     Args:
         size: Width V of the vectors.
     """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, size: int) -> None:
         super().__init__()

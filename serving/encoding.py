@@ -15,7 +15,7 @@ import sys
 import threading
 import weakref
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import polars as pl
 
@@ -52,23 +52,26 @@ class EncoderProcess:
         sent = io.BytesIO()
         items.write_ipc(sent)
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._begin()
+            process = self._process
+            if process is None or process.poll() is not None:
+                process = self._begin()
+            assert process.stdin is not None and process.stdout is not None  # pipes
             try:
-                _write(self._process.stdin, _KEPT if kept else _PLAIN, sent.getvalue())
-                kind, answer = _read(self._process.stdout)
+                _write(process.stdin, _KEPT if kept else _PLAIN, sent.getvalue())
+                kind, answer = _read(process.stdout)
             except (OSError, EOFError):
-                self._process.kill()
-                self._process.wait()  # its pipes close before it has ended, and who asks next must not find it alive
+                process.kill()
+                process.wait()  # its pipes close before it has ended, and who asks next must not find it alive
                 raise InputError("the process that reads texts has died; ask again") from None
         if kind == _REFUSAL:
             raise InputError(answer.decode())
         return pl.read_ipc(io.BytesIO(answer)).to_series()
 
-    def _begin(self) -> None:
+    def _begin(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "serving.encoding", str(self._folder)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        weakref.finalize(self, _end, self._process)
+        self._process = process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        weakref.finalize(self, _end, process)
+        return process
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -76,15 +79,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     for pipe in (process.stdin, process.stdout):
         with contextlib.suppress(OSError):
-            pipe.close()
+            if pipe is not None:
+                pipe.close()
 
 
-def _write(pipe: BinaryIO, kind: bytes, content: bytes) -> None:
+def _write(pipe: IO[bytes], kind: bytes, content: bytes) -> None:
     pipe.write(_HEAD.pack(kind, len(content)) + content)
     pipe.flush()
 
 
-def _read(pipe: BinaryIO) -> tuple[bytes, bytes]:
+def _read(pipe: IO[bytes]) -> tuple[bytes, bytes]:
     """A message.
 
     Raises:

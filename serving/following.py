@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from features.errors import InputError
 from serving.log import log_to_stderr
@@ -57,16 +57,19 @@ class Following:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process.stdin.close()
+            if self._process.stdin is not None:
+                self._process.stdin.close()
             self._process = None
 
     def _answer(self, held: str | None) -> Resolved:
-        if self._process is None or self._process.poll() is not None:
+        process = self._process
+        if process is None or process.poll() is not None:
             self.close()
-            self._start()
+            process = self._start()
+        assert process.stdin is not None  # a pipe
         try:
-            self._process.stdin.write(f"{held or ''}\n")
-            self._process.stdin.flush()
+            process.stdin.write(f"{held or ''}\n")
+            process.stdin.flush()
             answer = json.loads(self._lines.get(timeout=self._seconds))
         except (OSError, ValueError, queue.Empty) as error:
             self.close()
@@ -77,19 +80,20 @@ class Following:
             raise InputError(answer["error"])
         return _resolved(answer)
 
-    def _start(self) -> None:
+    def _start(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "serving.following", *(one for one in self._asked if one is not None)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._lines = queue.Queue()
-        threading.Thread(target=_read, args=(self._process, self._lines), name="following", daemon=True).start()
+        threading.Thread(target=_read, args=(process.stdout, self._lines), name="following", daemon=True).start()
+        return process
 
 
 def _resolved(told: dict[str, Any]) -> Resolved:
     return Resolved(**{**told, "folder": Path(told["folder"])})
 
 
-def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
-    with process.stdout as out:
+def _read(out: IO[str], lines: queue.Queue[str]) -> None:
+    with out:
         for line in out:
             lines.put(line)
     lines.put("")  # it has ended: whoever waits need not wait for longer

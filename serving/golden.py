@@ -113,7 +113,7 @@ def _requests(generator: CandidateGenerator) -> list[dict[str, Any]]:
     if len(rows):
         lists = [generator.item_ids.ids(histories.row(n)) for n in range(len(rows))]
         given: dict[str, Any] = {"histories": lists}
-        if known.timed:
+        if histories.times is not None:
             ends = histories.offsets
             times = [histories.times[ends[n] : ends[n + 1]].tolist() for n in range(len(rows))]
             given["history_times"] = times

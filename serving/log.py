@@ -76,4 +76,4 @@ def _uncaught(
     if thread is not None and issubclass(kind, SystemExit):  # which ends a thread in silence
         return
     told = {} if thread is None else {"thread": thread.name}
-    LOG.critical("uncaught", exc_info=(kind, error, at), extra={"told": told})
+    LOG.critical("uncaught", exc_info=None if error is None else (kind, error, at), extra={"told": told})

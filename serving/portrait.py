@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -74,15 +75,15 @@ def portrait(
     """
     given = None if history is None else [list(history)]
     more = extended(generator, events, [user_id], given)
-    given, told = more.histories, {"seen": more.seen, "history_times": more.history_times}
-    found = generator.recommend([user_id], given, k, interests=interests, **told)
+    told: dict[str, Any] = {"seen": more.seen, "history_times": more.history_times}
+    found = generator.recommend([user_id], more.histories, k, interests=interests, **told)
     shelf = generator.new_items.shelf
-    asked = read_asked(generator.bundle, generator.user_ids, shelf, [user_id], given, more.history_times)
+    asked = read_asked(generator.bundle, generator.user_ids, shelf, [user_id], more.histories, more.history_times)
     met = asked.histories.row(0)
     titles = [None] * len(found.item_ids[0]) if found.titles is None else found.titles_of(0)
     mixed = found
     if generator.bundle.interests is not None and not (found.interests and found.interests[0]):
-        mixed = generator.recommend([user_id], given, 1, interests="mixture", **told)
+        mixed = generator.recommend([user_id], more.histories, 1, interests="mixture", **told)
     return Portrait(
         known=user_id is not None and int(generator.user_ids.rows([user_id], "user_id")[0]) >= 0,
         source=found.sources[0],

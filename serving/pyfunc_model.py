@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
+from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
@@ -36,16 +37,22 @@ _REQUIREMENTS = (
     "safetensors",
     "xxhash",
 )
-_PARAMETERS = {"k": 10, "exclude_seen": True, "rerank": False, "rerank_depth": 100, "interests": "unimodal"}
+_PARAMETERS: dict[str, Any] = {
+    "k": 10,
+    "exclude_seen": True,
+    "rerank": False,
+    "rerank_depth": 100,
+    "interests": "unimodal",
+}
 #: what MLflow calls the types of parameters
 _TYPES = {bool: "boolean", int: "long", str: "string"}
-_COLUMNS = {
+_COLUMNS: dict[str, DataType | Array] = {
     "user_id": DataType.string,
     "history": Array(DataType.string),
     "history_times": Array(DataType.long),
     "asked_at": DataType.long,
 }
-_ANSWER = {
+_ANSWER: dict[str, str | Array] = {
     "user_id": "string",
     "source": "string",
     "item_ids": Array(DataType.string),
@@ -54,7 +61,7 @@ _ANSWER = {
 }
 
 
-class Retriever(mlflow.pyfunc.PythonModel):
+class Retriever(PythonModel):
     """Candidates for a frame of users: columns user_id and history, either of which may be missing or null.
 
     To models that read times, the columns history_times and asked_at tell them.
@@ -70,13 +77,16 @@ class Retriever(mlflow.pyfunc.PythonModel):
         unknown = sorted(set(params) - set(_PARAMETERS))
         if unknown:
             raise InputError(f"the parameter {unknown[0]!r} is unknown; the known ones are {', '.join(_PARAMETERS)}")
-        given = {name: [_value(one) for one in model_input[name]] for name in _COLUMNS if name in model_input.columns}
+        there = [name for name in _COLUMNS if name in model_input.columns]
+        given: dict[str, Any] = {name: [_value(one) for one in model_input[name]] for name in there}
         if not {"user_id", "history"} & set(given):
             raise InputError(
                 f"the columns are {', '.join(map(str, model_input.columns))}; give user_id, history or both"
             )
         # times that are told of nobody are as a column that is not there
-        times = {name: given[name] for name in ("history_times", "asked_at") if any(map(_is_told, given.get(name, ())))}
+        times: dict[str, Any] = {
+            name: given[name] for name in ("history_times", "asked_at") if any(map(_is_told, given.get(name, ())))
+        }
         found = self.generator.recommend(
             given.get("user_id"),
             given.get("history"),
@@ -134,7 +144,7 @@ def log_bundle(folder: Path | str, registered_model_name: str | None = None, nam
     )
 
 
-def _value(value: Any) -> str | int | list | None:
+def _value(value: Any) -> Any:
     """A cell as Python has it; None for what pandas takes for missing."""
     if isinstance(value, np.ndarray):
         return value.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from serving.http.config import ServiceConfig
 from serving.last_served import remember_served
 from serving.log import tell
 from serving.looked_up import Found
+from serving.naming import Resolved
 from serving.reload import Live, Look, Reloader
 from serving.resolve import names_alias
 from serving.settling import settle
@@ -48,14 +50,16 @@ def recommender(
         InputError: A bundle that is not fit to be served, or a place for events that cannot be used.
     """
     load = partial(CandidateGenerator.of, mmap=True, new_items=config.new_items, aside=True)
-    generator = load(found.model)
+    model = found.model
+    assert model is not None  # what a source was looked up to be
+    generator = load(model)
     if wrong := unfit(generator, config.least_recall):
         raise InputError(f"{generator!r} is not fit to be served: {'; '.join(wrong)}")
     check = partial(fitness, least_recall=config.least_recall)
-    online = _online_state(found, config)
+    online = _online_state(model, found.shadow, config)
     follow = Following(source, tracking_uri)
     # what is no alias stays what it is: nobody need be asked for it again, nor a process kept that could
-    find = follow if names_alias(source) else lambda held: found.model
+    find: Callable[[str | None], Resolved] = follow if names_alias(source) else lambda held: model
     summons = Summons(worker.folder)
     reloader = Reloader(Live(generator), find, load, check, config.poll_seconds, settle, follow.close, summons)
     app = create_app(generator, config, reloader=reloader, online=online)
@@ -69,12 +73,12 @@ def recommender(
     return app, generator
 
 
-def _online_state(found: Found, config: ServiceConfig) -> OnlineState:
+def _online_state(model: Resolved, shadow: Resolved | None, config: ServiceConfig) -> OnlineState:
     """What goes on beside answering."""
     online = OnlineState()
     if config.events is not None:
         try:
-            online.events = open_events(config.events or place_of(found.model), keep=config.keep_events or KEPT)
+            online.events = open_events(config.events or place_of(model), keep=config.keep_events or KEPT)
         except InputError as error:
             if config.events:
                 raise
@@ -83,6 +87,6 @@ def _online_state(found: Found, config: ServiceConfig) -> OnlineState:
             tell("notice", logging.WARNING, of="events", notice=notice)
     if config.impressions is not None:
         online.impressions = ImpressionLog(config.impressions)
-    if found.shadow is not None:
-        online.shadow = Shadow(CandidateGenerator.of(found.shadow, mmap=True), config.shadow_share)
+    if shadow is not None:
+        online.shadow = Shadow(CandidateGenerator.of(shadow, mmap=True), config.shadow_share)
     return online

@@ -157,10 +157,10 @@ class Reloader:
     def _look(self, again: bool) -> Look:
         old = new = self.live.generator
         before = self._setback
-        waits = before is not None and before.waits and not again
+        waiting = before if before is not None and before.waits and not again else None
         error: Exception | None = None
         try:
-            found = self._find(before.version.model_id if waits else None)
+            found = self._find(None if waiting is None else waiting.version.model_id)
         except Unfetched as unfetched:
             found, error = unfetched.named, unfetched
         except InputError as unasked:
@@ -168,7 +168,7 @@ class Reloader:
         if found.is_same(old.resolved):
             self._setback = None  # the alias has come back: should it leave again, that is another try
             return self._told(Look("unchanged", found.version), old, new)
-        if waits and found.is_same(before.version):
+        if waiting is not None and found.is_same(waiting.version):
             return self._told(Look("unchanged", found.version), old, new)
         try:
             if error is not None:

@@ -50,7 +50,7 @@ def resolve(source: str | Path, tracking_uri: str | None = None, held: str | Non
         Unfetched: The version that is named cannot be downloaded, is not to be, or is no bundle.
         InputError: No such model, alias, version or folder.
     """
-    return at_once(source, tracking_uri) or _registered(**_parts(source), store=tracking_store(tracking_uri), held=held)
+    return at_once(source, tracking_uri) or _registered(*_parts(source), store=tracking_store(tracking_uri), held=held)
 
 
 def resolve_aside(source: str | Path, tracking_uri: str | None = None) -> Callable[[], Resolved]:
@@ -89,18 +89,19 @@ def at_once(source: str | Path, tracking_uri: str | None) -> Resolved | None:
         if not folder.is_dir():
             raise InputError(f"there is no bundle at {source}: not a folder (registered models are models:/NAME@ALIAS)")
         return Resolved(folder, _name_of(folder))
-    parts = _parts(source)
-    found = look_up(tracking_store(tracking_uri), **parts)
-    if found is None or (folder := _local(found.location)) is None:
+    name, alias, version = _parts(source)
+    found = look_up(tracking_store(tracking_uri), name, alias, version)
+    if found is None or (here := _local(found.location)) is None:
         return None
-    return _bundle_in(Resolved(folder, parts["name"], found.version, found.model_id))
+    return _bundle_in(Resolved(here, name, found.version, found.model_id))
 
 
-def _parts(source: str | Path) -> dict[str, str | None]:
+def _parts(source: str | Path) -> tuple[str, str | None, str | None]:
+    """A registered model's name, and the alias or the version that is asked for."""
     match = _NAME.fullmatch(str(source))
     if match is None:
         raise InputError(f"{str(source)!r} is not of the form models:/NAME@ALIAS, models:/NAME/VERSION or models:/NAME")
-    return match.groupdict()
+    return match["name"], match["alias"], match["version"]
 
 
 def tracking_store(tracking_uri: str | None = None, create: bool = False) -> str:
@@ -167,6 +168,7 @@ def _fetched(location: str, named: Resolved, store: str, held: str | None) -> Pa
     from mlflow.artifacts import download_artifacts
 
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recsys" / "models"
+    assert named.model_id is not None
     kept, part = cache / named.model_id, None
     if kept.is_dir():
         return kept

@@ -151,11 +151,11 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
     """The application for what is to be served, and what that is."""
     found = models.model
     with nullcontext() if found is None else found.blamed():
-        matches = found is not None and read_manifest(found.folder).get("kind") == MATCHER
-    if matches or served.entities is not None:
-        what = (
-            f"{found.name} is a matcher of records" if served.entities is None else f"{served.entities} holds entities"
-        )
+        matching = found if found is not None and read_manifest(found.folder).get("kind") == MATCHER else None
+    if matching is not None or served.entities is not None:
+        what = f"{served.entities} holds entities"
+        if matching is not None and served.entities is None:
+            what = f"{matching.name} is a matcher of records"
         for name in ("new_items", "impressions", "shadow"):
             if getattr(config, name) is not None:
                 flag = f"--{name.replace('_', '-')}"
@@ -171,23 +171,24 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
         from serving.entities.finder import EntityFinder
         from serving.entities.following import MapFollower
 
-        if found is not None and not matches:
+        if found is not None and matching is None:
             raise InputError(f"{found.name} is no matcher of records, and entities are found by one")
         matcher = None
-        if found is not None:
+        if matching is not None:
             from serving.matching.matcher import Matcher
 
-            matcher = Matcher.of(found)
+            matcher = Matcher.of(matching)
         load = partial(EntityFinder.load, served.entities, matcher)
         follower = MapFollower(served.entities, load, config.poll_seconds)
         finder = load()
         return create_entity_app(finder, config, follower), finder
-    if matches:
+    if matching is not None:
         from serving.matching.app import create_matcher_app
         from serving.matching.matcher import Matcher
 
-        matcher = Matcher.of(found)
+        matcher = Matcher.of(matching)
         return create_matcher_app(matcher, config), matcher
     from serving.recommender import recommender
 
+    assert served.source is not None  # what holds no entities
     return recommender(served.source, served.tracking_uri, models, config, worker)

@@ -29,7 +29,7 @@ class AsBundle(Prepared):
     bundle: Bundle = field(kw_only=True)
 
     @classmethod
-    def of(cls, prepared: Prepared, bundle: Bundle) -> AsBundle:
+    def seen_by(cls, prepared: Prepared, bundle: Bundle) -> AsBundle:
         """The same data and split, seen by the bundle."""
         fields = {one.name: getattr(prepared, one.name) for one in dataclasses.fields(Prepared)}
         return cls(**fields, bundle=bundle)
@@ -79,9 +79,10 @@ def declared_as(bundle: Bundle, prepared: Prepared) -> Prepared:
     if dataset.schema == schema:
         return prepared
     items, derived, text = dataset.items, dataset.derived, bundle.text
-    if text is not None and schema.vector.column not in items.columns:
+    vector = schema.vector
+    if text is not None and vector is not None and vector.column not in items.columns:
         text.check_model()
-        items = items.with_columns(text_vectors(items, text.config).alias(schema.vector.column))
-        derived = (*derived, schema.vector.column)
+        items = items.with_columns(text_vectors(items, text.config).alias(vector.column))
+        derived = (*derived, vector.column)
     made = Dataset.construct(dataset.name, dataset.interactions, items, dataset.users, schema, dated=dataset.dated)
     return dataclasses.replace(prepared, dataset=dataclasses.replace(made, orphans=dataset.orphans, derived=derived))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -53,7 +53,7 @@ class BundleAnswers:
 
         figures = sum_up([self.evaluation.sums(one) for one in self.ranked])
         # lists show neither ties nor targets removed as seen; the vectors inside the bundle do, of single queries
-        known = Evaluation(AsBundle.of(self.evaluation.prepared, self.generator.bundle))
+        known = Evaluation(AsBundle.seen_by(self.evaluation.prepared, self.generator.bundle))
         exact = evaluate(known, ModelScores(self.generator.bundle.model, known).scorer)
         figures |= {name: exact[name] for name in ("ties", "unreachable")}
         intervals = bootstrap_intervals(joined([self.evaluation.user_sums(one) for one in self.ranked]))
@@ -143,7 +143,7 @@ def served_lists(
     return lists if prepared.dataset.aliases is None else _once(lists)
 
 
-def _of_now(prepared: Prepared, ids: list[str] | list[int]) -> list[str] | list[int]:
+def _of_now(prepared: Prepared, ids: list[Any]) -> list[Any]:
     """The ids that a bundle answers with as the data have them: what entities have become that were merged since."""
     aliases = prepared.dataset.aliases
     if aliases is None:
@@ -161,12 +161,12 @@ def _once(lists: Tensor) -> Tensor:
     return lists.gather(1, again.to(torch.uint8).argsort(dim=1, stable=True))
 
 
-def _times(evaluation: Evaluation, users: np.ndarray, bundle: Bundle, tells_when: bool) -> dict[str, list]:
+def _times(evaluation: Evaluation, users: np.ndarray, bundle: Bundle, tells_when: bool) -> dict[str, Any]:
     """When the items of some users' histories came, and when each target is asked for, to bundles that read it."""
     if not bundle.known.timed:
         return {}
     histories = evaluation.histories.rows(users)
+    assert histories.times is not None  # the data are declared as the bundle says
     times = {"history_times": [histories.times[start:end].tolist() for start, end in pairwise(histories.offsets)]}
-    if not (tells_when and bundle.reads_asking_time):
-        return times
-    return times | {"asked_at": evaluation.asked_at(users).tolist()}
+    asked_at = evaluation.asked_at(users) if tells_when and bundle.reads_asking_time else None
+    return times if asked_at is None else times | {"asked_at": asked_at.tolist()}

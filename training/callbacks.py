@@ -48,6 +48,7 @@ class Reporter(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         """Reports the epoch."""
         epoch = trainer.current_epoch + 1
+        assert trainer.check_val_every_n_epoch is not None  # `training.fit` counts in epochs
         validated = epoch % trainer.check_val_every_n_epoch == 0  # else Lightning still holds an earlier epoch's
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if trainer.is_global_zero:
@@ -69,6 +70,7 @@ class Progress(Callback):
     def on_train_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         """Opens the bar."""
         batches = int(trainer.num_training_batches)
+        assert trainer.max_epochs is not None
         self._bar = tqdm(
             desc="training",
             unit="batch",

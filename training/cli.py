@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from features.errors import InputError
 
@@ -33,7 +34,7 @@ COMMANDS = {
 class _Parser(argparse.ArgumentParser):
     """Wrong usage is one line and status 2."""
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from features.batches import JaggedArray, TrainingBatch
@@ -19,7 +20,8 @@ from recsys.top_k import Scorer
 from training.config import ExamplesConfig, LossConfig
 from training.evaluation import Evaluation
 from training.examples import TwoTowerData
-from training.fit import FitOptions, Fitted, fit_module
+from training.fit import Fitted, fit_module
+from training.fit_options import FitOptions
 from training.optimisers import OptimiserConfig, configure
 from training.ranked_validation import MONITOR, RankedValidation
 
@@ -81,6 +83,9 @@ class ComiRecTraining(RankedValidation):
         self.model = ComiRec(config.model, len(prepared.items))
         self.loss = make_loss(config.loss.name, **config.loss.settings)
         self._frequency = torch.from_numpy(prepared.item_counts)
+        history = prepared.dataset.schema.history
+        assert history is not None
+        self._history = history.name
 
     def on_fit_start(self) -> None:
         """Puts the items' frequencies where the model is."""
@@ -94,7 +99,7 @@ class ComiRecTraining(RankedValidation):
 
     def training_step(self, batch: TrainingBatch, _: int) -> Tensor:
         """Mean loss of the targets, each asked of the interest that is nearest to it."""
-        interests = self.model.interests(batch.users.sparse[self.prepared.dataset.schema.history.name])
+        interests = self.model.interests(batch.users.sparse[self._history])
         vectors = self.model.encode_items(batch.targets.values)
         queries, targets, others = routed(interests, batch.targets, vectors, batch.others)
         loss = self.loss(
@@ -114,7 +119,7 @@ class ComiRecTraining(RankedValidation):
         """What the model makes of the users now."""
         return InterestScores(self.model, evaluation.histories)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `training.optimisers.configure`."""
         return configure(self, self.config.optimiser)
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import IO
 
 PROJECT = "recsys-unified"
 
@@ -169,7 +170,8 @@ def is_stand_in(name: str) -> bool:
 
 def try_imports(modules: Iterable[str], timeout: float = 90.0) -> dict[str, ImportCheck]:
     """Import each module in another process; a crash, or one that never returns, is an error of that module."""
-    waiting, results = list(modules), {}
+    waiting = list(modules)
+    results: dict[str, ImportCheck] = {}
     while waiting:
         done = _import_in_one_process(waiting, timeout)
         results |= done
@@ -186,7 +188,7 @@ def _import_in_one_process(modules: list[str], timeout: float) -> dict[str, Impo
     with tempfile.TemporaryFile("w+", errors="replace") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment, text=True)
         lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=_pour, args=(process, lines), daemon=True).start()
+        threading.Thread(target=_pour, args=(process.stdout, lines), daemon=True).start()
         since, overdue = time.monotonic(), False
         try:
             while line := lines.get(timeout=max(0.0, since + timeout - time.monotonic())):
@@ -208,9 +210,9 @@ def _import_in_one_process(modules: list[str], timeout: float) -> dict[str, Impo
     return results
 
 
-def _pour(process: subprocess.Popen[str], lines: "queue.Queue[str]") -> None:
+def _pour(stdout: IO[str], lines: "queue.Queue[str]") -> None:
     """Pass on what a process prints, and an empty line for its end."""
-    with process.stdout as stdout:
+    with stdout:
         for line in stdout:
             lines.put(line)
     lines.put("")

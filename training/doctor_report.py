@@ -35,9 +35,9 @@ def render(report: "Report", rows: "Sequence[Row]", colour: bool = False) -> str
     head, *body = aligned(table)
     lines += [paint(head, BOLD), *(paint(line, GREEN) if line.startswith("here") else line for line in body), ""]
 
-    table = [("package", "wanted", "installed", "import")]
-    table += [(line.name, line.wanted, line.installed, line.state) for line in report.packages]
-    head, *body = aligned(table)
+    packages = [("package", "wanted", "installed", "import")]
+    packages += [(line.name, line.wanted, line.installed, line.state) for line in report.packages]
+    head, *body = aligned(packages)
     bad = ("FAILS", "missing")
     lines += [paint(head, BOLD), *(paint(line, RED) if line.endswith(bad) else line for line in body), ""]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from features.batches import Jagged, JaggedArray
 from features.prepared import Prepared
 from recsys.baselines import ItemKNN, Popularity
+from recsys.baselines.baseline import Baseline
 from recsys.metrics import MetricSums, RankedTargets, UserSums
 from recsys.retrievers import Retriever, encode_catalogue, encode_histories
 from recsys.top_k import Ranking, Scorer, dot_product, full_ranking
@@ -146,8 +147,12 @@ def evaluate_baselines(prepared: Prepared, part: str = "test") -> dict[str, dict
     out = {}
     for name, baseline in (("popularity", Popularity()), ("item-knn", ItemKNN())):
         fitted = baseline.fit(prepared.train, len(prepared.items))
-        out[name] = evaluate(evaluation, lambda users, fitted=fitted: fitted.scorer(evaluation.histories.rows(users)))
+        out[name] = evaluate(evaluation, _scorers(fitted, evaluation))
     return out
+
+
+def _scorers(fitted: Baseline, evaluation: Evaluation) -> Callable[[np.ndarray], Scorer]:
+    return lambda users: fitted.scorer(evaluation.histories.rows(users))
 
 
 def evaluate_scores(scores_of: Callable[[list], np.ndarray], prepared: Prepared) -> dict[str, float]:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -73,17 +73,6 @@ class Fitted(Generic[M]):
     validation: float
 
 
-class FitOptions(TypedDict, total=False):
-    """What every fit can be asked for; `fit_module` says what each means."""
-
-    initial: Mapping[str, Tensor] | None
-    resume: bool
-    report: Callable[[dict[str, float], int], None]
-    say: Callable[[str], None]
-    callbacks: Sequence[Callback]
-    progress: bool
-
-
 def fit_module(
     module: pl.LightningModule,
     data: pl.LightningDataModule,
@@ -127,6 +116,8 @@ def fit_module(
     Raises:
         InputError: A damaged checkpoint, tables that do not fit, or another process that was lost.
     """
+    model = module.model
+    assert isinstance(model, nn.Module)
     if processes.is_first():
         folder.mkdir(parents=True, exist_ok=True)
     epochs = epochs or settings.max_epochs
@@ -139,7 +130,7 @@ def fit_module(
         begin = None if initial is None else {f"model.{name}": one for name, one in initial.items()}
         strategy = TorchRecStrategy(settings, tables, batch_size, seed, begin, say)
     elif initial is not None:
-        module.model.load_state_dict(initial)
+        model.load_state_dict(initial)
     if checkpoint is not None and checkpoint.is_file():
         _check_readable(checkpoint, strategy is not None)
 
@@ -189,24 +180,24 @@ def fit_module(
                 trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
                 if trainer.interrupted:
                     raise KeyboardInterrupt
-                return _outcome(trainer, module, best, folder / "last.ckpt" if strategy is not None else None)
+                return _outcome(trainer, model, best, folder / "last.ckpt" if strategy is not None else None)
         finally:
             if world == 1:
                 processes.leave()
 
 
-def _outcome(
-    trainer: pl.Trainer, module: pl.LightningModule, best: ModelCheckpoint | None, last: Path | None
-) -> Outcome:
+def _outcome(trainer: pl.Trainer, model: nn.Module, best: ModelCheckpoint | None, last: Path | None) -> Outcome:
     """The best epoch's weights; without validation the last ones, which of sharded tables are whole only on disk."""
     chosen = last if best is None else Path(best.best_model_path)
-    weights, epoch = {}, trainer.current_epoch
+    weights: dict[str, Tensor] = {}
+    epoch = trainer.current_epoch
     if chosen is None:
-        weights = module.model.state_dict()
+        weights = model.state_dict()
     elif trainer.is_global_zero:
-        weights, read = _read(chosen, module.model)
+        weights, read = _read(chosen, model)
         epoch = epoch if best is None else read + 1
-    value = float("nan") if best is None else float(best.best_model_score)
+    score = None if best is None else best.best_model_score
+    value = float("nan") if score is None else float(score)
     return Outcome(weights, processes.gathered_objects(epoch)[0], value)
 
 

@@ -161,8 +161,9 @@ class _Remembered:
         self._found = np.full((similar.size, 0), -1)
         self._asked = np.zeros(similar.size, bool)
 
-    def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray) -> np.ndarray:
+    def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray | None = None) -> np.ndarray:
         """See `SimilarUsers.of`; of known users only."""
+        assert themselves is not None
         if self._found.shape[1] < k:  # more than were ever asked for
             self._found = np.full((len(self._asked), max(k, _NEIGHBOURS)), -1)
             self._asked[:] = False

@@ -13,6 +13,7 @@ from recsys.precision import multiplies_bf16
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
+    from pytorch_lightning.utilities.types import OptimizerLRScheduler
 
 TableOptimiser = Literal["adamw", "rowwise-adagrad", "adagrad", "sgd"]
 
@@ -96,7 +97,7 @@ class OptimiserConfig:
         return self.backend if self.for_tables(parameters) == "adamw" else "sharded"
 
 
-def configure(module: pl.LightningModule, settings: OptimiserConfig) -> dict[str, Any]:
+def configure(module: pl.LightningModule, settings: OptimiserConfig) -> OptimizerLRScheduler:
     """What a module's `configure_optimizers` returns.
 
     The learning rates rise over the first twentieth of the steps, then fall; with `max_epochs` epochs, however many
@@ -108,6 +109,7 @@ def configure(module: pl.LightningModule, settings: OptimiserConfig) -> dict[str
         settings: The configuration.
     """
     trainer = module.trainer
+    assert trainer.max_epochs is not None  # `training.fit` says how many
     steps = settings.max_epochs * trainer.estimated_stepping_batches / trainer.max_epochs
     warm_up = max(1.0, steps / 20)
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torchrec import KeyedJaggedTensor
 from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from torchrec.sparse.jagged_tensor import KeyedTensor
@@ -110,11 +111,12 @@ class PipelinedRankerTraining(RankerTraining):
     #: the strategy calls `training_step` itself: the pipeline calls the wrapped module
     pipelined = True
 
+    _pipeline: TrainPipelineSparseDist  # from the beginning of the fit on
+
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.automatic_optimization = False
         self._rest = _Rest(self)
-        self._pipeline: TrainPipelineSparseDist | None = None
         self._batches: Iterator[KeyedBatch] = iter(())
 
     def forward(self, batch: KeyedBatch) -> tuple[Tensor, Tensor]:
@@ -141,14 +143,19 @@ class PipelinedRankerTraining(RankerTraining):
         super().on_train_epoch_start()
         # after validation Lightning gives back their mode to its own modules, and not to the wrapper around them, which
         # the pipeline asks whether it is to train
-        self.trainer.strategy.model.train()
-        self._batches = iter(self.trainer.datamodule.batches())
+        model = self.trainer.strategy.model
+        assert model is not None
+        model.train()
+        # Lightning puts it there, without telling types
+        self._batches = iter(self.trainer.datamodule.batches())  # type: ignore[attr-defined]
 
-    def training_step(self, batch: int, _: int) -> None:
+    def training_step(self, batch: Any, _: int) -> None:
         """One batch further; the token says that there is one."""
         total, count = self._pipeline.progress(self._batches).detach()
         self._losses.append((total, count))
-        self.lr_schedulers().step()
+        schedule = self.lr_schedulers()
+        assert isinstance(schedule, LRScheduler)  # the only one
+        schedule.step()
 
     def on_validation_start(self) -> None:
         """Gives the tables back their own look-ups; all batches of the epoch are through."""
@@ -172,7 +179,7 @@ class PipelinedRankingData(RankingData):
     def __init__(self, *arguments: Any, ranker: Ranker) -> None:
         super().__init__(*arguments)
         self._ranker = ranker
-        self._batches = super().train_dataloader()
+        self._batches = self._training()
 
     def train_dataloader(self) -> range:
         """A token a batch."""

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from features.prepared import Prepared
-from recsys.metrics import RankedTargets
+from recsys.metrics import MetricSums, RankedTargets
 from recsys.top_k import Scorer
 from training import processes
 from training.evaluation import Evaluation, sum_up
@@ -47,11 +47,12 @@ class RankedValidation(pl.LightningModule):
         if self._evaluation is None:
             self._evaluation = Evaluation(self.prepared, "validation")
         self._scores = self.scores(self._evaluation)
-        self._sums = []
+        self._sums: list[MetricSums] = []
 
     def validation_step(self, users: np.ndarray, _: int) -> None:
         """Ranks the whole catalogue for this process's part of a chunk of users."""
         users = users[processes.my_part(len(users))]
+        assert self._evaluation is not None  # since the validation began
         with torch.autocast(self.device.type, enabled=False):  # in the precision that is served
             ranking = self._evaluation.rank(users, self._scores.scorer(users))
         self._sums.append(self._evaluation.sums(RankedTargets.of(*ranking), slices=False))

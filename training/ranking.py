@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from features.batches import RankingBatch
@@ -126,13 +127,18 @@ class RankingData(pl.LightningDataModule):
         config: The run's configuration.
     """
 
+    trainer: pl.Trainer  # while it trains, and nobody asks at other times
+
     def __init__(self, examples: LabelledExamples, config: RankingConfig) -> None:
         super().__init__()
         self.examples = examples
         self.config = config
 
-    def train_dataloader(self) -> TrainingBatches:
-        """The batches of the trainer's current epoch."""
+    def train_dataloader(self) -> TrainingBatches | range:
+        """The batches of the trainer's current epoch; or a token for each."""
+        return self._training()
+
+    def _training(self) -> TrainingBatches:
         return TrainingBatches(self.examples, self.config, lambda: self.trainer.current_epoch)
 
     def val_dataloader(self) -> PartBatches:
@@ -166,7 +172,7 @@ class RankerTraining(pl.LightningModule):
         torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch + 7_919 * processes.rank())
         self._losses = []
 
-    def training_step(self, batch: RankingBatch, _: int) -> Tensor:
+    def training_step(self, batch: RankingBatch, _: int) -> Tensor | None:
         """Mean cross-entropy of the examples in nats, and what their embeddings' lengths cost."""
         loss, mine = self.losses(self.model.inputs(batch.features), batch.labels)
         self._losses.append((mine, torch.tensor(float(len(batch.labels)), device=self.device)))
@@ -210,6 +216,6 @@ class RankerTraining(pl.LightningModule):
         self.log(MONITOR, roc_auc(labels, logits))
         self.log("validation/logloss", log_loss(labels, logits))
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `training.optimisers.configure`."""
         return configure(self, self.config.optimiser)

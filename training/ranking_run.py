@@ -22,7 +22,8 @@ from recsys.auc import log_loss, roc_auc
 from recsys.matching.calibration import reliability
 from recsys.ranking import Ranker
 from training.data import load, split
-from training.fit import FitOptions, Fitted, fit_module
+from training.fit import Fitted, fit_module
+from training.fit_options import FitOptions
 from training.ranking import MONITOR, PartBatches, RankerTraining, RankingConfig, RankingData
 
 
@@ -69,15 +70,17 @@ def fit_ranker(
     plain = _without_memory(config, examples)
     parameters = plain.embeddings.layout.parameters if plain.sparse else 0
     tables = config.optimiser.for_tables(parameters)
-    kinds, hashing = (RankerTraining, RankingData), {}
+    training: type[RankerTraining] = RankerTraining
+    data: type[RankingData] = RankingData
+    hashing: dict[str, Any] = {}
     if config.optimiser.pipeline:
         from training.pipeline import PipelinedRankerTraining, PipelinedRankingData
 
-        kinds, hashing = (PipelinedRankerTraining, PipelinedRankingData), {"ranker": plain.train()}
+        training, data, hashing = PipelinedRankerTraining, PipelinedRankingData, {"ranker": plain.train()}
     torch.manual_seed(config.seed)
     return fit_module(
-        kinds[0](config, examples, config.optimiser.lookups_by(parameters)),
-        kinds[1](examples, config, **hashing),
+        training(config, examples, config.optimiser.lookups_by(parameters)),
+        data(examples, config, **hashing),
         config.optimiser,
         folder,
         tables=tables,

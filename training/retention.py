@@ -77,7 +77,7 @@ def compare(prepared: Prepared, bundle: Bundle, model: Retriever) -> dict[str, f
         new_items and new_users, counts; old_items_ndcg@10_before and _after, old_items_hr@10_before and _after, each
         with old_items_queries targets; new_items_hr@10 with new_items_queries. A figure without a target is left out.
     """
-    before = AsBundle.of(prepared, bundle)
+    before = AsBundle.seen_by(prepared, bundle)
     old = before.old_rows >= 0  # (N,)
     figures: dict[str, float] = {
         "new_items": int((~old).sum()),

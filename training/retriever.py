@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Literal, TypeVar, Unpack, overload
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from features.batches import FeatureBatch
@@ -18,14 +19,23 @@ from recsys.fusion import fit_texts, text_of
 from recsys.losses import make_loss
 from recsys.losses.alignment import MOST, TextAlignment
 from recsys.retrievers import Retriever, make_retriever
+from recsys.sequential import SequentialRecommender
+from recsys.two_tower import TwoTower
 from training import processes
 from training.evaluation import Evaluation, ModelScores
-from training.fit import FitOptions, Fitted, fit_module
+from training.fit import Fitted, fit_module
+from training.fit_options import FitOptions
 from training.optimisers import configure
 from training.ranked_validation import MONITOR, RankedValidation
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
+    from training.examples import TwoTowerData
     from training.families import RunConfig
+    from training.sequential_config import SequentialTrainConfig
+    from training.windows import NextItemData
+
+M = TypeVar("M", TwoTower, SequentialRecommender)
 
 
 class RetrieverTraining(RankedValidation):
@@ -121,6 +131,7 @@ class RetrieverTraining(RankedValidation):
 
     def _aligned(self, vectors: Tensor, items: Tensor) -> Tensor:
         """The alignment of all processes' items; an item's bias has no text. (M, D + bias), (M,) -> ()"""
+        assert self.alignment is not None
         loss, _ = self.alignment(vectors[:, : self.config.model.dim].float(), items)
         return self.config.model.fusion.align_weight * loss
 
@@ -141,21 +152,21 @@ class RetrieverTraining(RankedValidation):
         """What the model makes of the users now."""
         return ModelScores(self.model, evaluation, processes.most)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `training.optimisers.configure`."""
         return configure(self, self.config.optimiser)
 
 
 def fit_retriever(
-    training: type[RetrieverTraining],
-    data: pl.LightningDataModule,
-    plain: Retriever,
+    training: Callable[..., RetrieverTraining],
+    data: TwoTowerData | NextItemData,
+    plain: M,
     config: RunConfig,
     prepared: Prepared,
     folder: Path,
     epochs: int | None = None,
     **options: Unpack[FitOptions],
-) -> Fitted[Retriever]:
+) -> Fitted[M]:
     """Fits a retriever of any family.
 
     Args:
@@ -182,6 +193,14 @@ def fit_retriever(
         epochs=epochs,
         **options,
     ).of(plain)
+
+
+@overload
+def usable_model(config: TrainConfig, prepared: Prepared, validate: bool = True) -> TwoTower: ...
+
+
+@overload
+def usable_model(config: SequentialTrainConfig, prepared: Prepared, validate: bool = True) -> SequentialRecommender: ...
 
 
 def usable_model(config: RunConfig, prepared: Prepared, validate: bool = True) -> Retriever:

@@ -61,7 +61,9 @@ class RunFits:
                 self.start.weights(data)
         self.family.check_usable(self.config, self.prepared)
 
-    def measured(self, report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None) -> Fitted:
+    def measured(
+        self, report: Callable[[dict[str, float], int], None] = lambda figures, epoch: None
+    ) -> Fitted[Retriever]:
         """The fit on the training part.
 
         Args:
@@ -79,7 +81,7 @@ class RunFits:
             progress=self.options.progress and processes.is_first(),
         )
 
-    def released(self, measured: Fitted) -> Retriever | None:
+    def released(self, measured: Fitted[Retriever]) -> Retriever | None:
         """The model to release: as many epochs as validation chose, on train, validation and test together."""
         self._say(f"refitting on all interactions for {measured.best_epoch} epochs")
         folder, everything = self.options.folder / "refit", self.everything

@@ -63,7 +63,7 @@ def open_folder(
         (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
-    fresh = {
+    fresh: dict[str, Any] = {
         "model": model_of(config),
         "run_id": None,
         "epochs": [],

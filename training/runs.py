@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.prepared import Prepared
 from recsys.fusion import text_of
-from recsys.retrievers import reads_asking_time
+from recsys.retrievers import Retriever, reads_asking_time
 from training import processes
 from training.data import describe, note_on_parts, pinned, prepare
 from training.evaluation import METRICS, evaluate_baselines
@@ -140,6 +140,7 @@ def run(
     tracked = _tracked(config, options, state, facts | ({} if start is None else start.tags))
     with tracked or contextlib.nullcontext():
         fitted, epochs = _fitted(fits, state, tracked)
+        assert fitted.model is not None  # this is the first process
         seconds_to_fit = time.perf_counter() - began
         refitted = fits.released(fitted) if options.refit else None
         options.say("writing the bundle and measuring it on the test part")
@@ -198,7 +199,9 @@ def _tracked(config: RunConfig, options: RunOptions, state: dict[str, Any], fact
     return tracked
 
 
-def _fitted(fits: RunFits, state: dict[str, Any], tracked: TrackedRun | None) -> tuple[Fitted, list[dict[str, float]]]:
+def _fitted(
+    fits: RunFits, state: dict[str, Any], tracked: TrackedRun | None
+) -> tuple[Fitted[Retriever], list[dict[str, float]]]:
     """Fits, keeping each epoch's metrics: in the folder's state and in MLflow."""
     epochs = {one["epoch"]: one for one in state["epochs"]}
 
@@ -231,6 +234,6 @@ def _logged(
         tracked.file(picture, "plots")
     tracked.file(options.folder / "config.yaml")
     version = tracked.bundle(bundle, options.register)
-    if version is not None:
+    if version is not None and options.register is not None:
         challenge(options.register, version, options.tracking_uri)
     return version

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from features.batches import FeatureBatch, Jagged, NextItemBatch
 from features.prepared import Prepared
 from recsys.losses.attribute_heads import AttributeHeads
-from recsys.sequential import Hidden
+from recsys.sequential import Hidden, SequentialRecommender
 from training import processes
 from training.retriever import RetrieverTraining
 from training.sequential_config import SequentialTrainConfig
@@ -24,6 +24,9 @@ class SequentialTraining(RetrieverTraining):
         prepared: The data.
         backend: Who looks up embeddings: see `recsys.embeddings.Embeddings`.
     """
+
+    config: SequentialTrainConfig
+    model: SequentialRecommender
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class SequentialTraining(RetrieverTraining):
             batch_items=everybodys,
             batch_start=start,
         )
-        also = []
+        also: list[Tensor] = []
         if self.config.model.also_predict:
             also.append(self.config.model.also_predict_weight * self._attributes(queries, batch.targets))
         if hide is not None:
@@ -71,7 +74,7 @@ class SequentialTraining(RetrieverTraining):
             also.append(guessed + 0.0 * hide.vector.sum())  # it has a gradient where no item is hidden, too
         elif self.alignment is not None:
             also.append(self._aligned_items(batch.targets))
-        return self._told(loss, len(targets), sum(also) if also else None)
+        return self._told(loss, len(targets), sum(also[1:], also[0]) if also else None)
 
     def _hidden(self, n: int, mine: slice) -> Hidden | None:
         """Which items of histories RLMRec-Gen hides.

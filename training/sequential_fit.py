@@ -10,7 +10,8 @@ import torch
 from features.errors import InputError
 from features.prepared import Prepared
 from recsys.sequential import SequentialRecommender
-from training.fit import FitOptions, Fitted
+from training.fit import Fitted
+from training.fit_options import FitOptions
 from training.retriever import fit_retriever, usable_model
 from training.sequential import SequentialTraining, heads_of
 from training.sequential_config import SequentialTrainConfig

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 from torch.distributed.optim import _apply_optimizer_in_backward
@@ -50,6 +51,10 @@ class TorchRecStrategy(DDPStrategy):
 
     strategy_name = "torchrec"
 
+    # from `configure_ddp` and `with_fused` on
+    model: DistributedModelParallel
+    _optimiser: CombinedOptimizer
+
     def __init__(
         self,
         settings: OptimiserConfig,
@@ -66,15 +71,19 @@ class TorchRecStrategy(DDPStrategy):
         self._seed = seed
         self._initial = initial
         self._say = say
-        self._optimiser: CombinedOptimizer | None = None
         self.plan: list[dict[str, Any]] = []
+
+    @property
+    def _module(self) -> pl.LightningModule:
+        assert self.lightning_module is not None  # while it is fitted
+        return self.lightning_module
 
     def model_to_device(self) -> None:
         """Nothing: tables that are to be sharded have no memory yet, and the wrapper places the rest."""
 
     def configure_ddp(self) -> None:
         """Plans, shards, and wraps the module."""
-        module = self.lightning_module
+        module = self._module
         world, local = launched()
         plan = None
         if self._tables != "adamw":
@@ -118,8 +127,9 @@ class TorchRecStrategy(DDPStrategy):
 
     def on_train_start(self) -> None:
         """Puts the learning rates where the schedule is; a resumed run has only been told how far it had come."""
-        for config in self.lightning_module.trainer.lr_scheduler_configs:
+        for config in self._module.trainer.lr_scheduler_configs:
             schedule = config.scheduler
+            assert isinstance(schedule, torch.optim.lr_scheduler.LambdaLR)  # see `training.optimisers.configure`
             for group, base, rate in zip(
                 schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True
             ):
@@ -132,7 +142,7 @@ class TorchRecStrategy(DDPStrategy):
     def training_step(self, *arguments: Any, **settings: Any) -> Any:
         """Through the wrapper; a pipeline calls that itself."""
         if getattr(self.lightning_module, "pipelined", False):
-            return self.lightning_module.training_step(*arguments, **settings)
+            return self._module.training_step(*arguments, **settings)
         return super().training_step(*arguments, **settings)
 
     @property
@@ -175,7 +185,7 @@ class TorchRecStrategy(DDPStrategy):
 
     def teardown(self) -> None:
         """Ends; where sharding failed there are tables without memory yet, which cannot be moved to the host."""
-        if any(weight.device.type == "meta" for weight in self.lightning_module.parameters()):
+        if any(weight.device.type == "meta" for weight in self._module.parameters()):
             self._lightning_module = None
         super().teardown()
 

@@ -163,6 +163,8 @@ class TextPairData(pl.LightningDataModule):
         InputError: There is a single pair.
     """
 
+    trainer: pl.Trainer  # while it trains, and nobody asks at other times
+
     def __init__(self, pairs: PairSource, config: TextEncoderTrainConfig, encoder: TextEncoder) -> None:
         super().__init__()
         self._batches = TextBatches(pairs, config, encoder, lambda: self.trainer.current_epoch)
@@ -178,4 +180,5 @@ class TextPairData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """One step, in which everything is measured."""
-        return DataLoader([0], batch_size=None)
+        # torch's types want a Dataset, and a list is enough
+        return DataLoader([0], batch_size=None)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
@@ -80,7 +81,7 @@ class TextEncoderTraining(pl.LightningModule):
             tuned = {name for name, weight in self.named_parameters() if weight.requires_grad}
             checkpoint["state_dict"] = {name: one for name, one in checkpoint["state_dict"].items() if name in tuned}
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `training.optimisers.configure`."""
         return configure(self, self.config.optimiser)
 
@@ -109,9 +110,9 @@ def in_parts(encoder: TextEncoder, tokens: Sequence[Sequence[int]], part_tokens:
 
 def vectors_of(encoder: TextEncoder, texts: Sequence[str | None]) -> np.ndarray:
     """The vectors of texts; zeros for None. (n,) -> (n, V) float32"""
-    told = [n for n, one in enumerate(texts) if one is not None]
+    told = {n: one for n, one in enumerate(texts) if one is not None}
     vectors = np.zeros((len(texts), encoder.size), np.float32)
-    vectors[told] = encoder.encode([texts[n] for n in told])
+    vectors[list(told)] = encoder.encode(list(told.values()))
     return vectors
 
 

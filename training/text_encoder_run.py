@@ -21,7 +21,8 @@ from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.encoder import TextEncoder
 from recsys.text_encoders.loading import load_encoder
 from recsys.text_encoders.saving import check_can_be_saved, save_encoder
-from training.fit import FitOptions, fit_module
+from training.fit import fit_module
+from training.fit_options import OtherFitOptions
 from training.ranked_validation import MONITOR
 from training.text_batches import TextPairData
 from training.text_encoder import TextEncoderTraining, text_figures, vectors_of
@@ -71,7 +72,7 @@ class Tuning:
         return cls(config, prepared, encoder, sentences.texts.to_list(), TextPairData(pairs, config, encoder))
 
     def run(
-        self, folder: Path, say: Callable[[str], None] = lambda line: None, **options: Unpack[FitOptions]
+        self, folder: Path, say: Callable[[str], None] = lambda line: None, **options: Unpack[OtherFitOptions]
     ) -> dict[str, Any]:
         """Tunes, once, and writes the encoder into `folder / "encoder"`: what `text.encoder.model` then names.
 
@@ -101,7 +102,8 @@ class Tuning:
         encoder.load_state_dict(outcome.weights, strict=not config.lora_rank)
         encoder.eval()
         if config.lora_rank:
-            encoder.model = encoder.model.merge_and_unload()
+            tuned: Any = encoder.model  # of peft
+            encoder.model = tuned.merge_and_unload()
         say("writing the encoder and measuring it on the test part")
         with tempfile.TemporaryDirectory(prefix=".encoder.", dir=folder) as part:
             save_encoder(encoder, Path(part) / "encoder")

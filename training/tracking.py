@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from features.errors import InputError
 from serving.resolve import be_impatient, tracking_store
@@ -122,6 +122,12 @@ class TrackedRun:
     def file(self, path: Path, folder: str | None = None) -> None:
         """Logs a file, such as a picture or the configuration."""
         self._mlflow.log_artifact(str(path), artifact_path=folder)
+
+    @overload
+    def bundle(self, folder: Path, register: str) -> str: ...
+
+    @overload
+    def bundle(self, folder: Path, register: str | None = None) -> str | None: ...
 
     def bundle(self, folder: Path, register: str | None = None) -> str | None:
         """Logs a bundle as the run's model.

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from features.batches import Jagged, TrainingBatch
 from features.prepared import Prepared
+from recsys.two_tower import TwoTower
 from training import processes
 from training.config import TrainConfig
 from training.retriever import RetrieverTraining
@@ -21,6 +22,9 @@ class TwoTowerTraining(RetrieverTraining):
         prepared: The data.
         backend: Who looks up embeddings: see `recsys.embeddings.Embeddings`.
     """
+
+    config: TrainConfig
+    model: TwoTower
 
     def __init__(
         self, config: TrainConfig, prepared: Prepared, backend: Literal["torch", "torchrec", "sharded"] = "torchrec"

@@ -9,7 +9,8 @@ from features.prepared import Prepared
 from recsys.two_tower import TwoTower
 from training.config import TrainConfig
 from training.examples import TwoTowerData
-from training.fit import FitOptions, Fitted
+from training.fit import Fitted
+from training.fit_options import FitOptions
 from training.ranked_validation import MONITOR
 from training.retriever import fit_retriever, usable_model
 from training.two_tower import TwoTowerTraining

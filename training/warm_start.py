@@ -110,7 +110,7 @@ class WarmStart:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8")) if path is not None else {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             content = {}
-        found = {"model": self.config}
+        found: dict[str, Any] = {"model": self.config}
         if self.bundle.text is not None:
             found["text"] = self.bundle.text.config
         return list(_unstated(found, _mapping(content)))
@@ -121,7 +121,8 @@ class WarmStart:
         Raises:
             InputError: A setting that contradicts the bundle's, by name.
         """
-        return dataclasses.replace(config, model=self.agreed(config.model), text=self.agreed_text(config.text))
+        agreed: dict[str, Any] = {"model": self.agreed(config.model), "text": self.agreed_text(config.text)}
+        return dataclasses.replace(config, **agreed)
 
     def agreed(self, model: RetrieverConfig) -> RetrieverConfig:
         """The configuration to go on with.
@@ -226,7 +227,7 @@ class WarmStart:
             figures: See `training.retention.compare`.
         """
         manifest = Manifest.read(folder)
-        known = [one.data.get("known_until") for one in (manifest, self.bundle.manifest)]
+        known: list[Any] = [one.data.get("known_until") for one in (manifest, self.bundle.manifest)]
         until = None if None in known else max(known)  # its weights know what those that it began from knew
         data = {**manifest.data, "known_until": until, "from": self.origin}
         with_metrics(folder, {**manifest.metrics, **figures}, data=data)

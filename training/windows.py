@@ -124,6 +124,8 @@ class NextItemData(pl.LightningDataModule):
         seed: Of the run.
     """
 
+    trainer: pl.Trainer  # while it trains, and nobody asks at other times
+
     def __init__(self, prepared: Prepared, config: WindowsConfig, seed: int) -> None:
         super().__init__()
         self.prepared = prepared
@@ -140,7 +142,9 @@ class NextItemData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """Rows of the users with validation items, in chunks."""
-        return DataLoader(Evaluation(self.prepared, "validation").chunks(), batch_size=None, collate_fn=_as_is)
+        chunks = Evaluation(self.prepared, "validation").chunks()
+        # torch's types want a Dataset, and a list is enough; and lists to collate, where nothing is
+        return DataLoader(chunks, batch_size=None, collate_fn=_as_is)  # type: ignore[arg-type]
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
         """Training batches travel; chunks of user rows stay on the host, where the histories are."""

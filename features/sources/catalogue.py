@@ -131,7 +131,7 @@ def _plant(
         slots=slots,
         weights=weights,
         any_weight=_ANY_WEIGHT,
-        style=random.integers(0, styles, users),
+        style=random.integers(0, styles, len(user_ids)),
         topic=shelves.topic,
         within=suits / of_topic[:, shelves.topic],
         popularity=reach / reach.sum(),

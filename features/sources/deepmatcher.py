@@ -35,4 +35,4 @@ def load(root: Path | None = None, attributes: Mapping[str, str] | None = None) 
         raise InputError(f"there is no folder {root}; the source 'deepmatcher' reads tableA.csv, tableB.csv and others")
     left, right = read_records(root / "tableA.csv"), read_records(root / "tableB.csv", attributes)
     parts = {part: read_pairs([root / file], left, right) for part, file in PARTS.items()}
-    return LabelledPairs(root.resolve().name, **parts)
+    return LabelledPairs(root.resolve().name, parts["train"], parts["validation"], parts["test"])

@@ -54,5 +54,5 @@ def _read(path: Path) -> pl.DataFrame:
 
 def _refuse(path: Path, wrong: pl.Series, lines: pl.Series, what: str) -> None:
     if wrong.any():
-        at = wrong.arg_max()
+        at = wrong.arg_true()[0]
         raise InputError(f"line {at + 1} of {path} {what}: {lines[at][:80]!r}")

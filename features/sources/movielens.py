@@ -67,8 +67,8 @@ def _table(root: Path, name: str, columns: dict[str, type]) -> pl.DataFrame:
     if not len(lines):
         raise InputError(f"{name} of {root} is empty")
     fields = lines.str.split("::")
-    ragged = (fields.list.len() != len(columns)).arg_max()
-    if len(fields[ragged]) != len(columns):
+    if len(odd := (fields.list.len() != len(columns)).arg_true()):
+        ragged = odd[0]
         raise InputError(
             f"line {ragged + 1} of {name} has {len(fields[ragged])} fields separated by '::', not {len(columns)}: "
             f"{lines[ragged][:80]!r}"
@@ -79,7 +79,7 @@ def _table(root: Path, name: str, columns: dict[str, type]) -> pl.DataFrame:
         if kind is int:
             numbers = values.cast(pl.Int64, strict=False)
             if numbers.null_count():
-                line = numbers.is_null().arg_max()
+                line = numbers.is_null().arg_true()[0]
                 raise InputError(f"line {line + 1} of {name} has {values[line]!r} as its {column}, not a whole number")
             values = numbers
         table[column] = values

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -98,7 +99,7 @@ class Planted:
     def save(self, path: Path | str) -> None:
         """Writes all of it to one .npz, which no data set reads."""
         path = Path(path)
-        arrays = {one.name: np.asarray(_plain(getattr(self, one.name))) for one in fields(self)}
+        arrays: dict[str, Any] = {one.name: np.asarray(_plain(getattr(self, one.name))) for one in fields(self)}
         partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
         np.savez_compressed(partial, **arrays)
         partial.replace(path)

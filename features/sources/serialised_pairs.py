@@ -46,7 +46,9 @@ def load(root: Path | None = None, size: str = "") -> LabelledPairs:
         places = slice(start, start + len(lefts))
         parts[part] = RecordPairs(left[0], right[0], left[1][places], right[1][places], labels)
         start = places.stop
-    return LabelledPairs(root.resolve().name + (f"-{size}" if size else ""), **parts)
+    return LabelledPairs(
+        root.resolve().name + (f"-{size}" if size else ""), parts["train"], parts["validation"], parts["test"]
+    )
 
 
 def parse_record(text: str) -> dict[str, str]:

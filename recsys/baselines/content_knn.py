@@ -42,6 +42,8 @@ class ContentKNN(CosineKNN):
         [[0.71, 1.0, 0.0]]
     """
 
+    config: ContentKNNConfig
+
     def __init__(self, config: ContentKNNConfig = ContentKNNConfig()) -> None:
         self.config = config
 

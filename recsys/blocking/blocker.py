@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from features.errors import InputError
 from features.records import Records
 from recsys.blocking.candidates import Candidates
 from recsys.blocking.nearest import Neighbours, TermIndex
-from recsys.blocking.terms import TermsConfig, TermSpace, texts_of
+from recsys.blocking.terms import TermKind, TermsConfig, TermSpace, texts_of
 from recsys.index import IndexConfig, ItemIndex
 
 #: what can be looked by
-WAYS = ("characters", "words", "vectors")
+Way = Literal["characters", "words", "vectors"]
+WAYS: tuple[Way, ...] = ("characters", "words", "vectors")
 
 #: tables of more pairs than that are searched by inverted lists, where vectors are looked by
 _EXACT_PAIRS = 1 << 32
@@ -40,7 +42,7 @@ class BlockingConfig:
         lookups: See `recsys.blocking.nearest.TermIndex`: what one record may cost at the most.
     """
 
-    ways: tuple[str, ...] = ("characters",)
+    ways: tuple[Way, ...] = ("characters",)
     candidates: float = 10
     neighbours: int = 0
     attributes: tuple[str, ...] = ()
@@ -101,7 +103,7 @@ def block(
 _Search = Callable[[int, int], Neighbours]
 
 
-def _by_terms(left: Records, right: Records, way: str, config: BlockingConfig) -> _Search:
+def _by_terms(left: Records, right: Records, way: TermKind, config: BlockingConfig) -> _Search:
     texts = [texts_of(one.values, config.attributes) for one in ((left,) if left is right else (left, right))]
     space = TermSpace(TermsConfig(way, config.size), *texts)
     vectors = [space.vectors(one) for one in texts]

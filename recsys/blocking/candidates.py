@@ -103,8 +103,8 @@ class Candidates:
 
     def take(self, places: np.ndarray | slice) -> Candidates:
         """Some of them, in the given order. (k,) -> k pairs"""
-        some = (one[places] for one in (self.left_rows, self.right_rows, self.strength))
-        return Candidates(self.left, self.right, *some, self.ways, self.ranks[places])
+        left_rows, right_rows, strength = (one[places] for one in (self.left_rows, self.right_rows, self.strength))
+        return Candidates(self.left, self.right, left_rows, right_rows, strength, self.ways, self.ranks[places])
 
     def places(self, pairs: RecordPairs) -> np.ndarray:
         """Where each pair stands, -1 where it is no candidate. (p pairs) -> (p,) int64"""

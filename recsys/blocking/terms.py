@@ -25,6 +25,9 @@ _HELD = 1 << 22
 _CHARACTERS = 1 << 22
 
 
+TermKind = Literal["characters", "words"]
+
+
 @dataclass(frozen=True)
 class TermsConfig:
     """What a record's terms are.
@@ -34,7 +37,7 @@ class TermsConfig:
         size: n, 1 to 3; of characters.
     """
 
-    kind: Literal["characters", "words"] = "characters"
+    kind: TermKind = "characters"
     size: int = 3
 
     def __post_init__(self) -> None:
@@ -158,9 +161,9 @@ def _terms(texts: pl.Series, config: TermsConfig) -> tuple[np.ndarray, np.ndarra
     codes, rows = (_words if config.kind == "words" else _characters)(texts, config.size)
     order = np.lexsort((codes, rows))
     codes, rows = codes[order], rows[order]
-    first = np.flatnonzero(np.concatenate([[True], (np.diff(codes) != 0) | (np.diff(rows) != 0)])) if len(codes) else []
-    counts = np.diff(np.append(first, len(codes)).astype(np.int64))
-    first = np.asarray(first, np.int64)
+    begins = np.concatenate([[True], (np.diff(codes) != 0) | (np.diff(rows) != 0)])[: len(codes)]
+    first = np.flatnonzero(begins)
+    counts = np.diff(np.append(first, len(codes)))
     return codes[first], counts, rows[first]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,9 @@ from features.vocabulary import Vocabulary
 from recsys.embeddings.layout import Layout
 from recsys.embeddings.plan import EmbeddingPlan, FeatureLookup
 from recsys.embeddings.tables import PlainTables
+
+if TYPE_CHECKING:
+    from recsys.embeddings.torchrec_tables import TorchRecTables
 
 #: the raw id that stands for "an id that training has not seen"; hashed like any other
 _UNKNOWN = "\x00unknown"
@@ -61,6 +64,7 @@ class Embeddings(nn.Module):
         self._unpooled = {
             bag.rpartition("/")[0] for table in self.layout.tables if table.sequence for bag in table.bags
         }
+        self.tables: PlainTables | TorchRecTables
         if backend == "torch":
             self.tables = PlainTables(self.layout.tables, plan.initial_range)
         else:
@@ -126,7 +130,7 @@ class Embeddings(nn.Module):
         parts = dict(zip(sparse, rows.split(sizes), strict=True))
         if self.plan.kind == "collisionless":
             return {
-                f"{name}/0": Jagged(*self.addresses(name, part), sparse[name].lengths) for name, part in parts.items()
+                f"{name}/0": Jagged(self.addresses(name, part)[0], sparse[name].lengths) for name, part in parts.items()
             }
         rows += 1
         found = [one for name, part in parts.items() for one in self._gathered(name, part)]

@@ -39,6 +39,11 @@ class QuantisedTable(nn.Module):
         precision: "fp16" or "int8".
     """
 
+    weight: Tensor
+    scale: Tensor
+    offset: Tensor
+    unit: Tensor
+
     def __init__(self, rows: int, width: int, precision: Precision) -> None:
         super().__init__()
         half = torch.float16
@@ -97,6 +102,7 @@ def make_room(model: nn.Module, precision: Precision) -> None:
     """
     for module in model.modules():
         if isinstance(module, Embeddings) and precision != "fp32":
+            assert isinstance(module.tables, PlainTables)
             module.tables = QuantisedTables(module.tables.shapes, precision)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -83,11 +84,11 @@ class PlainTables(nn.Module):
     def _tables_like(self, shape: TableShape) -> nn.ModuleDict:
         return self.sequence.embeddings if shape.sequence else self.pooled.embedding_bags
 
-    def _rows(self, table: nn.Module, values: Tensor) -> Tensor:
+    def _rows(self, table: Any, values: Tensor) -> Tensor:
         """The rows of a table. (T,) -> (T, width)"""
         return nn.functional.embedding(values, table.weight)
 
-    def _to_sum(self, table: nn.Module, values: Tensor) -> tuple[Tensor, Tensor]:
+    def _to_sum(self, table: Any, values: Tensor) -> tuple[Tensor, Tensor]:
         """What to sum: places, and the vectors at those places. (T,) -> (T,), (any, width)"""
         return values, table.weight
 

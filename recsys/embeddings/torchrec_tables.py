@@ -34,7 +34,8 @@ class TorchRecTables(nn.Module):
     def __init__(self, shapes: Sequence[TableShape], initial_range: float, deferred: bool = False) -> None:
         super().__init__()
         device = torch.device("meta") if deferred else None
-        self._pooled_names, self._sequence_names = [], []
+        self._pooled_names: list[str] = []
+        self._sequence_names: list[str] = []
         pooled, sequence = [], []
         for shape in shapes:
             (self._sequence_names if shape.sequence else self._pooled_names).extend(shape.bags)

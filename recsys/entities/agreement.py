@@ -31,6 +31,7 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
     said = [entities.entities(table.ids[rows], source) for source, table, rows in sides]
     same = ((said[0] == said[1]).fill_null(False)).to_numpy()
     first = np.unique(pairs.codes(), return_index=True)[1]
+    assert pairs.labels is not None
     same, labels = same[first], pairs.labels[first]
     hits = int((same & labels).sum())
     members = entities.members
@@ -64,6 +65,7 @@ def among_candidates(judged: pl.DataFrame, pairs: RecordPairs, left: str, right:
         left: The source of the left records.
         right: Of the right ones; the same, where not given.
     """
+    assert pairs.labels is not None
     same = pairs.take(np.flatnonzero(pairs.labels)).frame().select("left_id", "right_id").unique()
     asked = same.select(
         pl.format("{}:{}", pl.lit(left), pl.col("left_id").cast(pl.String)).alias("one"),

@@ -120,7 +120,8 @@ def _centre(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray) ->
 
 def _without_two(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Joins the likeliest pair first, unless both sides have a record of one source."""
-    of, members = np.arange(n), {}
+    of = np.arange(n)
+    members: dict[int, list[int]] = {}
     for a, b in _likeliest_first(one, other, log_odds):
         a, b = sorted((int(of[a]), int(of[b])))
         if a == b:
@@ -171,7 +172,8 @@ def _correlation(n: int, one: np.ndarray, other: np.ndarray, log_odds: np.ndarra
         counts[a] += counts.pop(b)
         of[b] = a  # a is the lower of both, always
         for c in between[a]:
-            heapq.heappush(heap, (-worth(*sorted((a, c))), *sorted((a, c))))
+            lower, higher = (a, c) if a < c else (c, a)
+            heapq.heappush(heap, (-worth(lower, higher), lower, higher))
     while (of[of] != of).any():
         of = of[of]
     return of

@@ -94,4 +94,5 @@ class Clusters:
             max_points_per_centroid=config.sample,
         )
         means.train(vectors)
+        assert means.centroids is not None
         return cls(means.centroids, means.assign(vectors)[1].astype(np.int64))

@@ -16,7 +16,7 @@ from recsys.index_kinds import checked_vectors
 from recsys.interests.clusters import Clusters
 from recsys.interests.config import KINDS, InterestsConfig, RetrieverKind
 from recsys.interests.mixtures import Histories, Mixtures, mixtures_of
-from recsys.interests.neighbours import SimilarUsers
+from recsys.interests.neighbours import Likeness, SimilarUsers
 from recsys.interests.retrieval import Retrieved, Search, retrieve
 
 #: items of histories that are mixed at a time
@@ -55,7 +55,7 @@ class KNNEmbed:
         config: InterestsConfig,
         clusters: Clusters,
         index: ItemIndex,
-        users: SimilarUsers,
+        users: Likeness,
         histories: Histories,
         width: int | None = None,
     ) -> None:

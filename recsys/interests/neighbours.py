@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,14 @@ from recsys.index_kinds import checked_vectors
 
 #: with more users than these, an exact search takes longer than anything else that a request asks for
 _EXACT = 50_000
+
+
+class Likeness(Protocol):
+    """Who is like whom."""
+
+    def of(self, vectors: np.ndarray, k: int, themselves: np.ndarray | None = None) -> np.ndarray:
+        """See `SimilarUsers.of`."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

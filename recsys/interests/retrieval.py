@@ -50,7 +50,7 @@ class Retrieved:
             vectors: What the model makes of the users. (B, D) float32
             vectors_of: Gives the vectors of item rows: (M,) -> (M, D).
         """
-        known = vectors.any(axis=1)[:, None]
+        known = np.any(vectors, axis=1)[:, None]
         scores = np.where(known, inner_products(vectors_of, vectors, self.rows), self.scores)
         order = np.lexsort((self.rows, -scores), axis=1)
         order = np.where(known, order, np.arange(self.rows.shape[1]))

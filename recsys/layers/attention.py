@@ -30,8 +30,9 @@ class CausalAttention(nn.Module):
         """(T, D) -> (T, D)"""
         mixed = []
         for padded in groups.padded(self.queries_keys_values(inputs)):
+            queries, keys, values = _heads(padded, 3, self.heads)  # (b, H, l, D / H)
             # no dropout on the weights: torch would leave its fused kernel, at three times the cost
-            heads = scaled_dot_product_attention(*_heads(padded, 3, self.heads), is_causal=True)  # (b, H, l, D / H)
+            heads = scaled_dot_product_attention(queries, keys, values, is_causal=True)
             mixed.append(heads.transpose(1, 2).flatten(2))
         return self.out(groups.flat(mixed))
 

@@ -41,6 +41,9 @@ class TextAlignment(nn.Module):
         (3, True)
     """
 
+    texts: Tensor
+    told: Tensor
+
     def __init__(
         self, kind: Literal["con", "gen"], dim: int, texts: np.ndarray, temperature: float, seed: int = 0
     ) -> None:

@@ -36,6 +36,8 @@ class AttributeHeads(nn.Module):
         InputError: A name that is no categorical or multi-valued item feature.
     """
 
+    first: Tensor
+
     def __init__(
         self,
         dim: int,
@@ -54,9 +56,10 @@ class AttributeHeads(nn.Module):
                     f"are: {', '.join(able) or 'none'}"
                 )
         self.names = list(names)
-        self.heads = nn.ModuleList(nn.Linear(dim, max(1, len(vocabularies[name]))) for name in self.names)
-        for head in self.heads:
+        heads = [nn.Linear(dim, max(1, len(vocabularies[name]))) for name in self.names]
+        for head in heads:
             nn.init.trunc_normal_(head.weight, std=0.02)
+        self.heads = nn.ModuleList(heads)
         # without the values that the vocabulary does not have
         known = {name: items.sparse[name].only(items.sparse[name].values >= 0) for name in self.names}
         several = [name for name in self.names if (known[name].lengths > 1).any()]
@@ -87,8 +90,9 @@ class AttributeHeads(nn.Module):
         return torch.stack(totals), (first >= 0).sum(dim=1)
 
     @staticmethod
-    def _total(asking: Tensor, head: nn.Linear, first: Tensor, several: Jagged | None) -> Tensor:
+    def _total(asking: Tensor, head: nn.Module, first: Tensor, several: Jagged | None) -> Tensor:
         """One attribute's cross-entropy; `first` is a value of each, -1 for none. (T, D + 1), (T,) -> ()"""
+        assert isinstance(head, nn.Linear)
         vectors = torch.cat([head.weight, head.bias[:, None]], dim=1)  # (V, D + 1)
         known = first >= 0
         # what asks with 0 has the loss log V whatever the weights, and no gradient: it is left out without a wait

@@ -92,6 +92,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
 class _Rows:
     """A chunk of R queries (already scaled), and all N items in chunks of C."""
 
+    total: Tensor  # log of each query's sum, (R, 1), which `losses` leaves
+
     def __init__(self, queries: Tensor, vectors: Tensor, targets: Tensor, space: Tensor, n_columns: int) -> None:
         self.queries, self.vectors, self.targets, self.space = queries, vectors, targets, space
         self.starts = range(0, len(vectors), n_columns)
@@ -99,7 +101,8 @@ class _Rows:
 
     def losses(self) -> Tensor:
         """Each query's loss. (R,)"""
-        total = positive = None
+        total: Tensor | None = None
+        positive: Tensor | None = None
         for start in self.starts:
             logits = self._logits(start)
             columns, inside = self._targets(start)
@@ -109,6 +112,7 @@ class _Rows:
             here = logits.amax(1, keepdim=True) - probabilities.amax(1, keepdim=True).log()
             total = here if total is None else torch.logaddexp(total, here)
             positive = found if positive is None else positive + found
+        assert total is not None and positive is not None  # a target is an item, so there are some
         self.total = total
         return (total - positive).flatten()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,11 +39,13 @@ class InBatchSoftmax:
     correct_target: bool = False
     hide_positives: bool = True
 
-    #: how many items are drawn besides; see `MixedSoftmax`
-    n_uniform: ClassVar[int] = 0
-
     def __post_init__(self) -> None:
         check_temperature(self.temperature)
+
+    @property
+    def _drawn(self) -> int:
+        """How many items are drawn besides; see `MixedSoftmax`."""
+        return 0
 
     def __call__(
         self,
@@ -63,7 +64,7 @@ class InBatchSoftmax:
         batch_items = targets.values if batch_items is None else batch_items
         if not batch_items.numel():
             return zero_loss(queries, encode_items)
-        drawn = torch.randint(n_items, (self.n_uniform,), generator=generator, device=device)
+        drawn = torch.randint(n_items, (self._drawn,), generator=generator, device=device)
         rows, counts = torch.cat([batch_items, drawn]).unique(return_counts=True)
         users, columns = targets.row_of_value, torch.searchsorted(rows, targets.values)  # (T,)
         scores = logits(queries, encode_items(rows), self.temperature)  # (B, M), M different items
@@ -76,7 +77,7 @@ class InBatchSoftmax:
             n_others = len(batch_items) - targets.lengths  # (B,)
             # a target that training does not count, counts as seen once: its logit must stay finite
             share = item_frequency[rows].clamp(min=1) / item_frequency.sum().clamp(min=1)  # (M,)
-            expected = (n_others[:, None] * share + self.n_uniform / n_items).log().to(scores.dtype)  # (B, M)
+            expected = (n_others[:, None] * share + self._drawn / n_items).log().to(scores.dtype)  # (B, M)
             correction = correction - expected
             if self.correct_target:
                 # a batch of one user expects nothing of itself, and has nothing to correct
@@ -116,3 +117,7 @@ class MixedSoftmax(InBatchSoftmax):
         super().__post_init__()
         if self.n_uniform < 0:
             raise InputError(f"mixed's n_uniform is at least 0, got {self.n_uniform}")
+
+    @property
+    def _drawn(self) -> int:
+        return self.n_uniform

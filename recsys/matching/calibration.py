@@ -65,7 +65,7 @@ class Isotonic:
 
 def fit_calibration(
     kind: Literal["none", "temperature", "platt", "isotonic"], log_odds: np.ndarray, labels: np.ndarray
-) -> Calibration:
+) -> Scaling | Isotonic:
     """Learns what log-odds are worth.
 
     Labels count as a little less than certain, by how many there are (Platt, 1999), so that nothing becomes 0 or 1.

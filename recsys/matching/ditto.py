@@ -6,7 +6,7 @@ Li et al., 'Deep Entity Matching with Pre-Trained Language Models' (PVLDB 14(1),
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +16,9 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader, ToldPairs
-from recsys.matching.serialise import Sequences, SequencesApart
+from recsys.matching.serialise import Sequences, Written
 from recsys.text_encoders.encoder import DEVICE_TOKENS, THREAD_TOKENS, TextEncoder, batches
 from recsys.text_encoders.pooling import UNTRAINED
-
-S = TypeVar("S", Sequences, SequencesApart)
 
 #: pairs that are serialised and sorted by length at a time
 _PAIRS = 8192
@@ -87,15 +85,16 @@ class DittoMatcher(nn.Module):
         states = self.encoder.model(**{name: one.to(device) for name, one in told.items()}).last_hidden_state
         return UNTRAINED[self.encoder.pooling](states, mask.to(device))
 
-    def vectors(self, pairs: Sequences) -> Tensor:
-        """What is judged of pairs. B pairs -> (B, parts * H)"""
+    def vectors(self, pairs: Written) -> Tensor:
+        """What is judged of pairs, as this kind reads them. B pairs -> (B, parts * H)"""
+        assert isinstance(pairs, Sequences)
         return self.encode(pairs)
 
     def judge(self, vectors: Tensor) -> Tensor:
         """The log-odds that vectors say. (B, parts * H) -> (B,)"""
         return self.head(self.dropout(vectors.to(self.head.weight.dtype)))[:, 0]
 
-    def forward(self, pairs: Sequences) -> Tensor:
+    def forward(self, pairs: Written) -> Tensor:
         """B pairs -> (B,)"""
         return self.judge(self.vectors(pairs))
 
@@ -134,24 +133,24 @@ def log_odds(
 
 
 @torch.inference_mode()
-def log_odds_of(matcher: DittoMatcher, pairs: Sequences | SequencesApart) -> np.ndarray:
+def log_odds_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:
     """What a matcher says of pairs that are written already, those of similar length at a time. B pairs -> (B,)"""
     return computed(matcher, pairs, lambda some: matcher(some)[:, None])[:, 0]
 
 
 @torch.inference_mode()
-def vectors_of(matcher: DittoMatcher, pairs: Sequences | SequencesApart) -> np.ndarray:
+def vectors_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:
     """What it makes of them before it judges. B pairs -> (B, parts * H)"""
     return computed(matcher, pairs, matcher.vectors)
 
 
-def computed(matcher: DittoMatcher, sequences: S, function: Callable[[S], Tensor]) -> np.ndarray:
+def computed(matcher: DittoMatcher, sequences: Written, function: Callable[[Any], Tensor]) -> np.ndarray:
     """A function of sequences, those of similar length at a time. B sequences -> (B, K)
 
     Args:
         matcher: Says where it is computed.
-        sequences: Any.
-        function: B of them -> (B, K)
+        sequences: Of either kind.
+        function: Of that kind, B of them -> (B, K)
     """
     found: np.ndarray | None = None
     for some in batches(sequences.lengths, matcher.budget):

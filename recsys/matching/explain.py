@@ -89,7 +89,8 @@ def explain(matcher: DittoMatcher, reader: PairReader, left: Told, right: Told) 
     told = sorted({attribute for record in pair for attribute, words in record if words})
     asked = [pair]
     for attribute in told:
-        asked.append(tuple([one for one in record if one[0] != attribute] for record in pair))
+        one, other = ([part for part in record if part[0] != attribute] for record in pair)
+        asked.append((one, other))
     asked += [_without(pair, *place) for place in places]
     found = log_odds_of(matcher, reader.write(asked)).tolist()
     whole, rest = found[0], iter(found[1:])

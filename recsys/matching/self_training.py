@@ -97,7 +97,8 @@ class SelfTrained:
             InputError: Something else.
         """
         try:
-            return cls(**{name: tuple(one) if isinstance(one, list) else one for name, one in data.items()})
+            known: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in data.items()}
+            return cls(**known)
         except TypeError as error:
             raise InputError(f"this is nothing that was trained on similarities: {error}") from None
 

@@ -112,6 +112,10 @@ class SequencesApart:
         return SequencesApart(self.left.take(places), self.right.take(places))
 
 
+#: pairs as one kind of matcher or the other reads them
+Written = Sequences | SequencesApart
+
+
 class Serialiser:
     """Writes pairs, or single records.
 
@@ -145,7 +149,7 @@ class Serialiser:
                 "attributes"
             )
 
-    def __call__(self, pairs: Sequence[tuple[Told, Told]]) -> Sequences | SequencesApart:
+    def __call__(self, pairs: Sequence[tuple[Told, Told]]) -> Written:
         """Writes some pairs.
 
         Example:
@@ -179,7 +183,7 @@ class Serialiser:
                     lengths[n, side * width + attribute] += sum(len(word.tokens) for word in words)
                     room[n] -= len(self._names[attribute])
         kept = fair_shares(lengths, room)
-        short = (kept < lengths).any(axis=1)
+        short = np.any(kept < lengths, axis=1)
         ids: list[list[int]] = []
         sides: list[list[int]] = []
         for n, group in enumerate(groups):
@@ -205,7 +209,7 @@ class Serialiser:
 
     def _cut(self, words: list[Word], room: int) -> list[int]:
         """The tokens of as many words as there is room for."""
-        order = range(len(words))
+        order: Sequence[int] = range(len(words))
         if self._summarise:
             order = sorted(order, key=lambda n: -words[n].weight)
         chosen = []

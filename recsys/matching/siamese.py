@@ -15,7 +15,7 @@ from torch import Tensor
 from recsys.matching.ditto import DittoMatcher, computed
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader, ToldPairs
-from recsys.matching.serialise import SequencesApart
+from recsys.matching.serialise import SequencesApart, Written
 from recsys.matching.words import ToldRecords
 from recsys.text_encoders.encoder import TextEncoder
 
@@ -28,8 +28,9 @@ class SiameseMatcher(DittoMatcher):
 
     parts = 4
 
-    def vectors(self, pairs: SequencesApart) -> Tensor:
+    def vectors(self, pairs: Written) -> Tensor:
         """B pairs -> (B, 4 H)"""
+        assert isinstance(pairs, SequencesApart)
         return _compared(self.encode(pairs.left), self.encode(pairs.right))
 
     def judging(self, reader: PairReader, told: ToldPairs) -> Callable[[slice], np.ndarray]:

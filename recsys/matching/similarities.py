@@ -11,7 +11,7 @@ import polars as pl
 from features.record_pairs import RecordPairs
 from features.records import Records
 from recsys.blocking.blocker import Encode
-from recsys.blocking.terms import TermsConfig, TermSpace, paired, texts_of
+from recsys.blocking.terms import TermKind, TermsConfig, TermSpace, paired, texts_of
 
 #: an attribute is compared as a number, too, where so many of its values have one
 _NUMERIC = 0.3
@@ -19,7 +19,7 @@ _NUMERIC = 0.3
 _EQUAL = 1e-3
 #: of pairs whose vectors are compared at a time
 _CHUNK = 1 << 16
-_KINDS = ("characters", "words")
+_KINDS: tuple[TermKind, ...] = ("characters", "words")
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Comparison:
             found[f"{attribute} number"] = _near(*(_numbers(table, attribute)[rows] for table, rows in _sides(pairs)))
         return Similarities(tuple(found), np.stack(list(found.values()), axis=1).astype(np.float32))
 
-    def _alike(self, pairs: RecordPairs, kind: str, attributes: tuple[str, ...]) -> np.ndarray:
+    def _alike(self, pairs: RecordPairs, kind: TermKind, attributes: tuple[str, ...]) -> np.ndarray:
         """The cosine of the terms of each pair. (m,)"""
         if (kind, attributes) not in self._spaces:
             texts = (texts_of(one.values, attributes) for one in self._tables)

@@ -120,7 +120,7 @@ class Targets:
         sorted_scores = [np.sort(score[one]) for one in rounds]
         last = _with_matches(sorted_scores) if candidacies.several else 1
         target = np.logical_or.reduce(rounds[:last])
-        matched, found = 0.5, None
+        matched = 0.5
         for _ in range(_STEPS):
             decoys = _raised(sorted_scores[last], sorted_scores[last + 1], 1 - matched)
             found = cls._counted(candidacies, target, score, decoys)

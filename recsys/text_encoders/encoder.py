@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,8 +12,11 @@ from torch.nn.functional import normalize
 
 from features.errors import InputError
 from recsys.text_encoders.config import TextEncoderConfig
-from recsys.text_encoders.pooling import UNTRAINED, last_of, trained_pooling
+from recsys.text_encoders.pooling import UNTRAINED, Pooling, last_of, trained_pooling
 from recsys.text_encoders.tokens import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: tokens of a batch, padding included, for each thread of a processor: more than its caches hold takes twice as long
 THREAD_TOKENS = 512
@@ -41,9 +44,9 @@ class TextEncoder(nn.Module):
     def __init__(
         self,
         config: TextEncoderConfig,
-        model: nn.Module,
+        model: PreTrainedModel,
         tokenizer: Any,
-        pooling: str,
+        pooling: Pooling,
         settings: dict[str, int],
         dense: nn.Module,
         max_tokens: int,
@@ -60,7 +63,7 @@ class TextEncoder(nn.Module):
             )
         sizes = model.config.get_text_config()
         self.pool = None
-        if pooling not in UNTRAINED:
+        if pooling in ("latent", "layers"):
             self.pool = trained_pooling(pooling, sizes.hidden_size, sizes.num_hidden_layers + 1, **settings)
         widths = [one.out_features for one in dense.modules() if isinstance(one, nn.Linear)]
         whole = widths[-1] if widths else sizes.hidden_size

@@ -13,6 +13,7 @@ import xxhash
 from features.errors import InputError
 from recsys.text_encoders import nv_embed
 from recsys.text_encoders.config import BUNDLED
+from recsys.text_encoders.pooling import Pooling
 
 #: other names of the bundled model
 _BUNDLED = {BUNDLED, "all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"}
@@ -45,7 +46,7 @@ class Recipe:
 
     model: Path
     said: dict[str, Any]
-    pooling: Literal["mean", "cls", "last", "latent", "layers"] | None = None
+    pooling: Pooling | None = None
     settings: dict[str, int] = field(default_factory=dict)
     dense: tuple[Path, ...] = ()
     max_tokens: int | None = None
@@ -169,6 +170,7 @@ def _checked(folder: Path) -> dict[str, Any]:
 
 def _pooling_of(folder: Path, settings: dict[str, Any]) -> Literal["mean", "cls", "last"]:
     """The pooling of sentence-transformers' settings, of which there is more than one way to write them."""
+    names: dict[Any, Literal["mean", "cls", "last"]]
     names = {"mean": "mean", "mean_tokens": "mean", "cls": "cls", "cls_token": "cls", "lasttoken": "last"}
     stated = settings.get("pooling_mode")
     chosen = [stated] if isinstance(stated, str) else stated if isinstance(stated, list) else []

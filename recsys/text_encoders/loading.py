@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file
@@ -20,6 +20,9 @@ from recsys.text_encoders import nv_embed
 from recsys.text_encoders.config import TextEncoderConfig
 from recsys.text_encoders.encoder import TextEncoder
 from recsys.text_encoders.folders import POOLING_WEIGHTS, Recipe, fingerprint, folder_of, recipe_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 #: no limit
 _ANY = 1 << 30
@@ -108,7 +111,7 @@ def _told(config: TextEncoderConfig, folder: Path) -> Iterator[None]:
         quiet.setLevel(level)
 
 
-def _read(recipe: Recipe, config: TextEncoderConfig) -> tuple[nn.Module, Any]:
+def _read(recipe: Recipe, config: TextEncoderConfig) -> tuple[PreTrainedModel, Any]:
     """The language model and its tokenizer."""
     from transformers import AutoTokenizer
     from transformers.utils import logging as transformers_logging
@@ -119,6 +122,7 @@ def _read(recipe: Recipe, config: TextEncoderConfig) -> tuple[nn.Module, Any]:
         raise InputError(
             f"{recipe.model} holds no tokenizer.json, and without it nobody knows where tokens end in a text"
         )
+    model: PreTrainedModel
     if recipe.is_nv_embed:
         model = nv_embed.language_model(recipe.model, recipe.said, precision_of(config))
         nv_embed.end_texts(tokenizer)
@@ -129,11 +133,12 @@ def _read(recipe: Recipe, config: TextEncoderConfig) -> tuple[nn.Module, Any]:
     if getattr(told, "is_causal", True) is False:  # which says what masks are made
         for module in model.modules():
             if hasattr(module, "is_causal"):
-                module.is_causal = False  # where no mask is
+                # where no mask is; torch's types know tensors and modules alone as what a module has
+                module.is_causal = False  # type: ignore[assignment]
     return model, tokenizer
 
 
-def _language_model(folder: Path, config: TextEncoderConfig) -> nn.Module:
+def _language_model(folder: Path, config: TextEncoderConfig) -> PreTrainedModel:
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
 
     settings = AutoConfig.from_pretrained(folder, trust_remote_code=False)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import MistralModel
 
 #: what a folder's config.json calls the kind of model
 KIND = "nvembed"
@@ -48,7 +51,7 @@ def pooling_weights(folder: Path) -> dict[str, Tensor]:
     return weights
 
 
-def language_model(folder: Path, said: Mapping[str, Any], dtype: torch.dtype) -> nn.Module:
+def language_model(folder: Path, said: Mapping[str, Any], dtype: torch.dtype) -> MistralModel:
     """The language model, whose tokens see each other.
 
     Args:
@@ -77,7 +80,7 @@ def end_texts(tokenizer: Any) -> None:
 
 def _weights(folder: Path, prefix: str) -> dict[str, Tensor]:
     """The weights whose names begin so, without that."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
             names = file.keys()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
+Pooling = Literal["mean", "cls", "last", "latent", "layers"]
+
 
 def mean_of(states: Tensor, mask: Tensor) -> Tensor:
     """The mean over a text's tokens. (B, L, H), (B, L) bool -> (B, H) float32"""

@@ -151,12 +151,12 @@ class Bundle:
         item_encoder = FeatureEncoder(schema.item, _vocabularies(schema.item, items, found), statistics)
 
         tables = {name: pl.read_parquet(folder / f"{name}.parquet") for name in ("users", "histories", "items")}
-        counts = pl.read_parquet(folder / "popularity.parquet")
+        popularity = pl.read_parquet(folder / "popularity.parquet")
         for name, rows, expected in (
             ("users.parquet", tables["users"].height, len(users)),
             ("histories.parquet", tables["histories"].height, len(users)),
             ("items.parquet", tables["items"].height, len(items)),
-            ("popularity.parquet", counts.height, len(items)),
+            ("popularity.parquet", popularity.height, len(items)),
         ):
             _require(name, "rows", rows, expected)
 
@@ -166,7 +166,7 @@ class Bundle:
         if index.precision != manifest.precision:
             raise BundleError(f"items.faiss is of precision {index.precision}, and the bundle of {manifest.precision}")
         vocabularies = {**user_encoder.vocabularies, **item_encoder.vocabularies}
-        counts = counts["count"].to_numpy()
+        counts = popularity["count"].to_numpy()
         # only what reads items out of histories keeps the catalogue's features
         reads_items = manifest.kind == "sequential" or schema.vector is not None
         encoded = item_encoder.encode(tables["items"], known=counts > 0) if reads_items else _NOTHING
@@ -211,7 +211,7 @@ def _model(
 ) -> Retriever:
     """The model of model.json with the weights beside it."""
     described: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    family = described.get("family")
+    family: Any = described.get("family")
     if KIND_OF.get(family) != manifest.kind:
         raise BundleError(
             f"model.json describes a model of the family {family!r}, and bundles of kind {manifest.kind!r} hold others"

@@ -37,6 +37,7 @@ class BundleInterests:
         (folder / INTERESTS).write_text(json.dumps(self.config.to_json(), indent=1), encoding="utf-8")
         arrays = {"centroids": self.clusters.centroids, "of_item": self.clusters.of_item, "users": self.users.rows}
         save_file(arrays, folder / CLUSTERS)
+        assert self.users.index is not None  # `interests_writer` refuses users who are like nobody
         self.users.index.save(folder / USERS)
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,7 @@ def with_interests(
         manifest = copy_parts(folder, part)
         made.write(part)
         same = retriever == manifest.retriever == "unimodal"  # whose lists are what they were
-        kept = {} if same else {"metrics": {}, "fp32_metrics": {}, "precision_loss": {}}
+        kept: dict[str, Any] = {} if same else {"metrics": {}, "fp32_metrics": {}, "precision_loss": {}}
         dataclasses.replace(manifest, retriever=retriever, **kept).sealed(part).write(part)
         write_golden(part)
     return folder if out is None else Path(out)

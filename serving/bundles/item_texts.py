@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 from recsys.text_encoders import ItemTextConfig
@@ -155,7 +156,7 @@ def write_text(folder: Path, text: ItemTextConfig, items: pl.DataFrame) -> None:
     (folder / TEXT).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def can_be_said(dtype: pl.DataType) -> bool:
+def can_be_said(dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether JSON can hold the values of a column: strings, numbers, truth values, lists of them, and dates.
 
     Example:
@@ -165,7 +166,7 @@ def can_be_said(dtype: pl.DataType) -> bool:
     return str(_said_as(dtype)) in _TYPES
 
 
-def _said_as(dtype: pl.DataType) -> pl.DataType:
+def _said_as(dtype: pl.DataType | DataTypeClass) -> pl.DataType | DataTypeClass:
     """The type that is read where a column has this one: strings for categories, lists for arrays."""
     if isinstance(dtype, pl.List | pl.Array):
         return pl.List(_said_as(dtype.inner))

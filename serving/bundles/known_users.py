@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -91,7 +92,8 @@ class KnownUsers:
     @cached_property
     def latest(self) -> int | None:
         """When the latest item of all histories came, where that is told."""
-        return None if self._until is None else self._until.max()
+        latest: Any = None if self._until is None else self._until.max()
+        return latest
 
     def rows(self, rows: np.ndarray) -> JaggedArray:
         """Their histories, as `recsys.interests` asks for them. (B,) -> B rows."""

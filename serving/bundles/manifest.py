@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recsys.precision import PRECISIONS
+from recsys.precision import PRECISIONS, Precision
 from serving.bundles.sealed import (
     MANIFEST,
     BundleError,
@@ -22,6 +22,9 @@ from serving.bundles.sealed import (
     sealed,
     write_manifest,
 )
+
+if TYPE_CHECKING:
+    from recsys.interests import RetrieverKind
 
 FORMAT = 2
 
@@ -115,9 +118,9 @@ class Manifest:
     split: dict[str, Any] = field(default_factory=dict)
     refitted: bool = False
     metrics: dict[str, float] = field(default_factory=dict)
-    retriever: str = "unimodal"
+    retriever: RetrieverKind = "unimodal"
     index: dict[str, Any] = field(default_factory=dict)
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     fp32_metrics: dict[str, float] = field(default_factory=dict)
     precision_loss: dict[str, float] = field(default_factory=dict)
     libraries: dict[str, str] = field(default_factory=dict)
@@ -140,6 +143,7 @@ class Manifest:
             raise BundleError(f"{folder} is a matcher of records, and a recommender is wanted; `recsys match` takes it")
         check_format(data, FORMAT)
         kinds = {one.name: str(one.type) for one in dataclasses.fields(cls)}
+        kinds |= {"retriever": "str", "precision": "str"}  # which of them, is found out by and by
         check_fields(data, kinds, ("kind", "n_users", "n_items", "dim", "build_id", "files"))
         manifest = cls(**data)
         if manifest.kind not in FILES_OF:

@@ -28,7 +28,7 @@ def log_folder(folder: Path | str, code: Path, needed: Sequence[str], **given: A
         **{"name": "bundle", **given},
         python_model=str(code.resolve()),
         # the code goes with the model: the project need not be on the package index of whoever loads it
-        code_paths=[str(Path(package.__file__).parent) for package in (features, recsys, serving)],
+        code_paths=[package.__path__[0] for package in (features, recsys, serving)],
         artifacts={"bundle": str(folder)},
         # given, because MLflow would otherwise find out by running the model, for seconds
         pip_requirements=requirements(needed),

@@ -200,6 +200,7 @@ def encoded_users(
         some = users[start : start + _USERS]
         batch = prepared.user_features(some, histories.rows(some))
         if histories.times is not None:  # as evaluated; of whom nothing is asked, just after the latest item
+            assert targets.times is not None  # as of the same split
             asked_at = histories.times[histories.offsets[some + 1] - 1]
             told = targets.lengths[some] > 0
             asked_at[told] = targets.times[targets.offsets[some[told]]]

@@ -127,9 +127,10 @@ class CascadeJudge:
         minutes: float | None = None,
         precision: float | None = None,
     ) -> None:
-        if (pairs is None) == (minutes is None):
+        budget = pairs if minutes is None else minutes
+        if budget is None or (pairs is not None and minutes is not None):
             raise InputError("a cascade has a budget of pairs or of minutes, one of both")
-        if (pairs if minutes is None else minutes) < 0:
+        if budget < 0:
             raise InputError("the budget of a cascade is 0 or more")
         if first.manifest.attributes != second.manifest.attributes:
             raise InputError(
@@ -160,6 +161,7 @@ class CascadeJudge:
         """How many pairs the second judges."""
         if self._pairs is not None:
             return min(self._pairs, len(unsure))
+        assert self._minutes is not None  # one of both is given
         began = time.perf_counter()
         timed = unsure[:: max(1, len(unsure) // _TIMED)][:_TIMED]
         if not len(timed):

@@ -16,7 +16,7 @@ from serving.http.bounded_body import BoundedRoute
 bearer = HTTPBearer(auto_error=False, description="The token that the service was started with.")
 
 #: what any route that changes something may answer besides
-UNAUTHORISED = {
+UNAUTHORISED: dict[int | str, dict[str, Any]] = {
     401: {"model": Problems, "description": "The request brings no token, or another one."},
     403: {"model": Problems, "description": "Nothing can be changed here: the service was started without a token."},
 }

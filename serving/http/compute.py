@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 #: users of requests that are answered together; more gain little, and would make others wait
@@ -145,9 +146,7 @@ class ComputeQueue:
             if self.watch is not None:
                 self.watch.began([now - one.since for one in together], sum(one.size for one in together))
             loop = asyncio.get_running_loop()
-            loop.run_in_executor(self._pool, _computed, together).add_done_callback(
-                lambda done, together=together, now=now: self._end(together, now, done)
-            )
+            loop.run_in_executor(self._pool, _computed, together).add_done_callback(partial(self._end, together, now))
 
     def _next(self) -> list[_Asked]:
         """The request that has waited for longest, and others that may go with it."""

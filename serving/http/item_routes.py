@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
@@ -25,7 +25,7 @@ def item_routes() -> APIRouter:
     router = token_router("new items")
     # a language model reads one request's items after the other's, and never where the others are answered
     reading = ThreadPoolExecutor(1, thread_name_prefix="reading")
-    answers = {
+    answers: dict[int | str, dict[str, Any]] = {
         **REFUSALS,
         **UNAUTHORISED,
         403: {"model": Problems, "description": "This service takes no new items, or none without a token."},

@@ -58,7 +58,8 @@ class PatientOnce(HttpToolsProtocol):
     _head = 0
     _in_body = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    # as in uvicorn: a server's connections can be written to, which asyncio's types do not say
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for a request, for a while."""
         super().connection_made(transport)
         self._wait()

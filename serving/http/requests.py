@@ -215,7 +215,9 @@ class InvocationRequest(Strict):
         records = self.records()
         columns = {name: [getattr(one, column) for one in records] for name, column in COLUMNS.items()}
         # a column that says nothing of anybody is one that is not there, as in frames that others have filled
-        told = {name: one for name, one in columns.items() if name in _ALWAYS or any(v is not None for v in one)}
+        told: dict[str, Any] = {
+            name: one for name, one in columns.items() if name in _ALWAYS or any(v is not None for v in one)
+        }
         return CandidateRequest.model_construct(**told, **(self.params or Parameters()).model_dump())
 
 

@@ -64,7 +64,7 @@ def service(
             await asyncio.to_thread(app.state.compute.close)  # before what its computations use
             await asyncio.to_thread(stack.close)
 
-    told = {"title": title, "description": description, "version": version("recsys-unified")}
+    told: dict[str, Any] = {"title": title, "description": description, "version": version("recsys-unified")}
     app = FastAPI(**told, lifespan=running, openapi_url=None)  # which has pages of its own
     app.state.config, app.state.figures = config, Figures()
     app.state.compute = ComputeQueue(config.threads, config.most_waiting, config.most_seconds)
@@ -72,10 +72,12 @@ def service(
     app.state.draining = False
     app.include_router(_operation(ask_one))
     app.include_router(documentation_routes(examples))
-    app.add_exception_handler(InputError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Busy, _busy)
-    app.add_exception_handler(Late, _late)
+    # starlette's types want handlers of all errors
+    handlers: dict[type[Exception], Any] = {
+        InputError: _refused, RequestValidationError: _invalid, Busy: _busy, Late: _late,
+    }  # fmt: skip
+    for error, handler in handlers.items():
+        app.add_exception_handler(error, handler)
     if config.cors:
         app.add_middleware(CORSMiddleware, allow_origins=list(config.cors), allow_methods=["GET", "POST"],
                            allow_headers=["content-type", "x-request-id"])  # fmt: skip

@@ -64,6 +64,7 @@ def asking_times(given: Any, histories: JaggedArray, timed: np.ndarray) -> np.nd
     """
     latest = np.zeros(len(histories), np.int64)
     some = histories.lengths > 0
+    assert histories.times is not None
     latest[some] = histories.times[histories.offsets[1:][some] - 1]
     if given is None:
         return latest

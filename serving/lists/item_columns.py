@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.batches import JaggedArray
 from features.feature_table import numbers_of, values_of
@@ -158,7 +159,7 @@ class _Numbers:
 
 def _kind(feature: Feature, table: pl.DataFrame) -> Kind:
     """What values are, as people are told."""
-    dtype = table.schema.get(feature.column, pl.Null())
+    dtype: pl.DataType | DataTypeClass = table.schema.get(feature.column, pl.Null())
     while isinstance(feature, MultiValued) and isinstance(dtype, pl.List | pl.Array):
         dtype = dtype.inner
     if dtype == pl.Boolean:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 from features.feature_table import FeatureTable
@@ -81,8 +82,9 @@ class ItemReader:
         """
         frame = self.frame(said)
         if self._text is not None:
-            read = self._text.kept_vectors if again else self._text.vectors
-            frame = frame.with_columns(read(frame).alias(self._bundle.schema.vector.column))
+            read, vector = self._text.kept_vectors if again else self._text.vectors, self._bundle.schema.vector
+            assert vector is not None  # what texts become
+            frame = frame.with_columns(read(frame).alias(vector.column))
         longest = _LONGEST * max(self._bundle.index.max_norm, 1.0)
         with np.errstate(over="ignore", invalid="ignore"):
             encoded = self._encoded(frame)
@@ -135,7 +137,8 @@ def _read_features(config: RetrieverConfig, schema: FeatureSchema) -> list[Featu
     elif config.fusion.learns_items:
         features = [one for one in schema.item if one.embedded or isinstance(one, Numeric)]
     features = [one for one in features if not isinstance(one, Id)]
-    return [*features, schema.vector] if config.fusion.reads_text else features
+    vector = schema.vector if config.fusion.reads_text else None
+    return features if vector is None else [*features, vector]
 
 
 def _column(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
@@ -158,7 +161,7 @@ def _as(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series | None:
         return None
 
 
-def _plain(dtype: pl.DataType) -> str:
+def _plain(dtype: pl.DataType | DataTypeClass) -> str:
     """A type in words."""
     if isinstance(dtype, pl.List | pl.Array):
         size = f"{dtype.size} " if isinstance(dtype, pl.Array) else ""

@@ -67,7 +67,7 @@ class NewItems:
     @property
     def notice(self) -> str | None:
         """What an operator should know of what was kept; nothing where all of it is here."""
-        if not self.left_out:
+        if not self.left_out or self._log is None:
             return None
         example, why = next(iter(self.left_out.items()))
         return f"{self._log.path}: {len(self.left_out):,} left out, such as {example!r}, which {why}"
@@ -82,11 +82,11 @@ class NewItems:
             return
         if self._log.state() != self._as_of:  # else there is nothing to wait for
             with self._reading, self._changing:
-                self._refresh()
+                self._refresh(self._log)
 
-    def _refresh(self) -> None:
-        if (as_of := self._log.state()) != self._as_of:
-            self._restore(self._log)
+    def _refresh(self, log: ItemLog) -> None:
+        if (as_of := log.state()) != self._as_of:
+            self._restore(log)
             self._as_of = as_of
 
     def add(self, items: Sequence[tuple[str | int, Said]]) -> int:

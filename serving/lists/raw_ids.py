@@ -71,9 +71,10 @@ class RawIds:
         self.vocabulary = vocabulary
         self.integers = vocabulary.ids.dtype == pl.Int64
         self._aliases = {} if aliases is None else self._other_names(aliases)
-        named = aliases is not None and "source" in aliases.columns
-        self._named = aliases.filter(pl.col("source").is_not_null()) if named else None
-        self._feeds: dict[str, dict[str | int, list[str]]] = {}
+        self._named = None
+        if aliases is not None and "source" in aliases.columns:
+            self._named = aliases.filter(pl.col("source").is_not_null())
+        self._feeds: dict[str, dict[str | int | None, list[str]]] = {}
 
     def rows(self, ids: Sequence[str | int | None] | pl.Series | np.ndarray, *field: str | int) -> np.ndarray:
         """The row of each id, -1 where it is unknown or None. (n,) int64.
@@ -85,18 +86,19 @@ class RawIds:
         Raises:
             FieldError: An id of a type that the catalogue's ids are not.
         """
+        given: Any = ids
         if isinstance(ids, pl.Series | np.ndarray):
-            ids = ids.to_list() if isinstance(ids, pl.Series) else ids.tolist()
+            given = ids.to_list() if isinstance(ids, pl.Series) else ids.tolist()
         if self._aliases:
-            ids = [one if one is None else self._aliases.get(str(one), one) for one in ids]
+            given = [one if one is None else self._aliases.get(str(one), one) for one in given]
         wanted = int if self.integers else str
-        if not set(map(type, ids)) <= {wanted, type(None)}:
-            ids = [self.canonical(one, n, field) for n, one in enumerate(ids)]
+        if not set(map(type, given)) <= {wanted, type(None)}:
+            given = [self.canonical(one, n, field) for n, one in enumerate(given)]
         if self._row_of is not None:
             row_of = self._row_of
-            return np.fromiter((row_of.get(one, -1) for one in ids), dtype=np.int64, count=len(ids))
+            return np.fromiter((row_of.get(one, -1) for one in given), dtype=np.int64, count=len(given))
         try:
-            return self.vocabulary.rows(ids)
+            return self.vocabulary.rows(given)
         except UnicodeEncodeError as error:  # half of a surrogate pair: no text, so no one's id
             raise FieldError(f"{_name(field)} holds a string that is not valid Unicode", *field) from error
 
@@ -144,9 +146,10 @@ class RawIds:
 
     def strings(self, rows: np.ndarray) -> list[str]:
         """The ids of rows, as JSON writes them. (n,)."""
-        return [str(one) for one in self.ids(rows)] if self.integers else self.ids(rows)
+        ids: list[Any] = self.ids(rows)
+        return [str(one) for one in ids] if self.integers else ids
 
-    def canonical(self, one: object, place: int, field: tuple[str | int, ...]) -> str | int | None:
+    def canonical(self, one: object, place: int | str, field: tuple[str | int, ...]) -> str | int | None:
         """An id in the catalogue's own type; None for a string that no integer is written as.
 
         Args:

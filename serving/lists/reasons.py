@@ -93,17 +93,17 @@ def reasons(shelf: Shelf, found: Recommendations, met: np.ndarray) -> list[Reaso
     rows = shelf.rows(found.item_ids[0], "item_ids")
     nearest, cosines = most_like(shelf, rows, met)
     items = iter(named(shelf, nearest[nearest >= 0]))
-    mine, told = set(met.tolist()), []
+    mine, why = set(met.tolist()), []
     for row, like, cosine in zip(rows.tolist(), nearest.tolist(), cosines.tolist(), strict=True):
         item = next(items) if like >= 0 else None
         if row in mine:
-            told.append(Reason("seen", "It is in the history already."))
+            why.append(Reason("seen", "It is in the history already."))
         elif item is None:
-            told.append(Reason("user", "Near what the model knows of this user."))
+            why.append(Reason("user", "Near what the model knows of this user."))
         else:
             sentence = f"Of the history, {item} is most like it (cosine {cosine:.2f})."
-            told.append(Reason("history", sentence, item, cosine))
-    return told
+            why.append(Reason("history", sentence, item, cosine))
+    return why
 
 
 def most_like(shelf: Shelf, rows: np.ndarray, met: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
+import numpy as np
 import polars as pl
 
 
 class _Lists:
     """Ranked lists of items, one for each of B users or items that were asked for."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     item_ids: list[list[str]] | list[list[int]]
     scores: list[list[float]]
     sources: list[str]
     titles: pl.Series | None
-    rows: list[Sequence[int]]
+    rows: Sequence[Sequence[int] | np.ndarray]
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -131,7 +134,7 @@ class Recommendations(_Lists):
     sources: list[str]
     unknown_history_items: list[int]
     titles: pl.Series | None = field(default=None, repr=False, compare=False)
-    rows: list[Sequence[int]] = field(default_factory=list, repr=False, compare=False)
+    rows: Sequence[Sequence[int] | np.ndarray] = field(default_factory=list, repr=False, compare=False)
     interests: list[list[Interest]] = field(default_factory=list, repr=False)
     interest_of: list[list[int]] = field(default_factory=list, repr=False)
 
@@ -145,8 +148,8 @@ class Recommendations(_Lists):
         if not self.interests:
             return frame
         weights, because, own = [], [], []
-        for mine, brought, items in zip(self.interests, self.interest_of, self.item_ids, strict=True):
-            told = [mine[one] for one in brought] if mine else [None] * len(items)
+        for n, (mine, brought) in enumerate(zip(self.interests, self.interest_of, strict=True)):
+            told = [mine[one] for one in brought] if mine else [None] * len(self.item_ids[n])
             weights += [None if one is None else one.weight for one in told]
             because += [None if one is None else one.because for one in told]
             own += [None if one is None else one.own for one in told]
@@ -164,7 +167,8 @@ class Recommendations(_Lists):
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object a user, ids as strings: the `candidates` of an HTTP answer."""
-        lines = [
+        lists: Sequence[Sequence[str | int]] = self.item_ids
+        lines: list[dict[str, Any]] = [
             {
                 "user_id": None if user is None else str(user),
                 "source": source,
@@ -173,7 +177,7 @@ class Recommendations(_Lists):
                 "unknown_history_items": unknown,
             }
             for user, source, items, scores, unknown in zip(
-                self.user_ids, self.sources, self.item_ids, self.scores, self.unknown_history_items, strict=True
+                self.user_ids, self.sources, lists, self.scores, self.unknown_history_items, strict=True
             )
         ]
         for line, interests, of_item in zip(lines, self.interests, self.interest_of, strict=bool(self.interests)):
@@ -209,7 +213,7 @@ class SimilarItems(_Lists):
     scores: list[list[float]]
     sources: list[str]
     titles: pl.Series | None = field(default=None, repr=False, compare=False)
-    rows: list[Sequence[int]] = field(default_factory=list, repr=False, compare=False)
+    rows: Sequence[Sequence[int] | np.ndarray] = field(default_factory=list, repr=False, compare=False)
 
     def to_frame(self) -> pl.DataFrame:
         """One row a similar item: asked, rank from 1, item_id, score, source, and the title where items have one."""
@@ -217,6 +221,7 @@ class SimilarItems(_Lists):
 
     def to_json(self) -> list[dict[str, Any]]:
         """One object an asked item, ids as strings: the `similar` of an HTTP answer."""
+        lists: Sequence[Sequence[str | int]] = self.item_ids
         return [
             {
                 "item_id": None if item is None else str(item),
@@ -224,7 +229,7 @@ class SimilarItems(_Lists):
                 "item_ids": [str(one) for one in items],
                 "scores": scores,
             }
-            for item, source, items, scores in zip(self.asked, self.sources, self.item_ids, self.scores, strict=True)
+            for item, source, items, scores in zip(self.asked, self.sources, lists, self.scores, strict=True)
         ]
 
     def __repr__(self) -> str:

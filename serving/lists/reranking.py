@@ -69,7 +69,7 @@ class Reranker:
         with torch.inference_mode():
             logits: Tensor = self._ranker(features).float()
         # numbers so large that they overflow say nothing for or against an item
-        return np.nan_to_num(logits.numpy(), nan=np.finfo(np.float32).min)
+        return np.nan_to_num(logits.numpy(), nan=float(np.finfo(np.float32).min))
 
 
 def _taken(jagged: Jagged, rows: np.ndarray) -> Jagged:

@@ -93,7 +93,7 @@ class Shelf:
         placed = [items[one] for one in ids.ids.to_list()]
         if titles is not None:
             new = pl.Series(titles.name, [one.title for one in placed], dtype=pl.String)
-            titles = pl.concat([bare.titles, new], rechunk=False)
+            titles = pl.concat([titles, new], rechunk=False)
         vectors = np.stack([one.vector for one in placed])
         index, said = ItemIndex.build(vectors), tuple(one.said for one in placed)
         return dataclasses.replace(bare, titles=titles, new_index=index, new_ids=RawIds(ids), new_said=said)
@@ -120,13 +120,14 @@ class Shelf:
         n = len(self.index)
         ids, new = self.ids.ids(np.minimum(rows, n - 1)), np.flatnonzero(rows >= n)
         if len(new):
+            assert self.new_ids is not None  # or there were no such rows
             for place, one in zip(new.tolist(), self.new_ids.ids(rows[new] - n), strict=True):
                 ids[place] = one
         return ids
 
     def ids_of_lists(self, lists: list[np.ndarray]) -> list[list[str]] | list[list[int]]:
         """The ids of lists of rows."""
-        ids = self.ids_of(np.concatenate([*lists, np.empty(0, np.int64)]))
+        ids: list[Any] = self.ids_of(np.concatenate([*lists, np.empty(0, np.int64)]))
         return [ids[start:end] for start, end in pairwise(np.cumsum([0, *map(len, lists)]).tolist())]
 
     def marks(self, where: Where) -> np.ndarray:

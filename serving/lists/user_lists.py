@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -124,12 +124,15 @@ class UserLists:
             among: The only item rows that any list may hold; all of the shelf where not given.
         """
         lists = Lists([], [], [], [])
+        all_of: tuple[list[Any], ...] = lists
         for start in range(0, len(asked), _CHUNK):
             users = slice(start, start + _CHUNK)
             said = None if frame is None else frame[users]
             part = asked.part(start, start + _CHUNK)
-            some = self._of(shelf, part, said, described[users], k, exclude_seen, depth, retriever, among)
-            for whole, more in zip(lists, some, strict=True):
+            some: tuple[list[Any], ...] = self._of(
+                shelf, part, said, described[users], k, exclude_seen, depth, retriever, among
+            )
+            for whole, more in zip(all_of, some, strict=True):
                 whole.extend(more)
         return lists
 
@@ -165,26 +168,27 @@ class UserLists:
         rows: list[np.ndarray] = [np.empty(0, np.int64)] * len(asked)
         scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(asked)
         brought: list[Brought | None] = [None] * len(asked)
-        reranks = depth > 0 and self._reranker is not None
+        reranker = self._reranker if depth > 0 else None
         # a ranker knows the catalogue alone
-        search = partial(shelf.of_catalogue if reranks else shelf.search, among=among)
-        width, mixtures, retrieved = depth if reranks else k, None, None
+        search = partial(shelf.search if reranker is None else shelf.of_catalogue, among=among)
+        width, mixtures, retrieved = k if reranker is None else depth, None, None
         if retriever == "unimodal":
             found_scores, found = search(vectors[usable], width, skip)
         else:
             own, themselves = asked.histories.rows(users), asked.rows[users]
+            assert self._knn_embed is not None  # see `retriever`
             mixtures = self._knn_embed.mixtures(retriever, own, vectors[usable], themselves)
             sources[users[np.diff(mixtures.offsets) == 0]] = "popularity"  # whose items' vectors are zeros
             retrieved = self._knn_embed.candidates(mixtures, vectors[usable], width, skip, search, shelf.vectors_of)
             found_scores, found = retrieved.scores, retrieved.rows
-        if reranks:
+        if reranker is not None:
             candidates = np.full((len(personal), depth), -1)
             candidates[usable] = found
-            found_scores, found = (one[usable] for one in self._reranker.best(features, candidates, k))
+            found_scores, found = (one[usable] for one in reranker.best(features, candidates, k))
         lengths = (found >= 0).sum(axis=1).tolist()
         for n, user in enumerate(users.tolist()):
             rows[user], scores[user] = found[n, : lengths[n]], found_scores[n, : lengths[n]]
-            if retrieved is not None and sources[user] != "popularity":
+            if mixtures is not None and retrieved is not None and sources[user] != "popularity":
                 brought[user] = _brought(mixtures, n, retrieved.rows[n], retrieved.components[n], rows[user])
         others, popular = np.flatnonzero(sources == "popularity").tolist(), self._popular
         if among is not None and others:

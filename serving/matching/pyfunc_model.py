@@ -10,6 +10,7 @@ import mlflow
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
+from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
@@ -37,7 +38,7 @@ _REQUIREMENTS = (
 _SIDES = ("left", "right")
 
 
-class PairMatcher(mlflow.pyfunc.PythonModel):
+class PairMatcher(PythonModel):
     """Probabilities for a frame of pairs: columns left_title, right_title and so on, of each attribute of each side.
 
     Values are strings, numbers or lists of them; a null says nothing.

@@ -87,12 +87,13 @@ def extended(
             continue
         mine = rows[str(one)]
         seen[n] = list(compress(trail.item_ids, (mine >= 0).tolist()))
-        if times[n] is not None or (out[n] and (generator.item_ids.rows(out[n], "histories", n) >= 0).any()):
+        told = out[n]
+        if times[n] is not None or (told and (generator.item_ids.rows(told, "histories", n) >= 0).any()):
             continue
         made = _after(bundle, users[n : n + 1], trail, np.where(mine < len(bundle.items), mine, -1))
         if made is not None:
             stored, new, came = made
-            unknown = out[n] or []  # which are counted
+            unknown = told or []  # which are counted
             out[n] = [*unknown, *generator.item_ids.ids(stored), *new]
             times[n] = [*came[:1] * len(unknown), *came]
     if not any(times):  # nothing came that is new

@@ -13,13 +13,14 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 from serving.lists.recommendations import Recommendations
@@ -32,7 +33,7 @@ _LOOSE = 1_000
 #: an unfinished file of somebody who was killed; no file takes so long
 _DEAD_SECONDS = 600
 
-SCHEMA = {
+SCHEMA: dict[str, pl.DataType | DataTypeClass] = {
     "request_id": pl.String,
     "asked_at": pl.Datetime("us", "UTC"),
     "user_id": pl.String,
@@ -54,7 +55,8 @@ class _Shown:
 
     def rows(self) -> list[tuple]:
         told = tuple(self.identity[one] for one in ("name", "version", "build_id"))
-        lists = zip(self.answer.user_ids, self.answer.item_ids, self.answer.scores, self.answer.sources, strict=True)
+        shown: Sequence[Sequence[str | int]] = self.answer.item_ids
+        lists = zip(self.answer.user_ids, shown, self.answer.scores, self.answer.sources, strict=True)
         return [
             (self.request_id, self.asked_at, user if user is None else str(user), *told, list(map(str, items)), *rest)
             for user, items, *rest in lists
@@ -83,7 +85,8 @@ class ImpressionLog:
         self._frames: list[pl.DataFrame] = []
         self._held, self._since = 0, 0.0
         #: lists that are in files, and those that could not be written, with the reason of the last
-        self.written, self.lost, self.problem = 0, 0, None
+        self.written, self.lost = 0, 0
+        self.problem: str | None = None
         #: told why, whenever lists could not be written
         self.failed: Callable[[str], None] = lambda problem: None
         try:
@@ -165,8 +168,8 @@ class ImpressionLog:
 
     def _lose(self, many: int, error: Exception) -> None:
         self.lost += many
-        self.problem = " ".join(str(error).split())[:300]
-        self.failed(self.problem)
+        self.problem = problem = " ".join(str(error).split())[:300]
+        self.failed(problem)
 
 
 def scan_impressions(folder: Path | str) -> pl.LazyFrame:

@@ -38,20 +38,20 @@ def join_events(
     Raises:
         InputError: An unknown unit, or a column that is missing.
     """
-    shown, events = impressions.lazy(), events.lazy()
+    shown, later = impressions.lazy(), events.lazy()
     for what, frame, wanted in (
         ("impressions", shown, SCHEMA),
-        ("events", events, ("user_id", "item_id", "timestamp")),
+        ("events", later, ("user_id", "item_id", "timestamp")),
     ):
         there = frame.collect_schema().names()
         if missing := [one for one in wanted if one not in there]:
             raise InputError(f"the {what} have no column {missing[0]!r}")
     ids = [pl.col(one).cast(pl.String) for one in ("user_id", "item_id")]
-    kind = [pl.col("type")] if "type" in events.collect_schema().names() else []
-    dtype = events.collect_schema()["timestamp"]
+    kind = [pl.col("type")] if "type" in later.collect_schema().names() else []
+    dtype = later.collect_schema()["timestamp"]
     step = _step(dtype, unit)
-    happened = events.select(*ids, _moments(dtype, unit).alias("at"), *kind)
-    happened = happened.drop_nulls(["user_id", "item_id", "at"]).collect().sort("at", maintain_order=True)
+    told = later.select(*ids, _moments(dtype, unit).alias("at"), *kind).drop_nulls(["user_id", "item_id", "at"])
+    happened = told.collect().sort("at", maintain_order=True)
     one = shown.with_row_index("n").filter(pl.col("item_ids").list.len() > 0).collect()
     one = one.with_columns(rank=pl.int_ranges(1, pl.col("item_ids").list.len() + 1, dtype=pl.Int64))
     one = one.explode("rank", "item_ids", "scores").rename({"item_ids": "item_id", "scores": "score"})
@@ -76,18 +76,16 @@ def _step(dtype: pl.DataType, unit: str | None) -> str:
     if unit is not None and unit not in UNITS:
         raise InputError(f"unit is one of {', '.join(UNITS)}, got {unit!r}")
     if unit is None:
-        unit = {"ms": "milliseconds"}.get(dtype.time_unit, "microseconds") if _is_time(dtype) else "seconds"
+        unit = (
+            {"ms": "milliseconds"}.get(dtype.time_unit, "microseconds") if isinstance(dtype, pl.Datetime) else "seconds"
+        )
     return {"seconds": "1s", "milliseconds": "1ms"}.get(unit, "1us")
 
 
 def _moments(dtype: pl.DataType, unit: str | None) -> pl.Expr:
     """Timestamps as times in UTC."""
     column, wanted = pl.col("timestamp"), pl.Datetime("us", "UTC")
-    if _is_time(dtype):
+    if isinstance(dtype, pl.Datetime):
         return (column if dtype.time_zone else column.dt.replace_time_zone("UTC")).cast(wanted)
     n = UNITS[unit or "seconds"]
     return (column * (10**6 // n) if n <= 10**6 else column // (n // 10**6)).cast(wanted)
-
-
-def _is_time(dtype: pl.DataType) -> bool:
-    return isinstance(dtype, pl.Datetime)

@@ -91,7 +91,7 @@ class RedisEvents:
 
     def append(self, events: Sequence[Event]) -> int:
         """Keeps events; see `EventStore.append`."""
-        by_user = defaultdict(list)
+        by_user: defaultdict[str, list[Any]] = defaultdict(list)
         with self._lock:
             for event in events:
                 by_user[event.user_id] += self._packed(event)
@@ -174,7 +174,8 @@ class RedisEvents:
     def health(self) -> Health:
         """Asks it something; see `EventStore.health`."""
         try:
-            facts = self._asked(lambda: (self._redis.info("persistence"), self._redis.info("memory")))
+            # redis's types are those of its asynchronous client, too
+            facts: Any = self._asked(lambda: (self._redis.info("persistence"), self._redis.info("memory")))
         except StoreError as error:
             return Health(self.where, problem=str(error), trimmed=self._trimmed)
         return Health(self.where, notice=self._notice(*facts), trimmed=self._trimmed)
@@ -193,7 +194,8 @@ class RedisEvents:
         if not persistence.get("aof_enabled"):
             return f"{self.where} has no append-only file: acknowledged events are lost when it ends (appendonly yes)"
         try:
-            when = self._redis.config_get("appendfsync").get("appendfsync")
+            settings: Any = self._redis.config_get("appendfsync")
+            when = settings.get("appendfsync")
         except self._errors:  # a server that does not let itself be asked
             return f"{self.where} does not say how often it writes to its disk (appendfsync)"
         if when != "always":

@@ -72,7 +72,8 @@ class Shadow:
         self._random, self._lock = random.Random(seed), threading.Lock()
         self._asked = self._users = self._failed = 0
         self._sums, self._counts = dict.fromkeys(self._at, 0.0), dict.fromkeys(self._at, 0)
-        self._seconds, self._problem = 0.0, None
+        self._seconds = 0.0
+        self._problem: str | None = None
         #: told the figures after each request that it was asked
         self.after: Callable[[ShadowFigures], None] = lambda figures: None
         #: told why, after each request that it could not answer
@@ -130,7 +131,9 @@ class Shadow:
         taken = time.perf_counter() - start
         with self._lock:
             self._asked, self._users, self._seconds = self._asked + 1, self._users + len(answer), self._seconds + taken
-            for mine, theirs in zip(answer.item_ids, other.item_ids, strict=True):
+            lists: Sequence[Sequence[str | int]] = answer.item_ids
+            others: Sequence[Sequence[str | int]] = other.item_ids
+            for mine, theirs in zip(lists, others, strict=True):
                 self._compare(list(map(str, mine)), list(map(str, theirs)))
 
     def _compare(self, mine: list[str], theirs: list[str]) -> None:

@@ -69,7 +69,8 @@ class SQLiteEvents:
         self.path = Path(path)
         self._keep, self._wait, self._trimmed = keep, wait, 0
         self.after_trim: Callable[[int], None] = lambda many: None
-        self._mine, self._all, self._lock = threading.local(), [], threading.Lock()
+        self._mine, self._lock = threading.local(), threading.Lock()
+        self._all: list[sqlite3.Connection] = []
         self._waiting: deque[_Post] = deque()
         self._turn = threading.Lock()
         try:
@@ -121,7 +122,8 @@ class SQLiteEvents:
 
     def trails(self, user_ids: Sequence[str | int], types: Collection[str | None] | None = None) -> list[Trail]:
         """What each user did last; see `EventStore.trails`."""
-        found, one_of = [], {}  # a thousand users hold one text of an item, and not a thousand
+        found = []
+        one_of: dict[str, str] = {}  # a thousand users hold one text of an item, and not a thousand
         with self._database() as database:
             for one in user_ids:
                 rows = database.execute(_LATEST, (str(one), READ)).fetchall()[::-1]

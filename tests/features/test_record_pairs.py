@@ -1,5 +1,7 @@
 """Pairs of records by their ids, with labels and without, and what does not fit told in one sentence."""
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -113,6 +115,11 @@ def test_a_pair_is_drawn_once_whichever_way_round_it_is() -> None:
 def test_shares_that_cannot_be_are_told(validation: float, test: float) -> None:
     with pytest.raises(InputError, match=f"validation is {validation:g} and test {test:g}: both are shares"):
         LabelledPairs.drawn("some", many(100, 50), validation, test)
+
+
+def test_parts_are_drawn_of_labelled_pairs_alone() -> None:
+    with pytest.raises(InputError, match="the pairs of some have no labels"):
+        LabelledPairs.drawn("some", dataclasses.replace(many(100, 50), labels=None))
 
 
 def test_given_parts_are_those_that_are_said() -> None:

@@ -128,6 +128,11 @@ def test_towers_without_any_table(backend: str) -> None:
     assert encode_catalogue(model, _items()).shape == (N, D)
 
 
+def test_a_model_that_reads_the_texts_of_histories_needs_the_items() -> None:
+    with pytest.raises(InputError, match=r"model.fusion.kind 'add' reads items' texts: give the items"):
+        TwoTower(TwoTowerConfig(dim=D, fusion=FusionConfig("add")), SCHEMA, VOCABULARIES)
+
+
 def test_a_model_that_is_only_aligned_reads_no_text() -> None:
     model = _model("none", fusion=FusionConfig(align="con"))
     assert model.fusion is None and model.history_texts is None

@@ -180,7 +180,7 @@ def test_a_bundle_on_its_own_data_has_lost_nothing(start, shops) -> None:
 
 
 def test_the_bundle_knows_nothing_new(start, newer) -> None:
-    seen = AsBundle.of(newer, start.bundle)
+    seen = AsBundle.seen_by(newer, start.bundle)
     unknown = seen.old_rows < 0
     assert (seen.item_table.sparse["item_id"].values[unknown] == -1).all() and not seen.item_counts[unknown].any()
     assert not unknown[seen.test_histories.values].any() and unknown[newer.test_histories.values].any()
@@ -215,7 +215,7 @@ def test_numbers_are_seen_as_before_and_trained_items_stay_known(start, newer) -
     prepared = start.continued(newer)
     assert prepared.item_encoder.statistics == {"price": start.bundle.item_encoder.statistics["price"]}
     assert newer.item_encoder.statistics != prepared.item_encoder.statistics
-    idle = (newer.item_counts == 0) & (AsBundle.of(newer, start.bundle).item_counts > 0)
+    idle = (newer.item_counts == 0) & (AsBundle.seen_by(newer, start.bundle).item_counts > 0)
     assert idle.any()
     assert (prepared.item_table.sparse["item_id"].values[idle] >= 0).all() and (prepared.item_counts[idle] == 1).all()
     assert (prepared.item_counts[~idle] == newer.item_counts[~idle]).all()

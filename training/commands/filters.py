@@ -54,7 +54,9 @@ def filters_of(arguments: argparse.Namespace, generator: CandidateGenerator) -> 
             where[column] = _range(column, text)
     lists = {name: _ids(f"--{name}", getattr(arguments, name)) for name in ("allow", "deny")}
     for name, ids in lists.items():
-        lacking = [] if ids is None else np.flatnonzero(generator.new_items.shelf.rows(ids, name) < 0).tolist()
+        if ids is None:
+            continue
+        lacking = np.flatnonzero(generator.new_items.shelf.rows(ids, name) < 0).tolist()
         if lacking:  # among which the name of a file that is not there would be
             example = f"{len(lacking):,} of {len(ids):,} are no items here, such as {ids[lacking[0]]!r}"
             print(f"--{name}: {example}", file=sys.stderr)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from features.prepared import Prepared
     from recsys.interests import InterestsConfig, RetrieverKind
     from serving.bundles.manifest import Manifest
-    from training.interests import InterestsMeasure
+    from training.interests import InterestsMeasure, Trial
 
 #: what a table shows of each retriever
 FIGURES = ("recall@10", "recall@20", "recall@50", "hr@10", "ndcg@10", "distance", "distinct", "coverage@50")
@@ -161,12 +161,14 @@ def _chosen(arguments: argparse.Namespace, measure: InterestsMeasure) -> tuple[I
     space = InterestsSpace(**{name: (value,) for name, value in given.items()})
     clusters = ClustersConfig(**{name: given.pop(name) for name in ("clusters",) if name in given})
     start = InterestsConfig(**given, order=arguments.order, clusters=clusters)
-    kind = "mixture" if arguments.retriever == "mixture" else "smoothed"
-    best, n = None, 0
+    kind: RetrieverKind = "mixture" if arguments.retriever == "mixture" else "smoothed"
+    best: Trial | None = None
+    n = 0
     for trial in search(measure, kind, space, start, say=say):
         n += 1
         if best is None or trial.figures[CHOSEN_BY] > best.figures[CHOSEN_BY]:
             best = trial
+    assert best is not None  # there is a first trial, whatever is given
     plain = measure.figures(measure.lists("unimodal", best.config))[CHOSEN_BY]
     say(f"chosen: {best.config}: {CHOSEN_BY} {best.figures[CHOSEN_BY]:.4f} on validation; unimodal {plain:.4f}")
     retriever = arguments.retriever

@@ -61,11 +61,13 @@ def configuration_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def model_argument(parser: argparse.ArgumentParser, required: bool = True, what: str = "") -> None:
+def model_argument(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, required: bool = True, what: str = ""
+) -> None:
     """Which model, and where it is tracked.
 
     Args:
-        parser: Of the verb.
+        parser: Of the verb, or a group of it.
         required: Whether there is no doing without.
         what: What else there is to say of it.
     """
@@ -74,7 +76,7 @@ def model_argument(parser: argparse.ArgumentParser, required: bool = True, what:
     tracking_argument(parser)
 
 
-def tracking_argument(parser: argparse.ArgumentParser) -> None:
+def tracking_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Where runs and models are kept."""
     parser.add_argument(
         "--tracking-uri", metavar="URI", help="MLflow's store (default: MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)"

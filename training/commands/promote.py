@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         dataset = _data(arguments)
         since = arguments.since
         if since is not None:
-            since = moment(since, int(dataset.interactions["timestamp"].max()))
+            since = moment(since, int(dataset.interactions["timestamp"].to_numpy().max()))
         try:
             done = promote(
                 name,
@@ -127,7 +127,9 @@ def _tolerances(arguments: argparse.Namespace) -> Tolerances:
     """The tolerances that the arguments state, and the defaults of the others."""
     from training.promotion import Tolerances
 
-    defaults = {one.name: one.default for one in dataclasses.fields(Tolerances) if one.name != "require_better"}
+    defaults: dict[str, Any] = {
+        one.name: one.default for one in dataclasses.fields(Tolerances) if one.name != "require_better"
+    }
     given: dict[str, Any] = {}
     for one in arguments.tolerances:
         key, is_there, value = one.partition("=")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from features.record_pairs import RecordPairs
     from features.records import Records
     from features.resolved_entities import ResolvedEntities
-    from serving.entities.judges import Judge
+    from serving.entities.judges import CascadeJudge, MatcherJudge
     from serving.matching.matcher import Matcher
     from training.entities.config import ResolveConfig
 
@@ -88,9 +88,11 @@ def _named(given: list[str], sign: str, form: str) -> dict[str, str]:
     return found
 
 
-def judge_of(arguments: argparse.Namespace, config: ResolveConfig) -> tuple[Judge | None, Matcher | None]:
+def judge_of(
+    arguments: argparse.Namespace, config: ResolveConfig
+) -> tuple[MatcherJudge | CascadeJudge | None, Matcher | None]:
     """What was asked to judge, None where the data are to say it; and the cheap matcher, where there is one."""
-    budget = {name: getattr(config.cascade, name) or None for name in ("pairs", "minutes")}
+    budget: dict[str, Any] = {name: getattr(config.cascade, name) or None for name in ("pairs", "minutes")}
     if arguments.first is None and (given := next((name for name, one in budget.items() if one), None)):
         raise InputError(f"cascade.{given} is what --model may judge after a cheap matcher, and --first names none")
     if arguments.model is None:

@@ -98,6 +98,7 @@ def _once(
         pictures = _pictures(folder, result, [epochs[one] for one in sorted(epochs)])
         figures = {**result.figures, **{name: facts[name] for name in _OF_THE_DATA}}
         if base is not None:
+            assert result.model is not None  # this is the first process
             say("adding the ranker to the bundle and measuring the lists that it re-ranks")
             figures |= _into(base, folder / "bundle", result.model, prepared)
             figures["bundle"] = str(folder / "bundle")

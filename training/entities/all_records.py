@@ -104,8 +104,8 @@ def all_records(sources: Mapping[str, Records], before: ResolvedEntities, replac
         if set(one.attributes) & {*RECORD_KEYS, _FRESH}:
             raise InputError(f"{one.name} has an attribute that begins with '$', as names of this program's own do")
         wanted, whose = one.attributes, f"{one.name} tells"
-        keys = [pl.lit(name).alias(RECORD_KEYS[0]), one.ids.cast(pl.String).alias(RECORD_KEYS[1])]
-        frames.append(one.values.select(*keys, pl.all()))
+        source = pl.lit(name).alias(RECORD_KEYS[0])
+        frames.append(one.values.select(source, one.ids.cast(pl.String).alias(RECORD_KEYS[1]), pl.all()))
     now = pl.concat(frames)
     earlier = before.records.filter(~pl.col(RECORD_KEYS[0]).is_in(list(replaced)))
     same = now.join(before.records, on=now.columns, how="semi").select(RECORD_KEYS) if before.records.height else None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from features.errors import InputError
 from recsys.blocking.blocker import BlockingConfig
-from recsys.entities.clusters import CLUSTERS
+from recsys.entities.clusters import CLUSTERS, ClusterKind
 from recsys.text_encoders import TextEncoderConfig
 
 
@@ -51,7 +51,7 @@ class ResolveConfig:
     blocking: BlockingConfig = field(default_factory=BlockingConfig)
     encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
-    clusters: str = "correlation"
+    clusters: ClusterKind = "correlation"
     one_to_one: bool = False
     duplicates: bool = False
     precision: float = 0.0
@@ -83,7 +83,9 @@ class ResolveConfig:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ResolveConfig:
         """From what `dataclasses.asdict` gave, lists for tuples allowed."""
-        blocking = {name: tuple(one) if isinstance(one, list) else one for name, one in data["blocking"].items()}
+        blocking: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in data["blocking"].items()
+        }
         nested = {
             "blocking": BlockingConfig(**blocking),
             "encoder": TextEncoderConfig(**data["encoder"]),

@@ -190,11 +190,11 @@ def _clustered(pairs: RecordPairs, log_odds: np.ndarray, told: AllRecords, confi
         code = which.min(axis=0) * (int(source.max()) + 1) + which.max(axis=0)
         turned = which[0] > which[1]
         rows[:, turned] = rows[::-1, turned]
-        kept = [
-            places[one_to_one(*rows[:, places], log_odds[places])]
+        some = [
+            places[one_to_one(rows[0, places], rows[1, places], log_odds[places])]
             for places in (np.flatnonzero(code == one) for one in np.unique(code))
         ]
-        kept = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+        kept = np.concatenate(some) if some else np.zeros(0, np.int64)
         rows, log_odds = rows[:, kept], log_odds[kept]
     of = Sources(source, config.duplicates, config.one_to_one)
     return clusters(len(source), (rows[0], rows[1]), log_odds, config.clusters, of)[alike]

@@ -14,6 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from features.labelled_pairs import LabelledPairs
@@ -23,7 +24,8 @@ from recsys.losses.supervised_contrast import supervised_contrast
 from recsys.matching.ditto import DittoMatcher
 from recsys.matching.pair_reader import PairReader, ToldPairs
 from recsys.matching.siamese import record_vectors
-from training.fit import FitOptions, fit_module
+from training.fit import fit_module
+from training.fit_options import OtherFitOptions
 from training.matching.config import MatchTrainConfig
 from training.matching.contrast_batches import ContrastBatch, ContrastData
 from training.optimisers import configure
@@ -69,10 +71,11 @@ class RecordContrast(pl.LightningModule):
 
     def validation_step(self, *_: Any) -> None:
         """Logs how well the cosines of records tell the validation pairs apart."""
-        found = cosines(self.model, self._reader, self._validation)
-        self.log(MONITOR, roc_auc(self._validation.pairs.labels, found), batch_size=1)
+        labels = self._validation.pairs.labels
+        assert labels is not None  # as of all pairs of `LabelledPairs`
+        self.log(MONITOR, roc_auc(labels, cosines(self.model, self._reader, self._validation)), batch_size=1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `training.optimisers.configure`."""
         contrast = self.config.contrast
         return configure(self, dataclasses.replace(self.config.optimiser, lr=contrast.lr, max_epochs=contrast.epochs))
@@ -95,7 +98,7 @@ def pretrain(
     data: LabelledPairs,
     folder: Path,
     say: Callable[[str], None],
-    **options: Unpack[FitOptions],
+    **options: Unpack[OtherFitOptions],
 ) -> None:
     """Trains a matcher's language model on records, in place; validation chooses the epoch.
 
@@ -113,6 +116,7 @@ def pretrain(
     def contrasted(figures: dict[str, float], epoch: int) -> None:
         report({f"contrast/{name.replace('/', '_')}": one for name, one in figures.items()}, epoch)
 
+    options["report"] = contrasted
     records = ContrastData(data.train, reader, config)
     linked = records.linked
     say(f"contrasting {len(linked.rows):,} records of {len(np.unique(linked.groups)):,} things")
@@ -127,6 +131,6 @@ def pretrain(
         batch_size=config.contrast.batch_size,
         seed=config.seed,
         say=say,
-        **{**options, "report": contrasted},
+        **options,
     )
     matcher.load_state_dict(outcome.weights)

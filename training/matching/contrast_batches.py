@@ -68,6 +68,7 @@ class LinkedRecords:
         first_right = 0 if pairs.left is pairs.right else int((self.sides == 0).sum())
         left = np.searchsorted(self.rows[self.sides == 0], pairs.left_rows)
         right = np.searchsorted(self.rows[self.sides == self.sides.max()], pairs.right_rows) + first_right
+        assert pairs.labels is not None
         return int(((self.groups[left] == self.groups[right]) & ~pairs.labels).sum())
 
 
@@ -93,6 +94,8 @@ class ContrastData(pl.LightningDataModule):
         config: Of the run.
     """
 
+    trainer: pl.Trainer  # while it trains, and nobody asks at other times
+
     def __init__(self, pairs: RecordPairs, reader: PairReader, config: MatchTrainConfig) -> None:
         super().__init__()
         self._told, self._reader, self._config = reader.pairs(pairs), reader, config
@@ -104,7 +107,8 @@ class ContrastData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """One step, in which everything is measured."""
-        return DataLoader([0], batch_size=None)
+        # torch's types want a Dataset, and a list is enough
+        return DataLoader([0], batch_size=None)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         size = self._config.contrast.batch_size
@@ -118,7 +122,8 @@ class ContrastData(pl.LightningDataModule):
             order = random.permutation(pool)
             parts += [(pool, order[start : start + size]) for start in range(0, len(order), size)]
         for n in random.permutation(len(parts)):
-            yield self._batch(*parts[n], random)
+            pool, some = parts[n]
+            yield self._batch(pool, some, random)
 
     def _batch(self, pool: np.ndarray, some: np.ndarray, random: np.random.Generator) -> ContrastBatch:
         groups = self.linked.groups

@@ -23,7 +23,8 @@ from recsys.matching.summarise import word_weights
 from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder, precision_of
 from serving.matching.writer import Fitted
-from training.fit import FitOptions, fit_module
+from training.fit import fit_module
+from training.fit_options import OtherFitOptions
 from training.matching.config import MatchTrainConfig
 from training.matching.contrast import pretrain
 from training.matching.module import MONITOR, MatcherTraining
@@ -50,7 +51,7 @@ def fit_matcher(
     data: LabelledPairs,
     folder: Path,
     say: Callable[[str], None] = lambda line: None,
-    **options: Unpack[FitOptions],
+    **options: Unpack[OtherFitOptions],
 ) -> TrainedMatcher:
     """Trains a matcher, once; test is not read.
 
@@ -75,7 +76,9 @@ def fit_matcher(
     if config.contrast.epochs:
         pretrain(config, matcher, reader, data, folder / "checkpoints" / "contrast", say, **options)
         matcher.encoder.requires_grad_(not config.contrast.freeze)
-    say(f"training on {len(data.train):,} pairs, {int(data.train.labels.sum()):,} of them the same")
+    labels = data.train.labels
+    assert labels is not None  # as of all of `data`
+    say(f"training on {len(labels):,} pairs, {int(labels.sum()):,} of them the same")
     outcome = fit_module(
         MatcherTraining(config, matcher, reader, data.validation),
         PairData(data.train, reader, config),
@@ -89,9 +92,12 @@ def fit_matcher(
     )
     matcher.load_state_dict(outcome.weights)
     # as it will be served: what is calibrated is what is loaded
-    encoder.model.to(precision_of(config.model.encoder))
+    # transformers' types lose what its method takes
+    encoder.model.to(precision_of(config.model.encoder))  # type: ignore[arg-type]
     matcher.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    labels, stated = data.validation.labels, log_odds(matcher, reader, data.validation)
+    labels = data.validation.labels
+    assert labels is not None
+    stated = log_odds(matcher, reader, data.validation)
     calibration = fit_calibration(config.calibration, stated, labels)
     worth = calibration(stated)
     threshold = best_f1(worth, labels).threshold
@@ -129,6 +135,7 @@ def check_labels(data: LabelledPairs) -> None:
     """
     for part, pairs in data.parts.items():
         labels = pairs.labels
+        assert labels is not None
         if labels.all() or not labels.any():
             which = "the same" if labels.all() else "different"
             raise InputError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -55,7 +56,9 @@ class MatcherTraining(pl.LightningModule):
     def _vectors(self, batch: PairBatch) -> Tensor:
         """Of pairs, of their changed selves, or of points between both: one place for the whole batch. (B, H)"""
         if batch.pairs is None or batch.changed is None:
-            return self.model.vectors(batch.changed if batch.pairs is None else batch.pairs)
+            only = batch.changed if batch.pairs is None else batch.pairs
+            assert only is not None
+            return self.model.vectors(only)
         alpha = torch.tensor(self.config.mixda_alpha)
         place = torch.distributions.Beta(alpha, alpha).sample().to(self.device)
         return torch.lerp(self.model.vectors(batch.changed), self.model.vectors(batch.pairs), place)
@@ -67,6 +70,7 @@ class MatcherTraining(pl.LightningModule):
     def validation_step(self, *_: Any) -> None:
         """Logs how well the validation pairs are told apart: F1 at its best threshold, log loss, ROC AUC."""
         labels = self._validation.pairs.labels
+        assert labels is not None  # as of all pairs of `LabelledPairs`
         scores = log_odds(self.model, self._reader, self._validation)
         figures = {
             MONITOR: best_f1(scores, labels).f1,
@@ -76,6 +80,6 @@ class MatcherTraining(pl.LightningModule):
         for name, one in figures.items():
             self.log(name, one, batch_size=1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """See `training.optimisers.configure`."""
         return configure(self, self.config.optimiser)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from features.record_pairs import RecordPairs
 from recsys.matching.augment import augment
 from recsys.matching.pair_reader import PairReader
-from recsys.matching.serialise import Sequences
+from recsys.matching.serialise import Written
 from recsys.matching.words import ToldRecords
 from training.matching.config import MatchTrainConfig
 
@@ -33,8 +33,8 @@ class PairBatch:
         labels: 1 for those that are the same, or how likely that is. (B,) float32
     """
 
-    pairs: Sequences | None
-    changed: Sequences | None
+    pairs: Written | None
+    changed: Written | None
     labels: Tensor
 
 
@@ -54,7 +54,9 @@ class PairBatches:
         self._reader, self._config, self._epoch = reader, config, epoch
         self._told = reader.pairs(pairs)
         self._pairs = pairs = self._told.pairs
-        self._targets = (pairs.labels if pairs.chances is None else pairs.chances).astype(np.float32)
+        targets = pairs.labels if pairs.chances is None else pairs.chances
+        assert targets is not None
+        self._targets = targets.astype(np.float32)
         left, right = (_tokens(one) for one in (self._told.left, self._told.right))
         self._lengths = np.minimum(left[pairs.left_rows] + right[pairs.right_rows], reader.max_tokens)
 
@@ -88,6 +90,8 @@ class PairData(pl.LightningDataModule):
         config: Of the run.
     """
 
+    trainer: pl.Trainer  # while it trains, and nobody asks at other times
+
     def __init__(self, pairs: RecordPairs, reader: PairReader, config: MatchTrainConfig) -> None:
         super().__init__()
         self._batches = PairBatches(pairs, reader, config, lambda: self.trainer.current_epoch)
@@ -98,7 +102,8 @@ class PairData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader:
         """One step, in which everything is measured."""
-        return DataLoader([0], batch_size=None)
+        # torch's types want a Dataset, and a list is enough
+        return DataLoader([0], batch_size=None)  # type: ignore[arg-type]
 
 
 def _tokens(records: ToldRecords) -> np.ndarray:

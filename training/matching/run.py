@@ -130,7 +130,7 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
             for picture in pictures:
                 tracked.file(picture, "plots")
             version = tracked.bundle(folder, options.register)
-            if version is not None:
+            if version is not None and options.register is not None:
                 challenge(options.register, version, options.tracking_uri)
                 figures["version"] = version
     (options.folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1), encoding="utf-8")
@@ -146,7 +146,7 @@ def describe(data: LabelledPairs) -> dict[str, Any]:
         "records": len(data.train.left) + (0 if data.train.left is data.train.right else len(data.train.right)),
         "attributes": ", ".join(data.train.left.attributes),
         **{f"{part}_pairs": len(pairs) for part, pairs in data.parts.items()},
-        **{f"{part}_same": int(pairs.labels.sum()) for part, pairs in data.parts.items()},
+        **{f"{part}_same": int(pairs.labels.sum()) for part, pairs in data.parts.items() if pairs.labels is not None},
         "test_pairs_in_train": _words(data.test).join(_words(data.train), on=pl.all(), how="semi").height,
         "split_hash": data.split_sha256,
     }
@@ -155,7 +155,10 @@ def describe(data: LabelledPairs) -> dict[str, Any]:
 def _words(pairs: RecordPairs) -> pl.DataFrame:
     """What both records of each pair say. (m rows)"""
     sides = ((pairs.left, pairs.left_rows), (pairs.right, pairs.right_rows))
-    told = [table.values[rows].rename(lambda name, n=n: f"{n} {name}") for n, (table, rows) in enumerate(sides)]
+    told = [
+        table.values[rows].rename({name: f"{n} {name}" for name in table.values.columns})
+        for n, (table, rows) in enumerate(sides)
+    ]
     return pl.concat(told, how="horizontal")
 
 
@@ -174,6 +177,7 @@ def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], di
         The figures, and the points of the reliability curves before and after calibration.
     """
     labels = data.test.labels
+    assert labels is not None  # as of all of `data`
     stated = log_odds(matcher.model, matcher.reader, data.test).astype(np.float64)
     worth = matcher.calibration(stated)
     found = figures_of(worth, labels, matcher.threshold())

@@ -75,13 +75,17 @@ def embedding_map(
             raise InputError(f"{len(places)} points have {len(one)} {what}")
     figure, axes = canvas(7, 6)
     if values is not None:
-        drawn = axes.scatter(*places.T, c=values, norm="log", cmap="viridis", s=8, alpha=0.7, linewidths=0)
+        drawn = axes.scatter(
+            places[:, 0], places[:, 1], c=values, norm="log", cmap="viridis", s=8, alpha=0.7, linewidths=0
+        )
         figure.colorbar(drawn, label=said, shrink=0.7)
     else:
         _draw_groups(axes, places, groups or [""] * len(places))
     if len(highlighted):
         chosen = places[np.asarray(highlighted)]
-        axes.scatter(*chosen.T, s=110, marker="*", color=RED, edgecolors="white", zorder=4, label="highlighted")
+        axes.scatter(
+            chosen[:, 0], chosen[:, 1], s=110, marker="*", color=RED, edgecolors="white", zorder=4, label="highlighted"
+        )
     for place, name in (names or {}).items():
         axes.annotate(
             name, places[place], xytext=(5, 5), textcoords="offset points", fontsize=8, zorder=5,
@@ -98,9 +102,11 @@ def embedding_map(
 def _draw_groups(axes: Axes, places: np.ndarray, groups: Sequence[str | None]) -> None:
     """The six largest groups in colours, the largest first, and all others grey."""
     largest = [name for name, _ in Counter(one for one in groups if one is not None).most_common(len(COLOURS))]
-    rank = {name: n for n, name in enumerate(largest)}
+    rank: dict[str | None, int] = {name: n for n, name in enumerate(largest)}
     ranks = np.array([rank.get(one, -1) for one in groups])
     if (ranks < 0).any():
-        axes.scatter(*places[ranks < 0].T, s=6, color=GREY, alpha=0.3, linewidths=0, label="others")
+        others = places[ranks < 0]
+        axes.scatter(others[:, 0], others[:, 1], s=6, color=GREY, alpha=0.3, linewidths=0, label="others")
     for name, n in rank.items():
-        axes.scatter(*places[ranks == n].T, s=10, color=COLOURS[n], alpha=0.7, linewidths=0, label=name or None)
+        some = places[ranks == n]
+        axes.scatter(some[:, 0], some[:, 1], s=10, color=COLOURS[n], alpha=0.7, linewidths=0, label=name or None)

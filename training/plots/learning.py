@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from training.plots.style import BLUE, GREY, ORANGE, canvas, styled
 
@@ -32,6 +33,8 @@ def learning_curves(epochs: Sequence[Mapping[str, float]], best_epoch: int, metr
         # a single point has no line to be seen by
         lines += right.plot(*zip(*points, strict=True), color=ORANGE, marker="o", markersize=3, label=said)
     lines.append(left.axvline(best_epoch, color=GREY, linestyle=":", label=f"best epoch ({best_epoch})"))
-    left.xaxis.get_major_locator().set_params(integer=True)
+    places = left.xaxis.get_major_locator()
+    assert isinstance(places, MaxNLocator)
+    places.set_params(integer=True)
     figure.legend(handles=lines, loc="outside upper center", ncols=3)
     return figure

@@ -48,7 +48,8 @@ def recall_curves(
         if band := (bands or {}).get(name):
             said = "95% interval, drawing users" if place == 0 else None
             ks = sorted(band)
-            axes.fill_between(ks, *zip(*(band[k] for k in ks), strict=True), color=colour, alpha=0.2, lw=0, label=said)
+            low, high = zip(*(band[k] for k in ks), strict=True)
+            axes.fill_between(ks, low, high, color=colour, alpha=0.2, lw=0, label=said)
     ks = sorted({k for values in rows.values() for k in values})
     axes.set(xscale="log", xlabel="k, the length of the list", ylabel="recall at k", ylim=(0, None))
     axes.set_xticks(ks, [str(k) for k in ks])

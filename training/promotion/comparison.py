@@ -74,13 +74,14 @@ def try_out(
         found.append(gate.signature(signature_changes(champion.bundle, challenger.bundle)))
         found.append(gate.size(champion.bundle.manifest.bytes, challenger.bundle.manifest.bytes, tolerances))
     until = {who: one.bundle.manifest.data.get("known_until") for who, one in bundles.items()}
-    if since is None and None not in until.values():
-        since = max(until.values()) + 1
+    stated = [one for one in until.values() if one is not None]
+    if since is None and len(stated) == len(until):
+        since = max(stated) + 1
     times = dataset.interactions["timestamp"]
     overlap = {who: int(times.is_between(since or 0, latest or 0).sum()) for who, latest in until.items()}
     cut_off = gate.cut_off(since, until, overlap)
     found.insert(0, cut_off)
-    if not cut_off.passed:
+    if since is None or not cut_off.passed:
         return Trial(tuple(found), None)
     new_only = all(one.bundle.manifest.removes_seen for one in bundles.values())
     window = Window.of(dataset, since, new_only, tolerances.users, tolerances.cold_below)
@@ -104,19 +105,22 @@ def _beside(
     """What is asked of a version that is to take a champion's place."""
     # a model that is told when it is asked knows more than one that is not: both are told, or neither is
     tells_when = champion.bundle.reads_asking_time and challenger.bundle.reads_asking_time
-    both = [of_bundle(one, window, tolerances.depth, tells_when) for one in (champion, challenger)]
+    before, after = (of_bundle(one, window, tolerances.depth, tells_when) for one in (champion, challenger))
     recall = f"recall@{tolerances.depth}"
     questions = (NDCG, recall)
     found = [
-        gate.quality(name, difference(name, *both, tolerances.resamples), window.users, tolerances)
+        gate.quality(name, difference(name, before, after, tolerances.resamples), window.users, tolerances)
         for name in questions
     ]
     if tolerances.require_better:
         # the better of two by chance is better twice as often: each bound is as much surer (Bonferroni)
         level = 1 - 0.05 / len(questions)
-        found.append(gate.better({name: difference(name, *both, tolerances.resamples, level) for name in questions}))
-    found.append(gate.coverage(*(one.coverage for one in both), tolerances))
-    with_cold = both[0].counted(f"cold/{recall}")
-    found.append(gate.cold(difference(f"cold/{recall}", *both, tolerances.resamples), with_cold, tolerances))
-    found.append(gate.latency(*milliseconds((champion, challenger), window, tolerances.requests), tolerances))
+        found.append(
+            gate.better({name: difference(name, before, after, tolerances.resamples, level) for name in questions})
+        )
+    found.append(gate.coverage(before.coverage, after.coverage, tolerances))
+    with_cold = before.counted(f"cold/{recall}")
+    found.append(gate.cold(difference(f"cold/{recall}", before, after, tolerances.resamples), with_cold, tolerances))
+    theirs, its = milliseconds((champion, challenger), window, tolerances.requests)
+    found.append(gate.latency(theirs, its, tolerances))
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from training.promotion.aliases import aliases_of, check_name
 from training.tracking import connect
@@ -16,7 +17,8 @@ def versions(names: Sequence[str] = (), uri: str | None = None) -> list[tuple[st
     """
     client = connect(uri, create=False).MlflowClient()
     if not names:
-        models, token = [], None
+        models: list[Any] = []
+        token = None
         while token != "":
             page = client.search_registered_models(page_token=token)
             models, token = [*models, *page], page.token or ""

@@ -166,27 +166,25 @@ def _loaded(served: Served, models: Found, config: ServiceConfig, worker: Worker
             raise InputError(f"{what}, and keeps no events; leave out --keep-events")
     if config.ui and served.entities is not None:
         raise InputError(f"{served.entities} holds entities, of which there is no page; leave out --ui")
+    matcher = None
+    if matching is not None:
+        from serving.matching.matcher import Matcher
+
+        matcher = Matcher.of(matching)
     if served.entities is not None:
         from serving.entities.app import create_entity_app
         from serving.entities.finder import EntityFinder
         from serving.entities.following import MapFollower
 
-        if found is not None and matching is None:
+        if found is not None and matcher is None:
             raise InputError(f"{found.name} is no matcher of records, and entities are found by one")
-        matcher = None
-        if matching is not None:
-            from serving.matching.matcher import Matcher
-
-            matcher = Matcher.of(matching)
         load = partial(EntityFinder.load, served.entities, matcher)
         follower = MapFollower(served.entities, load, config.poll_seconds)
         finder = load()
         return create_entity_app(finder, config, follower), finder
-    if matching is not None:
+    if matcher is not None:
         from serving.matching.app import create_matcher_app
-        from serving.matching.matcher import Matcher
 
-        matcher = Matcher.of(matching)
         return create_matcher_app(matcher, config), matcher
     from serving.recommender import recommender
 

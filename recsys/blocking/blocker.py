@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import cast
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from recsys.blocking.terms import TermKind, TermsConfig, TermSpace, texts_of
 from recsys.index import IndexConfig, ItemIndex
 
 #: what can be looked by
-Way = Literal["characters", "words", "vectors"]
-WAYS: tuple[Way, ...] = ("characters", "words", "vectors")
+WAYS = ("characters", "words", "vectors")
 
 #: tables of more pairs than that are searched by inverted lists, where vectors are looked by
 _EXACT_PAIRS = 1 << 32
@@ -42,7 +41,7 @@ class BlockingConfig:
         lookups: See `recsys.blocking.nearest.TermIndex`: what one record may cost at the most.
     """
 
-    ways: tuple[Way, ...] = ("characters",)
+    ways: tuple[str, ...] = ("characters",)
     candidates: float = 10
     neighbours: int = 0
     attributes: tuple[str, ...] = ()
@@ -92,7 +91,10 @@ def block(
     k = config.neighbours or max(2, round(2 * config.candidates))
     found = []
     for way in config.ways:
-        search = _by_vectors(left, right, encode) if way == "vectors" else _by_terms(left, right, way, config)
+        if way == "vectors":
+            search = _by_vectors(left, right, encode)
+        else:
+            search = _by_terms(left, right, cast("TermKind", way), config)  # the configuration refuses others
         of_left = search(0, k)
         found.append((way, of_left, of_left if one_table else search(1, k)))
     most = max(1, round(config.candidates * smaller / (2 if one_table else 1)))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from features.errors import InputError
 from recsys.blocking.blocker import BlockingConfig
-from recsys.entities.clusters import CLUSTERS, ClusterKind
+from recsys.entities.clusters import CLUSTERS
 from recsys.text_encoders import TextEncoderConfig
 
 
@@ -51,7 +51,7 @@ class ResolveConfig:
     blocking: BlockingConfig = field(default_factory=BlockingConfig)
     encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     cascade: CascadeConfig = field(default_factory=CascadeConfig)
-    clusters: ClusterKind = "correlation"
+    clusters: str = "correlation"
     one_to_one: bool = False
     duplicates: bool = False
     precision: float = 0.0

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from features.records import Records
 from features.resolved_entities import PAIRS, RECORD_KEYS, ResolvedEntities
 from recsys.blocking.blocker import Encode
 from recsys.entities.assignment import one_to_one
-from recsys.entities.clusters import Sources, clusters
+from recsys.entities.clusters import ClusterKind, Sources, clusters
 from recsys.entities.stable_ids import updated
 from recsys.matching.similarities import Comparison
 from serving.entities.judges import Judge, Judged, Progress, SelfTrainedJudge
@@ -197,7 +197,8 @@ def _clustered(pairs: RecordPairs, log_odds: np.ndarray, told: AllRecords, confi
         kept = np.concatenate(some) if some else np.zeros(0, np.int64)
         rows, log_odds = rows[:, kept], log_odds[kept]
     of = Sources(source, config.duplicates, config.one_to_one)
-    return clusters(len(source), (rows[0], rows[1]), log_odds, config.clusters, of)[alike]
+    kind = cast("ClusterKind", config.clusters)  # which refuses others
+    return clusters(len(source), (rows[0], rows[1]), log_odds, kind, of)[alike]
 
 
 def _frame(told: AllRecords, pairs: RecordPairs, log_odds: np.ndarray) -> pl.DataFrame:

@@ -71,7 +71,7 @@ def test_every_option_of_serve_reaches_the_service(monkeypatch) -> None:
     assert main(["serve", "--model", "m"]) == 0
     assert seen[0][1:] == ("127.0.0.1", 8000, ServiceConfig(events=""), 1)
     options = (
-        "--threads 2 --queue 3 --longest-wait 4 --drain 5 --poll 6 --least-recall 0.7 --keep-events 8 --events none "
+        "--threads 2 --queue 3 --longest-wait 4 --drain 5 --poll 6 --least-recall 0.7 --keep-events 8 --events e "
     )
     options += (
         "--cors https://a --cors * --ui --log-requests --impressions i --shadow s --shadow-share 0.9 --new-items n"
@@ -79,7 +79,7 @@ def test_every_option_of_serve_reaches_the_service(monkeypatch) -> None:
     assert main(["serve", "--model", "m", *options.split()]) == 0
     assert seen[1][3] == ServiceConfig(
         threads=2, most_waiting=3, most_seconds=4, drain_seconds=5, poll_seconds=6, least_recall=0.7, keep_events=8,
-        events=None, cors=("https://a", "*"), ui=True, log_requests=True, impressions=Path("i"), shadow="s",
+        events="e", cors=("https://a", "*"), ui=True, log_requests=True, impressions=Path("i"), shadow="s",
         shadow_share=0.9, new_items=Path("n"),
     )  # fmt: skip
 

@@ -179,7 +179,7 @@ def load(
         script.write(_SCRIPT % told)
         script.flush()
         for length in (1.0, seconds):
-            command = ["wrk", "-t1", f"-c{connections}", f"-d{length:g}s", "--latency", "--timeout", "30s"]
+            command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(length))}s", "--latency", "--timeout", "30s"]
             command += ["-s", script.name, f"http://127.0.0.1:{port}{path}"]
             told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     failed = sum(int(one) for one in re.findall(r"Non-2xx or 3xx responses: (\d+)", told))

@@ -17,6 +17,7 @@
 
 # %%
 # %matplotlib inline
+import os
 import socket
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from training.promotion.gated import promote
 from training.runs import RunOptions, run
 
 folder = Path(tempfile.mkdtemp())
+os.chdir(folder)  # where the service keeps its events, and MLflow its files
 store = f"sqlite:///{folder}/mlflow.db"
 dataset = sources.load("generated", interactions=20_000)
 

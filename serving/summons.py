@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import threading
 from pathlib import Path
 
+from serving.log import LOG
+
 _FILE = "summons"
-LOG = logging.getLogger("recsys.serving")
 
 
 class Summons:

@@ -16,7 +16,7 @@ from features.entity_store import current_version
 from features.errors import InputError
 from serving.entities.finder import EntityFinder
 from serving.http.metrics import Figures
-from serving.http.observed import tell
+from serving.log import LOG, tell
 from serving.settling import settle
 
 
@@ -97,4 +97,4 @@ class MapFollower:
             try:
                 self.look()
             except Exception:  # the thread must live: without it no version would ever follow
-                logging.getLogger("recsys.serving").exception("reload_failed")
+                LOG.exception("reload_failed")

@@ -70,9 +70,7 @@ def test_every_option_of_serve_reaches_the_service(monkeypatch) -> None:
     monkeypatch.delenv("RECSYS_TOKEN", raising=False)
     assert main(["serve", "--model", "m"]) == 0
     assert seen[0][1:] == ("127.0.0.1", 8000, ServiceConfig(events=""), 1)
-    options = (
-        "--threads 2 --queue 3 --longest-wait 4 --drain 5 --poll 6 --least-recall 0.7 --keep-events 8 --events e "
-    )
+    options = "--threads 2 --queue 3 --longest-wait 4 --drain 5 --poll 6 --least-recall 0.7 --keep-events 8 --events e "
     options += (
         "--cors https://a --cors * --ui --log-requests --impressions i --shadow s --shadow-share 0.9 --new-items n"
     )

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.records import Records
-from recsys.matching.calibration import Calibration, calibration_from_json, probabilities
+from recsys.matching.calibration import Calibration, calibration_from_json
 from recsys.matching.ditto import DittoMatcher, log_odds, vectors_of
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.explain import Explanation, explain
@@ -27,37 +27,11 @@ from recsys.matching.thresholds import Decision, decide, for_precision
 from recsys.text_encoders.loading import load_encoder
 from serving.bundles.sealed import MANIFEST, TEXT_ENCODER, BundleError
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
+from serving.matching.scores import Scores
 from serving.resolve import Resolved, resolve
 
 #: of the least certain pairs so many are compared with each other, when it is asked which to label
 _UNCERTAIN = 2_000
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """What a matcher says of m pairs.
-
-    Args:
-        log_odds: Calibrated. (m,) float64
-        threshold: From which on a pair counts as the same.
-    """
-
-    log_odds: np.ndarray
-    threshold: float
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """That both records are the same thing. (m,) float64"""
-        return probabilities(self.log_odds)
-
-    @property
-    def same(self) -> np.ndarray:
-        """What is decided. (m,) bool"""
-        return self.log_odds >= self.threshold
-
-    def frame(self) -> pl.DataFrame:
-        """Columns probability, log_odds and same. (m rows)"""
-        return pl.DataFrame({"probability": self.probabilities, "log_odds": self.log_odds, "same": self.same})
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import polars as pl
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.sources.files import read_table
-from serving.matching.matcher import Scores
+from serving.matching.scores import Scores
 
 #: answers at the prompt, by what they mean
 _ANSWERS = {"y": 1, "yes": 1, "1": 1, "n": 0, "no": 0, "0": 0}

@@ -1,9 +1,10 @@
 """How well pairs of records are told apart: Ditto over a small encoder, part by part, on the published splits.
 
 em-pairs: official training, validation and test pairs. Every run chooses its epoch, its threshold and its calibration
-on validation, and reads test once, at that threshold. "plain" is a fine-tune of the encoder with no tricks; the parts
-of `matching_cases.py` are each put on alone, and "all" has Ditto's together. "full" is the part that validation likes
-best on most of the three sets where all are tried, the same for every set. F1, precision and recall are in percent;
+on validation, and reads test once, at that threshold. "plain" is a fine-tune of the encoder with no tricks, "compared"
+the matcher as it comes; the other parts of `matching_cases.py` are each put on that alone, and "all" has Ditto's
+together. "full" is the part that validation likes best on most of the three sets where all are tried, the same for
+every set. F1, precision and recall are in percent;
 sets with few test pairs have an interval from drawing pairs (95%, of the mean over seeds). "unseen" are test pairs with
 a record that training has not seen. Calibration: expected error before and after, and what became of asked precisions.
 Ditto's published figures are of RoBERTa, five times as large.

@@ -54,25 +54,29 @@ CASES: dict[str, Case] = {
 ABLATED = ("amazon-google", "dirty-itunes-amazon", "wdc-computers-small")
 
 _KNOWLEDGE = ('model.knowledge.recognisers=["date","price","unit","phone","code","number"]',)
+_BOTH = ("model.both_orders=true",)
 _SHORT = ("model.max_tokens=64",)  # half the pairs of longer sets are cut at that
 _SUMMARISE = (*_SHORT, "model.summarise=true")
 _MIXDA = ("augment=all", "mixda=true")
 _APART = ("model.reads=apart", "model.encoder.pooling=mean")
 
-#: the parts, by what their cases are called; "plain" is a fine-tune of the same encoder with no tricks. Summaries are
-#: compared with what is cut at the same length, contrast with records that are read apart without it.
+#: the parts, by what their cases are called: "plain" is a fine-tune of the same encoder with no tricks, "compared" the
+#: default, to which others are added one by one. Summaries are compared with what is cut at the same length, contrast
+#: with records that are read apart without it.
 PARTS: dict[str, tuple[str, ...]] = {
-    "plain": (),
+    "plain": ("model.head=pooled", "average_epochs=0"),
+    "compared": (),
+    "both-orders": _BOTH,
     "knowledge": _KNOWLEDGE,
     "short": _SHORT,
     "summarise": _SUMMARISE,
     "mixda": _MIXDA,
     "apart": _APART,
     "supcon": (*_APART, "contrast.epochs=5"),
-    "all": (*_KNOWLEDGE, "model.summarise=true", *_MIXDA),
+    "all": (*_BOTH, *_KNOWLEDGE, "model.summarise=true", *_MIXDA),
 }
 
-#: what parts are compared with besides "plain", of one seed each
+#: what parts are compared with besides these, of one seed each
 CONTROLS = ("short", "apart")
 
 

@@ -20,20 +20,26 @@ from training.config import load_config
 from training.matching.config import MatchTrainConfig
 from training.matching.fit import fit_matcher
 
+#: a fine-tune with no tricks
+_PLAIN = "model.head=pooled average_epochs=0"
+
 #: what each trial changes, by data set
 TRIALS: dict[str, tuple[str, ...]] = {
     "amazon-google": (
-        "optimiser.max_epochs=5 optimiser.lr=5e-5",
-        "optimiser.max_epochs=5 optimiser.lr=1e-4",
-        "optimiser.max_epochs=10 optimiser.lr=1e-4",
-        "optimiser.max_epochs=10 optimiser.lr=2e-4",
-        "optimiser.max_epochs=5 optimiser.lr=1e-4 model.encoder.pooling=mean",
-        "optimiser.max_epochs=5 optimiser.lr=1e-4 batch_size=16",
-        "optimiser.max_epochs=5 optimiser.lr=1e-4 model.encoder.pooling=mean batch_size=16",
+        f"{_PLAIN} optimiser.max_epochs=5 optimiser.lr=5e-5",
+        f"{_PLAIN} optimiser.max_epochs=5 optimiser.lr=1e-4",
+        f"{_PLAIN} optimiser.max_epochs=10 optimiser.lr=1e-4",
+        f"{_PLAIN} optimiser.max_epochs=10 optimiser.lr=2e-4",
+        f"{_PLAIN} optimiser.max_epochs=5 optimiser.lr=1e-4 model.encoder.pooling=mean",
+        "optimiser.max_epochs=5",
+        "optimiser.max_epochs=5 model.both_orders=true",
     ),
     "dirty-itunes-amazon": (
-        "optimiser.max_epochs=20 optimiser.lr=5e-5",
-        "optimiser.max_epochs=20 optimiser.lr=1e-4",
+        f"{_PLAIN} optimiser.max_epochs=20 optimiser.lr=5e-5",
+        f"{_PLAIN} optimiser.max_epochs=20 optimiser.lr=1e-4",
+        "optimiser.max_epochs=15",
+        "optimiser.max_epochs=15 batch_size=8",
+        "optimiser.max_epochs=40",
     ),
     "generated": ("optimiser.max_epochs=1 model.max_tokens=32",),
 }

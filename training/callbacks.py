@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping
+from pytorch_lightning.callbacks import Callback, EarlyStopping, WeightAveraging
 from tqdm import tqdm
+
+#: steps of those that a mean of weights goes over which are looked at, at the most: each costs a pass over all weights
+_MEASURED = 50
 
 
 class StopEarly(EarlyStopping):
@@ -33,6 +37,31 @@ class ClipGradients(Callback):
     def on_before_optimizer_step(self, _: pl.Trainer, module: pl.LightningModule, __: torch.optim.Optimizer) -> None:
         """Scales what has a gradient."""
         torch.nn.utils.clip_grad_norm_(module.parameters(), self._norm)
+
+
+class AverageWeights(WeightAveraging):
+    """Validates, keeps and gives not the last weights but their running mean, which differs less between two epochs.
+
+    Of weights of long ago the mean forgets faster at the beginning, when these are worst (Polyak and Juditsky, 1992;
+    as an exponential mean: Tarvainen and Valpola, arXiv 1703.01780).
+
+    Args:
+        steps: Over how many the mean goes.
+    """
+
+    def __init__(self, steps: float) -> None:
+        self._every = max(1, int(steps / _MEASURED))
+        most = max(0.0, 1 - self._every / steps)
+
+        def average(means: Any, weights: Any, done: Any) -> None:
+            kept = min(most, (1 + int(done)) / (10 + int(done)))
+            torch._foreach_lerp_(means, weights, 1 - kept)
+
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Whether this step counts."""
+        return step_idx is not None and step_idx % self._every == 0
 
 
 class Reporter(Callback):

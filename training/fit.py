@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
@@ -147,7 +147,8 @@ def fit_module(
             filename="best-{epoch}",
             monitor=monitor,
             mode="max",
-            save_weights_only=True,
+            # of weights alone, Lightning does not ask callbacks what they would keep
+            save_weights_only=not any(isinstance(one, WeightAveraging) for one in callbacks),
             auto_insert_metric_name=False,
         )
         callbacks += [

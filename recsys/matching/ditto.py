@@ -5,7 +5,7 @@ Li et al., 'Deep Entity Matching with Pre-Trained Language Models' (PVLDB 14(1),
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader, ToldPairs
-from recsys.matching.serialise import Sequences, Written
+from recsys.matching.serialise import PairFrame, Sequences, Written
+from recsys.matching.words import Told
 from recsys.text_encoders.encoder import DEVICE_TOKENS, THREAD_TOKENS, TextEncoder, batches
-from recsys.text_encoders.pooling import UNTRAINED
+from recsys.text_encoders.pooling import UNTRAINED, mean_of
 
 #: pairs that are serialised and sorted by length at a time
 _PAIRS = 8192
@@ -36,9 +37,6 @@ class DittoMatcher(nn.Module):
         InputError: A language model whose own pooling is trained, and no other one is asked for.
     """
 
-    #: vectors of the language model's width that a pair has
-    parts = 1
-
     def __init__(self, config: DittoConfig, encoder: TextEncoder) -> None:
         super().__init__()
         if encoder.pooling not in UNTRAINED:
@@ -48,19 +46,29 @@ class DittoMatcher(nn.Module):
             )
         self.config, self.encoder = config, encoder
         encoder.dense = nn.Sequential()
+        self._tells_sides = PairFrame.of(encoder.tokenizer).sides
         width = encoder.model.config.get_text_config().hidden_size
         self.dropout, self.head = nn.Dropout(config.dropout), nn.Linear(self.parts * width, 1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
         self.to(encoder.model.device)
 
+    @property
+    def parts(self) -> int:
+        """Vectors of the language model's width that a pair has."""
+        return 5 if self.config.head == "compared" else 1
+
     def encode(self, sequences: Sequences) -> Tensor:
         """What the language model makes of sequences, those of similar length at a time. B sequences -> (B, H)"""
+        return self._read(sequences, lambda states, mask, second: UNTRAINED[self.encoder.pooling](states, mask))
+
+    def _read(self, sequences: Sequences, pooled: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """Those of similar length at a time, and of their `_states` what is pooled. B sequences -> (B, K)"""
         parts = list(batches(sequences.lengths, self.budget))
         if len(parts) == 1:
-            return self._encode(sequences)
+            return pooled(*self._states(sequences))
         places = torch.tensor([place for part in parts for place in part])
-        return torch.cat([self._encode(sequences.take(part)) for part in parts])[places.argsort()]
+        return torch.cat([pooled(*self._states(sequences.take(part))) for part in parts])[places.argsort()]
 
     @property
     def budget(self) -> int:
@@ -70,25 +78,31 @@ class DittoMatcher(nn.Module):
         # what is kept for the gradient leaves the caches anyway, and each part costs a pass over all gradients
         return (2 if self.training else 1) * THREAD_TOKENS * torch.get_num_threads()
 
-    def _encode(self, sequences: Sequences) -> Tensor:
-        """All at once. B sequences -> (B, H)"""
+    def _states(self, sequences: Sequences) -> tuple[Tensor, Tensor, Tensor]:
+        """All at once: B sequences -> (B, L, H), (B, L) bool: tokens, (B, L) bool: those of the second record"""
         lengths = torch.tensor(sequences.lengths)
         mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, L)
         told = {"input_ids": torch.full(mask.shape, self.encoder.tokenizer.pad_token_id or 0)}
         told["input_ids"][mask] = torch.tensor([one for ids in sequences.ids for one in ids])
-        if any(side[-1] for side in sequences.sides):
-            told["token_type_ids"] = torch.zeros(mask.shape, dtype=torch.int64)
-            told["token_type_ids"][mask] = torch.tensor([one for sides in sequences.sides for one in sides])
+        second = torch.zeros(mask.shape, dtype=torch.bool)
+        second[mask] = torch.tensor([one for sides in sequences.sides for one in sides], dtype=torch.bool)
+        if self._tells_sides and bool(second.any()):
+            told["token_type_ids"] = second.long()
         if int(lengths.min()) < mask.shape[1]:
             told["attention_mask"] = mask.long()
         device = self.encoder.model.device
         states = self.encoder.model(**{name: one.to(device) for name, one in told.items()}).last_hidden_state
-        return UNTRAINED[self.encoder.pooling](states, mask.to(device))
+        return states, mask.to(device), second.to(device)
 
     def vectors(self, pairs: Written) -> Tensor:
         """What is judged of pairs, as this kind reads them. B pairs -> (B, parts * H)"""
         assert isinstance(pairs, Sequences)
-        return self.encode(pairs)
+        return self.encode(pairs) if self.config.head == "pooled" else self._read(pairs, self._compared)
+
+    def _compared(self, states: Tensor, mask: Tensor, second: Tensor) -> Tensor:
+        """What is pooled, and both records' means compared: what they have become beside each other. -> (B, 5 H)"""
+        pooled = UNTRAINED[self.encoder.pooling](states, mask).float()
+        return torch.cat([pooled, compared(mean_of(states, mask & ~second), mean_of(states, second))], dim=1)
 
     def judge(self, vectors: Tensor) -> Tensor:
         """The log-odds that vectors say. (B, parts * H) -> (B,)"""
@@ -100,7 +114,13 @@ class DittoMatcher(nn.Module):
 
     def judging(self, reader: PairReader, told: ToldPairs) -> Callable[[slice], np.ndarray]:
         """What judges some of many pairs, by their places; what can be computed once is computed now."""
-        return lambda places: log_odds_of(self, reader.write(told.take(places)))
+        return lambda places: log_odds_of(self, reader, told.take(places))
+
+
+def compared(one: Tensor, other: Tensor) -> Tensor:
+    """Two vectors, how far they are apart, and what they share (InferSent, arXiv 1705.02364). (B, H) x 2 -> (B, 4 H)"""
+    one, other = one.float(), other.float()  # what is nearly the same differs by less than bf16 tells
+    return torch.cat([one, other, (one - other).abs(), one * other], dim=1)
 
 
 def log_odds(
@@ -132,18 +152,19 @@ def log_odds(
     return found
 
 
-@torch.inference_mode()
-def log_odds_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:
-    """What a matcher says of pairs that are written already, those of similar length at a time. B pairs -> (B,)"""
-    return computed(matcher, pairs, lambda some: matcher(some)[:, None])[:, 0]
+def log_odds_of(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
+    """What a matcher says of pairs that are words already, those of similar length at a time. B pairs -> (B,)"""
+    orders = [pairs, [(right, left) for left, right in pairs]] if matcher.config.both_orders else [pairs]
+    found = [computed(matcher, reader.write(one), lambda some: matcher(some)[:, None])[:, 0] for one in orders]
+    return np.mean(found, axis=0)
 
 
-@torch.inference_mode()
 def vectors_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:
     """What it makes of them before it judges. B pairs -> (B, parts * H)"""
     return computed(matcher, pairs, matcher.vectors)
 
 
+@torch.inference_mode()
 def computed(matcher: DittoMatcher, sequences: Written, function: Callable[[Any], Tensor]) -> np.ndarray:
     """A function of sequences, those of similar length at a time. B sequences -> (B, K)
 

@@ -19,6 +19,11 @@ class DittoConfig:
         encoder: The language model; its pooling is "cls", "mean" or "last", of the tokens of a sequence.
         reads: Both records "together", in one sequence, as Ditto does; or each "apart", by itself, and compares what
             they mean: see `recsys.matching.siamese`. Then each record is read once, however many pairs it is in.
+        head: What is judged of a sequence of both records: what is "pooled" of it, as Ditto does; or that and, with
+            "compared", the means of either record's tokens, how far apart these are, and what they share. Vectors of
+            records that are read apart are always compared.
+        both_orders: Judges a pair by the mean of what is said of it and of the pair turned round: the same answer
+            whichever record comes first, for twice the work. Training reads one order.
         max_tokens: Of a sequence; 0 for what the model takes, and 256 at the most.
         knowledge: What is recognised in values.
         summarise: Keeps of long values the words that say most, not the first ones.
@@ -27,6 +32,8 @@ class DittoConfig:
 
     encoder: TextEncoderConfig = field(default_factory=lambda: TextEncoderConfig(pooling="cls"))
     reads: Literal["together", "apart"] = "together"
+    head: Literal["pooled", "compared"] = "compared"
+    both_orders: bool = False
     max_tokens: int = 0
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
     summarise: bool = False
@@ -39,6 +46,10 @@ class DittoConfig:
             )
         if self.reads not in ("together", "apart"):
             raise InputError(f"model.reads is {self.reads!r}, not 'together' or 'apart'")
+        if self.head not in ("pooled", "compared"):
+            raise InputError(f"model.head is {self.head!r}, not 'pooled' or 'compared'")
+        if self.reads == "apart" and self.head == "pooled":
+            raise InputError("model.head 'pooled' judges one sequence, and model.reads 'apart' has two; leave one out")
         if self.encoder.dim:
             raise InputError(
                 f"model.encoder.dim is {self.encoder.dim}, and a matcher reads whole vectors; leave it out"

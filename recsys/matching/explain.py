@@ -92,7 +92,7 @@ def explain(matcher: DittoMatcher, reader: PairReader, left: Told, right: Told) 
         one, other = ([part for part in record if part[0] != attribute] for record in pair)
         asked.append((one, other))
     asked += [_without(pair, *place) for place in places]
-    found = log_odds_of(matcher, reader.write(asked)).tolist()
+    found = log_odds_of(matcher, reader, asked).tolist()
     whole, rest = found[0], iter(found[1:])
     attributes = {reader.attributes[one]: whole - next(rest) for one in told}
     words = []

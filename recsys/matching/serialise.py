@@ -61,7 +61,7 @@ class Sequences:
 
     Args:
         ids: Tokens of each. (B,)
-        sides: 0 for those of the first record, 1 for those of the second. (B,)
+        sides: 0 for those of the first record, 1 for those of the second, with what follows each. (B,)
         shortened: How many have lost words.
     """
 
@@ -193,7 +193,7 @@ class Serialiser:
             for side, (record, after) in enumerate(zip(group, around[1:], strict=True)):
                 told = [*self._written(record, limits, side * width), *after]
                 ids[n] += told
-                sides[n] += [int(self._frame.sides) * side] * len(told)
+                sides[n] += [side] * len(told)
         return Sequences(ids, sides, int(short.sum()))
 
     def _written(self, record: Told, limits: np.ndarray | None, first: int) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recsys.matching.ditto import DittoMatcher, computed
+from recsys.matching.ditto import DittoMatcher, compared, computed
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader, ToldPairs
 from recsys.matching.serialise import SequencesApart, Written
@@ -26,12 +26,15 @@ _RECORDS = 8192
 class SiameseMatcher(DittoMatcher):
     """The log-odds of pairs of records that are read apart: of (u, v, |u - v|, u * v)."""
 
-    parts = 4
+    @property
+    def parts(self) -> int:
+        """(u, v, |u - v|, u * v)"""
+        return 4
 
     def vectors(self, pairs: Written) -> Tensor:
         """B pairs -> (B, 4 H)"""
         assert isinstance(pairs, SequencesApart)
-        return _compared(self.encode(pairs.left), self.encode(pairs.right))
+        return compared(self.encode(pairs.left), self.encode(pairs.right))
 
     def judging(self, reader: PairReader, told: ToldPairs) -> Callable[[slice], np.ndarray]:
         """What judges some of many pairs, by their places: each record that is in any of them is read now, once."""
@@ -43,7 +46,8 @@ class SiameseMatcher(DittoMatcher):
             one, other = (
                 torch.from_numpy(vectors[rows[places]]).to(self.head.weight.device) for vectors, rows in sides
             )
-            return self.judge(_compared(one, other)).float().cpu().numpy()
+            orders = [(one, other), (other, one)] if self.config.both_orders else [(one, other)]
+            return torch.stack([self.judge(compared(*each)) for each in orders]).mean(dim=0).float().cpu().numpy()
 
         return judged
 
@@ -73,9 +77,3 @@ def make_matcher(config: DittoConfig, encoder: TextEncoder) -> DittoMatcher:
         InputError: A language model that cannot be used.
     """
     return (SiameseMatcher if config.reads == "apart" else DittoMatcher)(config, encoder)
-
-
-def _compared(one: Tensor, other: Tensor) -> Tensor:
-    """(B, H), (B, H) -> (B, 4 H)"""
-    one, other = one.float(), other.float()  # what is nearly the same differs by less than bf16 tells
-    return torch.cat([one, other, (one - other).abs(), one * other], dim=1)

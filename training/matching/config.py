@@ -73,6 +73,8 @@ class MatchTrainConfig:
         mixda: Learns from points between a pair and its changed self, not from the changed one (Ditto's MixDA).
         mixda_alpha: Of the Beta distribution that says where between them.
         batch_size: Pairs of a batch.
+        average_epochs: What is validated and kept is the running mean of the weights over so many epochs; 0 for the
+            last weights alone.
         calibration: What log-odds are worth, learned on validation: see `recsys.matching.calibration`.
         optimiser: How it is trained.
         seed: Of first weights, draws and dropout.
@@ -88,6 +90,7 @@ class MatchTrainConfig:
     mixda: bool = False
     mixda_alpha: float = 0.8
     batch_size: int = 32
+    average_epochs: float = 1.0
     calibration: Literal["none", "temperature", "platt", "isotonic"] = "platt"
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(
@@ -114,5 +117,7 @@ class MatchTrainConfig:
             raise InputError(f"mixda_alpha is a positive number, got {self.mixda_alpha}")
         if self.batch_size < 1:
             raise InputError(f"batch_size is at least 1, got {self.batch_size}")
+        if not 0 <= self.average_epochs < float("inf"):
+            raise InputError(f"average_epochs is 0 or more, got {self.average_epochs}")
         if self.seed < 0:
             raise InputError(f"seed is 0 or more, got {self.seed}")

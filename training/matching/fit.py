@@ -23,6 +23,7 @@ from recsys.matching.summarise import word_weights
 from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder, precision_of
 from serving.matching.writer import Fitted
+from training.callbacks import AverageWeights
 from training.fit import fit_module
 from training.fit_options import OtherFitOptions
 from training.matching.config import MatchTrainConfig
@@ -79,9 +80,13 @@ def fit_matcher(
     labels = data.train.labels
     assert labels is not None  # as of all of `data`
     say(f"training on {len(labels):,} pairs, {int(labels.sum()):,} of them the same")
+    batches = PairData(data.train, reader, config)
+    if config.average_epochs:
+        mean = AverageWeights(config.average_epochs * len(batches.train_dataloader()))
+        options["callbacks"] = [*options.get("callbacks", ()), mean]
     outcome = fit_module(
         MatcherTraining(config, matcher, reader, data.validation),
-        PairData(data.train, reader, config),
+        batches,
         config.optimiser,
         folder / "checkpoints",
         monitor=MONITOR,

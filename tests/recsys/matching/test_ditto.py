@@ -67,6 +67,33 @@ def test_what_is_said_of_a_pair_does_not_depend_on_its_company(made: Made, kind:
         assert alone == pytest.approx(found[n : n + 1], abs=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["bert", "qwen3"])
+def test_the_head_compares_what_the_tokens_of_either_record_became(made: Made, kind: str) -> None:
+    matcher, reader = made(kind, max_tokens=60)
+    written = reader.write(reader.pairs(pairs([0, 1], [0, 1])).take(slice(0, 2)))
+    alone, _ = made(kind, max_tokens=60, head="pooled")
+    assert matcher.head.in_features == 5 * alone.head.in_features
+    with torch.inference_mode():
+        found, pooled = matcher.vectors(written), alone.vectors(written)
+        ids, sides = torch.tensor(written.ids[:1]), torch.tensor(written.sides[:1])
+        told_apart = 1 in matcher.encoder.tokenizer("a", "a").get("token_type_ids", [])
+        types = {"token_type_ids": sides} if told_apart else {}
+        states = matcher.encoder.model(input_ids=ids, **types).last_hidden_state
+    one, other = states[sides == 0].mean(dim=0), states[sides == 1].mean(dim=0)
+    expected = torch.cat([pooled[0], one, other, (one - other).abs(), one * other])
+    torch.testing.assert_close(found[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_in_both_orders_it_does_not_matter_which_record_comes_first(made: Made) -> None:
+    matcher, reader = made(max_tokens=60)
+    there, turned = pairs([0, 1, 2], [0, 1, 1]), RecordPairs(RIGHT, LEFT, np.array([0, 1, 1]), np.array([0, 1, 2]))
+    one, other = log_odds(matcher, reader, there), log_odds(matcher, reader, turned)
+    assert np.abs(one - other).max() > 0.01
+    both, _ = made(max_tokens=60, both_orders=True)
+    np.testing.assert_allclose(log_odds(both, reader, there), (one + other) / 2, atol=1e-4)
+    np.testing.assert_allclose(log_odds(both, reader, turned), (one + other) / 2, atol=1e-4)
+
+
 def test_pairs_are_read_some_at_a_time_and_progress_is_told(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     matcher, reader = made(max_tokens=60)
     many = pairs([0, 1, 2] * 4, [0, 1, 1] * 4)
@@ -121,6 +148,8 @@ def test_knowledge_and_summaries_change_what_is_read(made: Made) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"head": "both"}, "model.head is 'both', not 'pooled' or 'compared'"),
+        ({"head": "pooled", "reads": "apart"}, "model.head 'pooled' judges one sequence, and model.reads 'apart' has"),
         ({"dropout": 1.0}, r"model.dropout is in \[0, 1\)"),
         ({"max_tokens": -1}, "model.max_tokens is 0 or more"),
         (

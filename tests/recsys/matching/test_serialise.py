@@ -66,8 +66,7 @@ def test_sides_and_shortened_pairs_are_told() -> None:
     found = write([(records.record(0), records.record(1)), (records.record(1), records.record(1))])
     assert found.sides[0] == [0] * (1 + 1 + 2 + 1) + [1] * (1 + 2 + 1) and found.shortened == 1
     assert all(len(ids) == len(sides) <= 9 for ids, sides in zip(found.ids, found.sides, strict=True))
-    plain = Serialiser([[1]], PairFrame((), (7,), (), sides=False), 9)
-    assert set(plain([(records.record(0), records.record(1))]).sides[0]) == {0}
+    assert set(Serialiser([[1]], FRAME, 9).alone([records.record(0)]).sides[0]) == {0}
 
 
 def test_an_attribute_that_is_not_told_takes_no_room() -> None:

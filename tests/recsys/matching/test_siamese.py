@@ -1,5 +1,6 @@
 """Records that are read apart: each once, and the same as when pairs are judged one by one."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from recsys.matching.ditto import DittoMatcher, log_odds, log_odds_of
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.explain import explain
@@ -45,9 +47,22 @@ def test_many_pairs_are_judged_as_single_ones_are(made, coloured_pairs: Labelled
     found = log_odds(matcher, reader, pairs)
     assert sum(read) == len(np.unique(pairs.left_rows)) + len(np.unique(pairs.right_rows))
     told = reader.pairs(pairs)
-    one_by_one = [log_odds_of(matcher, reader.write(told.take(slice(n, n + 1))))[0] for n in range(len(pairs))]
+    one_by_one = [log_odds_of(matcher, reader, told.take(slice(n, n + 1)))[0] for n in range(len(pairs))]
     np.testing.assert_allclose(found, one_by_one, atol=1e-4)
-    np.testing.assert_allclose(log_odds_of(matcher, reader.write(told.take(slice(0, 40)))), found[:40], atol=1e-4)
+    np.testing.assert_allclose(log_odds_of(matcher, reader, told.take(slice(0, 40))), found[:40], atol=1e-4)
+
+
+def test_both_orders_are_compared_of_vectors_that_are_read_once(made, coloured_pairs: LabelledPairs) -> None:
+    matcher, reader = made
+    pairs = coloured_pairs.test
+    told = reader.pairs(pairs)
+    both = make_matcher(dataclasses.replace(matcher.config, both_orders=True), matcher.encoder).eval()
+    both.load_state_dict(matcher.state_dict())
+    there = log_odds(matcher, reader, pairs)
+    back = log_odds(matcher, reader, RecordPairs(pairs.right, pairs.left, pairs.right_rows, pairs.left_rows))
+    assert np.abs(there - back).max() > 0.1
+    np.testing.assert_allclose(log_odds(both, reader, pairs), (there + back) / 2, atol=1e-4)
+    np.testing.assert_allclose(log_odds_of(both, reader, told.take(slice(0, 9))), (there + back)[:9] / 2, atol=1e-4)
 
 
 def test_a_pair_is_explained(made, coloured_pairs: LabelledPairs) -> None:
@@ -55,7 +70,7 @@ def test_a_pair_is_explained(made, coloured_pairs: LabelledPairs) -> None:
     told = reader.pairs(coloured_pairs.test).take(slice(0, 1))[0]
     found = explain(matcher, reader, *told)
     without = [[one for one in record if one[0] != 0] for record in told]
-    expected = log_odds_of(matcher, reader.write([told, tuple(without)]))
+    expected = log_odds_of(matcher, reader, [told, (without[0], without[1])])
     assert found.attributes["name"] == pytest.approx(float(expected[0] - expected[1]), abs=1e-4)
 
 

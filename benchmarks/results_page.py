@@ -24,7 +24,9 @@ which protocol they follow and where they fall short is told in [measurements](m
 
 def rendered(folder: Path = HERE / "results") -> str:
     """The page, of all the results in a folder, by the scripts' names."""
-    parts = [_section(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+    pictures = _pictures(folder)
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    parts = [_section(content, pictures[content["benchmark"]]) for content in found]
     return "\n".join([_HEAD, *parts])
 
 
@@ -34,7 +36,17 @@ def about(script: Path) -> str:
     return " ".join(told.split("\n\n")[0].split())
 
 
-def _section(content: dict[str, Any]) -> str:
+def _pictures(folder: Path) -> dict[str, list[str]]:
+    """Of each benchmark its pictures: a picture is of the benchmark with the longest name that its own begins with."""
+    found: dict[str, list[str]] = {path.stem: [] for path in folder.glob("*.json")}
+    for picture in sorted(folder.glob("*.png")):
+        owners = [name for name in found if picture.stem == name or picture.stem.startswith((f"{name}_", f"{name}-"))]
+        if owners:
+            found[max(owners, key=len)].append(picture.name)
+    return found
+
+
+def _section(content: dict[str, Any], pictures: Iterable[str] = ()) -> str:
     name = content["benchmark"]
     lines = [f"## {name}", "", about(HERE / f"{name}.py"), ""]
     runs: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
@@ -43,8 +55,8 @@ def _section(content: dict[str, Any]) -> str:
         runs.setdefault((run["date"][:10], run["machine"], run["git"].rstrip("+")[:8]), []).append(row)
     for (date, machine, git), rows in runs.items():
         lines += [f"`python benchmarks/{name}.py`, {date}, {machine}, commit {git}:", "", *_table(rows), ""]
-    if (HERE / "results" / f"{name}.png").exists():
-        lines += [f"![{name}](../benchmarks/results/{name}.png)", ""]
+    for picture in pictures:
+        lines += [f"![{picture.removesuffix('.png')}](../benchmarks/results/{picture})", ""]
     return "\n".join(lines)
 
 

@@ -2,14 +2,17 @@
 
 The training pairs are a pool whose labels are bought. Both ways begin with the same random share; then, round by round,
 "random" draws as many more, and "active" asks for those that its own matcher of the round before finds most
-informative. Each round trains anew on what is labelled, with the same number of steps; validation, bought in proportion
-to the training pairs, chooses epoch and threshold. Test is read by each round's matcher, once. The mean over seeds.
+informative; the first and the last round are the same. Each trains anew on what is labelled, with the same number of
+steps; validation, bought in proportion to the training pairs, chooses epoch and threshold. Test is read by each round's
+matcher, once. The mean over seeds.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +34,18 @@ from training.runs import RunOptions
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-SHARES = (0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
-SEEDS = 3
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+SEEDS = 2
 
 #: training pairs that are read in all by each run, however few are labelled
-EXAMPLES = 40_000
+EXAMPLES = 20_000
 
 
 def main() -> None:
     """Trains, measures, prints and writes."""
     parser = arguments(__doc__)
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, of one thread each")
-    parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
+    parser.add_argument("--runs", type=Path, help="a folder that keeps each round's, so that none is made twice")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="of each way")
     options = parser.parse_args()
     report = Report("label_efficiency", quick=options.quick, whole=not options.runs)
@@ -69,45 +72,49 @@ def main() -> None:
 def measure(
     data_root: Path | None, runs: Path | None, name: str, way: str, shares: tuple[float, ...], seed: int
 ) -> dict[str, Any]:
-    """The figures of all rounds of one way."""
-    key = [name, way, list(shares), EXAMPLES, seed]
-    return remembered(runs, key, lambda: {"rounds": rounds(read(name, data_root), way, shares, seed, name)})
-
-
-def rounds(data: LabelledPairs, way: str, shares: tuple[float, ...], seed: int, name: str) -> list[dict[str, float]]:
-    """Label, train, measure; again with more labels."""
-    random = np.random.default_rng(seed)
-    order, for_validation = random.permutation(len(data.train)), random.permutation(len(data.validation))
-    labelled = order[:0]
-    found: list[dict[str, float]] = []
-    matcher: Matcher | None = None
-    for share in shares:
-        more = round(share * len(order)) - len(labelled)
+    """The figures of all rounds of one way: label, train, measure, and again with more labels."""
+    data = read(name, data_root)
+    order = np.random.default_rng([seed, 0]).permutation(len(data.train))
+    counts = [round(share * len(order)) for share in shares]
+    labelled, rounds = order[: counts[0]], []
+    for share, more in zip(shares, np.diff([*counts, counts[-1]]).tolist(), strict=True):
+        labelled = np.sort(labelled)  # whatever way led there
+        key = [name, EXAMPLES, seed, share, more, hashlib.sha256(labelled.tobytes()).hexdigest()]
+        rounds.append(remembered(runs, key, partial(_round, data, labelled, share, more, seed, name)))
+        print(f"{way}, seed {seed}: {len(labelled):,} labels, F1 {rounds[-1]['f1']:.2f}", flush=True)
         rest = order[~np.isin(order, labelled)]
-        if way == "active" and matcher is not None:
-            rest = rest[matcher.informative(data.train.take(rest), more, seed)]
-        labelled = np.concatenate([labelled, rest[:more]])
-        part = dataclasses.replace(
-            data,
-            train=data.train.take(labelled),
-            validation=data.validation.take(np.sort(for_validation[: max(20, round(share * len(for_validation)))])),
-        )
-        epochs = 1 if name == "generated" else max(5, round(EXAMPLES / len(labelled)))
-        settings = [
-            f"optimiser.patience={epochs}",
-            f"optimiser.max_epochs={epochs}",
-            f"optimiser.validate_every={max(1, epochs // 10)}",
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            if name == "generated":
-                settings.append(f"model.encoder.model={tiny_encoder(Path(folder) / 'tiny')}")
-            config = load_config(settings=settings, kind=MatchTrainConfig, seed=seed)
-            result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), part)
-            matcher = Matcher.of(Resolved(result.bundle, "bought"))
-        bought = len(labelled) + len(part.validation)
-        found.append({"f1": 100 * result.figures["f1"], "labels": len(labelled), "bought": bought})
-        print(f"{way}, seed {seed}: {len(labelled):,} labels, F1 {found[-1]['f1']:.2f}", flush=True)
-    return found
+        labelled = np.concatenate([labelled, rounds[-1]["asked_for"] if way == "active" else rest[:more]])
+    return {"rounds": rounds}
+
+
+def _round(data: LabelledPairs, labelled: np.ndarray, share: float, more: int, seed: int, name: str) -> dict[str, Any]:
+    """What is learned from some labels, and of which pairs so many more are wanted."""
+    for_validation = np.random.default_rng([seed, 1]).permutation(len(data.validation))
+    part = dataclasses.replace(
+        data,
+        train=data.train.take(labelled),
+        validation=data.validation.take(np.sort(for_validation[: max(20, round(share * len(for_validation)))])),
+    )
+    epochs = 1 if name == "generated" else max(5, round(EXAMPLES / len(labelled)))
+    settings = [
+        f"optimiser.patience={epochs}",
+        f"optimiser.max_epochs={epochs}",
+        f"optimiser.validate_every={max(1, epochs // 10)}",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "generated":
+            settings.append(f"model.encoder.model={tiny_encoder(Path(folder) / 'tiny')}")
+        config = load_config(settings=settings, kind=MatchTrainConfig, seed=seed)
+        result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), part)
+        matcher = Matcher.of(Resolved(result.bundle, "bought"))
+        rest = np.setdiff1d(np.arange(len(data.train)), labelled)
+        asked_for = rest[matcher.informative(data.train.take(rest), more, seed)] if more else rest[:0]
+    figures = {
+        "f1": 100 * result.figures["f1"],
+        "labels": len(labelled),
+        "bought": len(labelled) + len(part.validation),
+    }
+    return {**figures, "asked_for": asked_for.tolist()}
 
 
 def draw(found: dict[str, list[dict[str, Any]]], shares: tuple[float, ...], path: Path) -> None:

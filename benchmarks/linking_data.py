@@ -13,6 +13,8 @@ from features.record_pairs import RecordPairs
 from features.records import Records
 from features.sources import load_pairs
 from recsys.entities.clusters import components
+from recsys.text_encoders import TextEncoderConfig
+from recsys.text_encoders.folders import folder_of
 
 #: published tables, under em-tables
 TABLES = {"abt-buy": "Abt-Buy", "amazon-google": "Amazon-Google", "dblp-acm": "DBLP-ACM"}
@@ -98,7 +100,8 @@ def by_component(data: Linked, seed: int = 0) -> tuple[LabelledPairs, Linked]:
 def generated(n: int, seed: int = 0, shared: float = 0.1, described: int = 0) -> Linked:
     """Two tables of n products; a tenth of them is in both, told with typing errors, other orders, and gaps.
 
-    Three in ten products are variants of another one: they differ by their code and price alone.
+    Titles are of English words, drawn as often as words of a rank are; brands and codes are invented. Three in ten
+    products are variants of another one: they differ by their code and price alone.
 
     Args:
         n: Products of each table.
@@ -107,7 +110,7 @@ def generated(n: int, seed: int = 0, shared: float = 0.1, described: int = 0) ->
         described: Words of a description that follows the title.
     """
     random = np.random.default_rng(seed)
-    words = _words(random, 20_000)
+    words = _english()
     chance = 1 / np.arange(10, len(words) + 10)
     chance /= chance.sum()
     brands = _words(random, max(50, n // 100))
@@ -148,6 +151,15 @@ def labelled(data: Linked, candidates: RecordPairs, most: int, seed: int = 0) ->
 def _records(name: str, rows: list[tuple[str, str, str, str]]) -> Records:
     frame = pl.DataFrame(rows, schema=["title", "brand", "code", "price"], orient="row")
     return Records.of(name, frame.with_columns(id=pl.int_range(len(rows))))
+
+
+def _english() -> np.ndarray:
+    """The words of four to ten letters that the bundled language model knows, without the hundred most common."""
+    import transformers
+
+    known = transformers.AutoTokenizer.from_pretrained(folder_of(TextEncoderConfig().model)).get_vocab()
+    words = [one for one in sorted(known, key=known.__getitem__) if one.isascii() and one.isalpha()]
+    return np.array([one for one in words if 4 <= len(one) <= 10][100:])
 
 
 def _words(random: np.random.Generator, n: int) -> np.ndarray:

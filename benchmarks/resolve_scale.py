@@ -4,10 +4,11 @@ Tables are generated (see `linking_data.generated`): a tenth of the products is 
 another order, and gaps; three in ten are variants of another one. A matcher (MiniLM) is trained on labelled pairs of
 other tables, and distilled into one of half its layers that reads records apart. Then, each in a process of its own:
 
-- *cascade-N*: N records a table; the distilled matcher judges all candidates, the matcher a fifth of N pairs.
+- *cascade-N*: N records a table; the matcher judges a fifth of N pairs, and similarities, weighed as these verdicts
+  teach, all the others. *both-25000*: with the distilled matcher's word among the similarities.
 - *no-labels-N*: the data by themselves; *described-N* too, with 35 words more in each title.
-- *matcher-25000*, *first-25000*: all candidates by one of both. "pairs a second" is of judging, records read included;
-  "pairs a second once read" of pairs alone whose records' vectors are there.
+- *matcher-25000*, *distilled-25000*: all candidates by one of both. "pairs a second" is of judging, records read
+  included; "pairs a second once read" of pairs alone whose records' vectors are there.
 - *exponent*: of seconds as a power of N, from the smallest to the largest.
 """
 
@@ -31,7 +32,8 @@ from features.record_pairs import RecordPairs
 from recsys.blocking.blocker import BlockingConfig, block
 from recsys.entities.agreement import against_labels
 from recsys.matching.siamese import SiameseMatcher
-from serving.entities.judges import CascadeJudge, MatcherJudge
+from serving.entities.cascade import CascadeJudge
+from serving.entities.judges import MatcherJudge
 from serving.matching.matcher import Matcher
 from serving.resolve import Resolved
 from training.config import load_config
@@ -61,12 +63,14 @@ def main() -> None:
     options = parser.parse_args()
     report = Report("resolve_scale", options.quick)
     sizes, compared = ((60, 120), 60) if options.quick else (options.sizes, COMPARED)
+    of_others = [(who, compared) for who in ("both", "matcher", "distilled")]
+    of_others += [(who, sizes[-1]) for who in ("no-labels", "described")]
     with tempfile.TemporaryDirectory() as folder:
         models = matchers(report, options.models or Path(folder), options.quick)
         for n in sizes:
             add(report, f"generated/cascade-{n}", apart(n, models, "cascade", options.quick))
             report.finish(options.out)
-        for who, n in (("matcher", compared), ("first", compared), ("no-labels", sizes[-1]), ("described", sizes[-1])):
+        for who, n in of_others:
             add(report, f"generated/{who}-{n}", apart(n, models, who, options.quick))
             report.finish(options.out)
     seconds = {row["case"]: row["mean"] for row in report.rows if row["metric"] == "seconds"}
@@ -97,7 +101,7 @@ def matchers(report: Report, folder: Path, quick: bool) -> tuple[Path, Path]:
         config = load_config(settings=[*STUDENT, "model.max_tokens=64", *small], kind=MatchTrainConfig)
         result = run(config, RunOptions(found[1].parent, track=False, progress=False), lesson)
         report.add(
-            "generated/first", "f1 of what it was taught", result.figures["f1"], seconds=result.figures["seconds"]
+            "generated/distilled", "f1 of what it was taught", result.figures["f1"], seconds=result.figures["seconds"]
         )
     return found
 
@@ -116,9 +120,10 @@ def resolved(n: int, models: tuple[Path, Path], who: str) -> dict[str, Any]:
     data = generated(n, described=35 if who == "described" else 0)
     second, first = (Matcher.of(Resolved(one, one.parent.name)) for one in models)
     judges: dict[str, Any] = {
-        "cascade": CascadeJudge(first, second, pairs=round(SHARE * n)),
+        "cascade": CascadeJudge(None, second, pairs=round(SHARE * n)),
+        "both": CascadeJudge(first, second, pairs=round(SHARE * n)),
         "matcher": MatcherJudge(second),
-        "first": MatcherJudge(first),
+        "distilled": MatcherJudge(first),
     }
     began = time.perf_counter()
     config = ResolveConfig(blocking=BlockingConfig(candidates=CANDIDATES))
@@ -134,7 +139,7 @@ def resolved(n: int, models: tuple[Path, Path], who: str) -> dict[str, Any]:
         "seconds": seconds,
         "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "pairs a second": found.figures["candidates"] / found.figures["seconds"]["judging"],
-        **({"pairs a second once read": _once_read(first, data)} if who == "first" else {}),
+        **({"pairs a second once read": _once_read(first, data)} if who == "distilled" else {}),
         "settings": {
             "candidates": found.figures["candidates"],
             **{f"seconds_{stage}": one for stage, one in found.figures["seconds"].items()},

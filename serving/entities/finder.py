@@ -240,4 +240,4 @@ def _judge(resolved: ResolvedEntities, folder: Path, matcher: Any, tracking_uri:
             f"{folder} was resolved with the build {known.get('build_id')} of {known.get('name')}, and {matcher} is "
             f"{loaded.manifest.build_id}: resolve it with this one, or name the other"
         )
-    return MatcherJudge(loaded, threshold=by["threshold"] if "threshold" in by else by["thresholds"][1])
+    return MatcherJudge(loaded, threshold=by["threshold"])

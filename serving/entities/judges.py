@@ -1,4 +1,4 @@
-"""What says of pairs of records how likely they are the same: a matcher, a cheap one before it, or the data alone."""
+"""What says of pairs of records how likely they are the same: a matcher, or the data alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.self_training import SelfTrained, self_trained
 from recsys.matching.similarities import Comparison
@@ -17,9 +16,6 @@ from recsys.matching.targets import Candidacies
 
 if TYPE_CHECKING:  # which loads torch, and the data can speak without it
     from serving.matching.matcher import Matcher
-
-#: pairs by which the speed of a matcher is known, where minutes are given
-_TIMED = 512
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Judged:
 Progress = Callable[[int, int], None]
 
 
-def _silent(done: int, total: int) -> None:
+def silent(done: int, total: int) -> None:
     """No progress is shown."""
 
 
@@ -66,7 +62,7 @@ class Judge(Protocol):
     #: whether what it says of a pair does not depend on the others that it is asked about
     lasting: bool
 
-    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+    def judge(self, pairs: RecordPairs, progress: Progress = silent) -> Judged:
         """(m pairs)"""
         ...
 
@@ -91,7 +87,7 @@ class MatcherJudge:
         self.matcher = matcher
         self.threshold = matcher.threshold(precision) if threshold is None else threshold
 
-    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+    def judge(self, pairs: RecordPairs, progress: Progress = silent) -> Judged:
         """(m pairs)"""
         began = time.perf_counter()
         found = self.matcher.score(pairs, progress=progress).log_odds - self.threshold
@@ -101,86 +97,6 @@ class MatcherJudge:
     def settings(self) -> dict[str, Any]:
         """Which matcher, and its threshold."""
         return {"kind": "matcher", "matcher": self.matcher.identity, "threshold": self.threshold}
-
-
-class CascadeJudge:
-    """A cheap matcher judges every pair, and a better one those that the first is least sure of.
-
-    Args:
-        first: Reads each record once, such as a bi-encoder that the second was distilled into.
-        second: The better one.
-        pairs: How many pairs the second may judge at the most.
-        minutes: Or how long; one of both is given.
-        precision: Wanted of the second.
-
-    Raises:
-        InputError: Neither or both, or matchers of other attributes.
-    """
-
-    lasting = True
-
-    def __init__(
-        self,
-        first: Matcher,
-        second: Matcher,
-        pairs: int | None = None,
-        minutes: float | None = None,
-        precision: float | None = None,
-    ) -> None:
-        budget = pairs if minutes is None else minutes
-        if budget is None or (pairs is not None and minutes is not None):
-            raise InputError("a cascade has a budget of pairs or of minutes, one of both")
-        if budget < 0:
-            raise InputError("the budget of a cascade is 0 or more")
-        if first.manifest.attributes != second.manifest.attributes:
-            raise InputError(
-                f"the first matcher reads {', '.join(first.manifest.attributes)}, and the second "
-                f"{', '.join(second.manifest.attributes)}"
-            )
-        self.matcher, self._first, self._pairs, self._minutes = second, first, pairs, minutes
-        self.thresholds = first.threshold(), second.threshold(precision)
-
-    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
-        """(m pairs)"""
-        began = time.perf_counter()
-        found = self._first.score(pairs, progress=progress).log_odds - self.thresholds[0]
-        before = time.perf_counter() - began
-        unsure = np.argsort(np.abs(found), kind="stable")
-        asked, began = self._asked(pairs, unsure), time.perf_counter()
-        some = unsure[:asked]
-        if asked:
-            found[some] = self.matcher.score(pairs.take(some), progress=progress).log_odds - self.thresholds[1]
-        same = found >= 0
-        stages = (
-            Stage("first", len(found) - asked, int(np.delete(same, some).sum()), before),
-            Stage("matcher", asked, int(same[some].sum()), time.perf_counter() - began),
-        )
-        return Judged(found, stages)
-
-    def _asked(self, pairs: RecordPairs, unsure: np.ndarray) -> int:
-        """How many pairs the second judges."""
-        if self._pairs is not None:
-            return min(self._pairs, len(unsure))
-        assert self._minutes is not None  # one of both is given
-        began = time.perf_counter()
-        timed = unsure[:: max(1, len(unsure) // _TIMED)][:_TIMED]
-        if not len(timed):
-            return 0
-        self.matcher.score(pairs.take(timed))
-        each = (time.perf_counter() - began) / len(timed)
-        return min(int(60 * self._minutes / each), len(unsure))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Which matchers, their thresholds and the budget."""
-        return {
-            "kind": "cascade",
-            "first": self._first.identity,
-            "matcher": self.matcher.identity,
-            "thresholds": list(self.thresholds),
-            "pairs": self._pairs,
-            "minutes": self._minutes,
-        }
 
 
 class SelfTrainedJudge:
@@ -209,7 +125,7 @@ class SelfTrainedJudge:
         self._comparison, self.learned, self._strangers = comparison, learned, strangers
         self._source, self._several, self._each_alone = source, several, each_alone
 
-    def judge(self, pairs: RecordPairs, progress: Progress = _silent) -> Judged:
+    def judge(self, pairs: RecordPairs, progress: Progress = silent) -> Judged:
         """All candidates of a record are wanted together. (m pairs)"""
         began = time.perf_counter()
         candidacies = Candidacies.of(pairs, self._source, self._several)

@@ -55,7 +55,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("judgement")
     model_argument(how, required=False, what=": a matcher; without one, the data say by themselves what is the same")
-    how.add_argument("--first", metavar="MODEL", help="a cheap matcher that judges all pairs before --model does some")
+    how.add_argument(
+        "--first", metavar="MODEL", help="a cheap matcher that judges all pairs besides, where --model judges some"
+    )
     parser.add_argument("--one-to-one", action="store_true", help="no record has two partners in one other source")
     parser.add_argument("--duplicates", action="store_true", help="records of one source may be the same, too")
     parser.add_argument(
@@ -117,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
     with writing(arguments.into):
         before = known()
         config = configuration(arguments, before)
-        judge, first = judge_of(arguments, config)
+        judge, first = judge_of(arguments, config, before)
         attributes = judge.matcher.manifest.attributes if judge is not None else before.attributes
         sources = read_sources(arguments, attributes, say)
         both = {} if arguments.pairs is None and arguments.lost is None else compared(arguments, sources, before)

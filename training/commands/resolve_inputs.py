@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from features.record_pairs import RecordPairs
     from features.records import Records
     from features.resolved_entities import ResolvedEntities
-    from serving.entities.judges import CascadeJudge, MatcherJudge
+    from serving.entities.cascade import CascadeJudge
+    from serving.entities.judges import MatcherJudge
     from serving.matching.matcher import Matcher
     from training.entities.config import ResolveConfig
 
@@ -32,7 +33,7 @@ def configuration(arguments: argparse.Namespace, before: ResolvedEntities) -> Re
     earlier = before.settings.get("config")
     if arguments.config or not earlier:
         return load_config(arguments.config, settings, kind=ResolveConfig)
-    if arguments.first is None:  # what is inherited is nobody's wish; what is said now is refused below
+    if arguments.model is None:  # what is inherited is nobody's wish; what is said now is refused below
         earlier = {name: one for name, one in earlier.items() if name != "cascade"}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
         yaml.safe_dump(earlier, file)
@@ -89,28 +90,31 @@ def _named(given: list[str], sign: str, form: str) -> dict[str, str]:
 
 
 def judge_of(
-    arguments: argparse.Namespace, config: ResolveConfig
+    arguments: argparse.Namespace, config: ResolveConfig, before: ResolvedEntities
 ) -> tuple[MatcherJudge | CascadeJudge | None, Matcher | None]:
     """What was asked to judge, None where the data are to say it; and the cheap matcher, where there is one."""
     budget: dict[str, Any] = {name: getattr(config.cascade, name) or None for name in ("pairs", "minutes")}
-    if arguments.first is None and (given := next((name for name, one in budget.items() if one), None)):
-        raise InputError(f"cascade.{given} is what --model may judge after a cheap matcher, and --first names none")
     if arguments.model is None:
-        if arguments.first is not None or config.precision:
-            what = "--first" if arguments.first is not None else "precision"
+        given = next((f"cascade.{name}" for name, one in budget.items() if one), None)
+        what = "--first" if arguments.first is not None else "precision" if config.precision else given
+        if what is not None:
             raise InputError(f"{what} goes with a matcher, and --model names none")
         return None, None
-    from serving.entities.judges import CascadeJudge, MatcherJudge
+    from recsys.matching.surrogate import Surrogate
+    from serving.entities.cascade import CascadeJudge
+    from serving.entities.judges import MatcherJudge
     from serving.matching.matcher import Matcher
 
     matcher = Matcher.load(arguments.model, arguments.tracking_uri)
     precision = config.precision or None
-    if arguments.first is None:
-        return MatcherJudge(matcher, precision), None
     if not any(budget.values()):
-        raise InputError("--first needs a budget for --model: --set cascade.pairs=N or cascade.minutes=M")
-    first = Matcher.load(arguments.first, arguments.tracking_uri)
-    return CascadeJudge(first, matcher, **budget, precision=precision), first
+        if arguments.first is not None:
+            raise InputError("--first needs a budget for --model: --set cascade.pairs=N or cascade.minutes=M")
+        return MatcherJudge(matcher, precision), None
+    first = None if arguments.first is None else Matcher.load(arguments.first, arguments.tracking_uri)
+    learned = None if arguments.anew else before.settings.get("judge", {}).get("learned")
+    known = Surrogate.from_json(learned) if learned and before.settings["judge"].get("kind") == "cascade" else None
+    return CascadeJudge(first, matcher, **budget, precision=precision, learned=known), first
 
 
 def encoder_of(config: ResolveConfig, first: Matcher | None) -> Any:

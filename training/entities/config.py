@@ -13,7 +13,7 @@ from recsys.text_encoders import TextEncoderConfig
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """How much a matcher may judge that comes after a cheap one; one of both is above 0 where there is a cheap one.
+    """How much a matcher may judge; where both are 0 it judges all candidates, and `serving.entities.cascade` else.
 
     Args:
         pairs: So many pairs.
@@ -38,7 +38,7 @@ class ResolveConfig:
     Args:
         blocking: Which pairs are looked at.
         encoder: The bi-encoder, where `blocking.ways` has "vectors".
-        cascade: What the matcher may cost, where a cheap one comes first.
+        cascade: What the matcher may cost, where it is not to judge all candidates.
         clusters: "components", "centre" or "correlation": see `recsys.entities.clusters`.
         one_to_one: No record has two partners in one other source: for sources without duplicates.
         duplicates: Records of one source may be the same thing, too; of a single source they always may.

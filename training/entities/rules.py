@@ -11,7 +11,7 @@ from serving.entities.judges import Judge
 from training.entities.config import ResolveConfig
 
 #: what is said of a judge that two others of one name may differ in
-_DETAILS = ("threshold", "thresholds", "pairs", "minutes")
+_DETAILS = ("threshold",)
 
 
 def check_rules(settings: dict[str, Any], config: ResolveConfig, judge: Judge | None) -> None:
@@ -63,8 +63,8 @@ def told_judge(settings: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _which(settings: dict[str, Any]) -> dict[str, Any]:
-    """What must be the same: the build of a matcher, whatever it is called, and not what was learned."""
-    plain = {name: one for name, one in settings.items() if name != "learned"}
+    """What must be the same: the build of a matcher, whatever it is called, not what was learned or may be spent."""
+    plain = {name: one for name, one in settings.items() if name not in ("learned", "pairs", "minutes")}
     return {
         name: one["build_id"] if isinstance(one, dict) and "build_id" in one else one for name, one in plain.items()
     }

@@ -134,8 +134,8 @@ def test_labels_are_of_what_the_map_has_as_well(shops: Path, capsys: pytest.Capt
 @pytest.mark.parametrize(
     ("told", "named"),
     [
-        (["a=a.csv", "--set", "cascade.pairs=5"], "cascade.pairs is what --model may judge after a cheap matcher"),
-        (["a=a.csv", "--set", "cascade.minutes=5"], "cascade.minutes is what --model may judge"),
+        (["a=a.csv", "--set", "cascade.pairs=5"], "cascade.pairs goes with a matcher, and --model names none"),
+        (["a=a.csv", "--set", "cascade.minutes=5"], "cascade.minutes goes with a matcher"),
         (["a=a.csv", "--set", "encoder.pooling=mean"], "encoder makes vectors of records, and blocking.ways is"),
         (["a=a.csv", "--set", "blocking.size=9"], "n-grams have 1 to 3 characters"),
         (["a=a.csv", "--set", "colour=red"], "no setting 'colour'; 'recsys resolve --print-config' shows all of them"),

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from features.entity_store import read_entities
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from features.record_pairs import RecordPairs
@@ -14,8 +15,9 @@ from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.siamese import SiameseMatcher
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import facts_of, load_encoder
+from serving.entities.cascade import CascadeJudge
 from serving.entities.finder import EntityFinder
-from serving.entities.judges import CascadeJudge, MatcherJudge
+from serving.entities.judges import MatcherJudge
 from serving.matching.matcher import Matcher
 from training.cli import main
 from training.commands.matcher_run import told_of_test_pairs
@@ -92,25 +94,54 @@ def test_a_student_reads_apart_with_fewer_layers(student: Path, teacher: Path, c
     assert (cheap.score(pairs).same == dear.score(pairs).same).mean() > 0.9
 
 
-def test_a_cascade_asks_the_second_where_the_first_is_unsure(
+def test_a_cascade_asks_the_matcher_where_it_is_least_sure_what_that_would_say(
     student: Path, teacher: Path, coloured_pairs: LabelledPairs
 ) -> None:
     cheap, dear = Matcher.load(student), Matcher.load(teacher)
     pairs = coloured_pairs.train
-    first, second = (MatcherJudge(one).judge(pairs).log_odds for one in (cheap, dear))
-    found = CascadeJudge(cheap, dear, pairs=100).judge(pairs)
-    unsure = np.argsort(np.abs(first), kind="stable")[:100]
-    np.testing.assert_allclose(found.log_odds[unsure], second[unsure], atol=1e-4)
-    rest = np.setdiff1d(np.arange(len(pairs)), unsure)
-    np.testing.assert_allclose(found.log_odds[rest], first[rest], atol=1e-4)
-    assert [stage.pairs for stage in found.stages] == [len(pairs) - 100, 100]
-    assert sum(stage.same for stage in found.stages) == (found.log_odds >= 0).sum()
-    every = CascadeJudge(cheap, dear, pairs=10_000).judge(pairs)
-    np.testing.assert_allclose(every.log_odds, second, atol=1e-4)
-    none = CascadeJudge(cheap, dear, minutes=0.0).judge(pairs)
-    assert none.stages[1].pairs == 0
-    with pytest.raises(InputError, match="a budget of pairs or of minutes"):
-        CascadeJudge(cheap, dear)
+    every = MatcherJudge(dear).judge(pairs).log_odds
+    for first in (None, cheap):
+        judge = CascadeJudge(first, dear, pairs=100)
+        found = judge.judge(pairs)
+        assert [stage.pairs for stage in found.stages] == [len(pairs) - 100, 100]
+        assert sum(stage.same for stage in found.stages) == (found.log_odds >= 0).sum()
+        assert np.isclose(found.log_odds, every, atol=1e-4).sum() >= 100
+        # colours that mean the same share no letters, and only the student has learned which do
+        assert ((found.log_odds >= 0) == (every >= 0)).mean() > (0.9 if first else 0.6)
+        assert json.loads(json.dumps(judge.settings))["learned"]["names"][-1] == ("first" if first else "maker words")
+    # what was learned is used again, and not learned from what another matcher would say
+    later = CascadeJudge(cheap, dear, pairs=1, learned=judge.learned)
+    again = later.judge(pairs.take(np.arange(50)))
+    assert later.learned is judge.learned and [stage.pairs for stage in again.stages] == [49, 1]
+
+
+def test_a_budget_for_all_is_the_matcher_alone(teacher: Path, coloured_pairs: LabelledPairs) -> None:
+    dear, pairs = Matcher.load(teacher), coloured_pairs.test
+    every, progress = MatcherJudge(dear).judge(pairs).log_odds, []
+    judge = CascadeJudge(None, dear, pairs=10_000)
+    found = judge.judge(pairs, lambda done, total: progress.append((done, total)))
+    np.testing.assert_allclose(found.log_odds, every, atol=1e-4)
+    assert [stage.pairs for stage in found.stages] == [0, len(pairs)]
+    assert progress[-1] == (len(pairs), len(pairs)) and progress == sorted(progress)
+    timed = CascadeJudge(None, dear, minutes=10.0).judge(pairs)
+    np.testing.assert_allclose(timed.log_odds, every, atol=1e-4)
+
+
+def test_of_little_time_nothing_is_left_but_the_pairs_that_tell_how_fast_the_matcher_is(
+    teacher: Path, coloured_pairs: LabelledPairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.entities.cascade._TIMED", 8)
+    found = CascadeJudge(None, Matcher.load(teacher), minutes=1e-9).judge(coloured_pairs.test)
+    assert found.stages[1].pairs == 8
+
+
+def test_a_cascade_without_a_budget_is_told(teacher: Path) -> None:
+    dear = Matcher.load(teacher)
+    for budget in ({}, {"pairs": 5, "minutes": 1.0}):
+        with pytest.raises(InputError, match="a budget of pairs or of minutes"):
+            CascadeJudge(None, dear, **budget)
+    with pytest.raises(InputError, match="the budget of a cascade is more than 0"):
+        CascadeJudge(None, dear, pairs=0)
 
 
 def test_a_cascade_resolves_and_its_matcher_finds(
@@ -123,16 +154,19 @@ def test_a_cascade_resolves_and_its_matcher_finds(
     assert main(told) == 2 and "--first needs a budget" in capsys.readouterr().err
     assert main([*told, "--set", "cascade.pairs=50"]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [stage["name"] for stage in figures["stages"]] == ["first", "matcher"]
+    assert [stage["name"] for stage in figures["stages"]] == ["similarities", "matcher"]
     finder = EntityFinder.load(into, teacher)
     record = pl.read_csv(files[0]).select("name", "maker").fill_null("").row(0, named=True)
     assert finder.find([record])[0].records
     assert main([*told[:3], "--into", str(into)]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert "were judged by a cascade of" in said and "and now it would be the data by themselves" in said
-    assert main([*told, "--set", "cascade.pairs=60"]) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "with pairs 50, and now it would be a cascade of" in said and "with pairs 60" in said
+    alone = [one for one in told if one not in ("--first", str(student))]
+    assert main([*alone, "--set", "cascade.pairs=50"]) == 2
+    assert "and now it would be a cascade of" in capsys.readouterr().err.splitlines()[-1]
+    assert main([*told, "--set", "cascade.pairs=60"]) == 0  # what may be spent is no rule
+    settings = read_entities(into).settings["judge"]
+    assert settings["pairs"] == 60 and settings["learned"]["names"][-1] == "first"
     with pytest.raises(InputError, match="was resolved with the matcher"):
         EntityFinder.load(into)
     with pytest.raises(InputError, match="resolve it with this one, or name the other"):

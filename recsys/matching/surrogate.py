@@ -112,10 +112,9 @@ def taught(alike: Similarities, chances: np.ndarray, seed: int = 0) -> Surrogate
         binary_cross_entropy_with_logits(said, targets).backward()
         optimiser.step()
     hidden = torch.cat([first, first_added[:, None]], dim=1).tolist()
-    numbers = (tuple(one.tolist()) for one in (means, deviations, told))
-    return Surrogate(
-        alike.names, *numbers, tuple(map(tuple, hidden)), tuple(torch.cat([second, second_added]).tolist())
-    )
+    means, deviations, told = (tuple(one.tolist()) for one in (means, deviations, told))
+    out = torch.cat([second, second_added]).tolist()
+    return Surrogate(alike.names, means, deviations, told, tuple(map(tuple, hidden)), tuple(out))
 
 
 def _inputs(values: np.ndarray, means: np.ndarray, deviations: np.ndarray, told: np.ndarray) -> np.ndarray:

@@ -22,7 +22,10 @@ import splink.comparison_library as cl
 from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 
 _WORD = re.compile(r"[a-z0-9]+")
-_DERIVED = ("word_1", "word_2", "word_last", "words", "code")
+_DERIVED = ("word_1", "word_2", "word_last", "code")
+
+#: an attribute is a number where so many of its values are one, and told at length from so many words on average
+_NUMERIC, _LONG = 0.5, 12
 
 
 def main() -> None:
@@ -32,16 +35,31 @@ def main() -> None:
     folder, settings = sys.argv[1], json.loads(sys.argv[2])
     began = time.perf_counter()
     tables = [_read(f"{folder}/{side}.parquet") for side in ("left", "right")]
-    attributes = [one for one in tables[0].columns if one != "unique_id" and one not in _DERIVED]
+    attributes = [one for one in tables[0].columns if one not in _DERIVED and f"{one}_words" in tables[0].columns]
     rules = _rules(tables, attributes)
+    numbers = [
+        one
+        for one in attributes
+        if min(pd.to_numeric(t[one], "coerce").notna().sum() / max(t[one].notna().sum(), 1) for t in tables) >= _NUMERIC
+    ]
+    # what is told at length repeats the name, and EM takes what is told twice for twice the evidence
+    short = [
+        one
+        for one in attributes
+        if one == attributes[0] or max(t[f"{one}_words"].dropna().map(len).mean() for t in tables) < _LONG
+    ]
+    has_codes = min(table["code"].notna().mean() for table in tables) >= 0.2
     linker = Linker(
         tables,
         SettingsCreator(
             link_type="link_only",
             comparisons=[
-                *(_comparison(one) for one in attributes),
-                cl.ArrayIntersectAtSizes("words", [6, 5, 4, 3, 2, 1]),
-                cl.LevenshteinAtThresholds("code", [1, 2]),
+                *(
+                    _near(one) if one in numbers else _comparison(one)
+                    for one in attributes
+                    if one in (*numbers, *short)
+                ),
+                *([_codes()] if has_codes else []),
             ],
             blocking_rules_to_generate_predictions=rules,
             # half of the smaller table's records have a match: what deterministic rules say is far too low for text
@@ -73,9 +91,10 @@ def _read(path: str) -> pd.DataFrame:
     attributes = [one for one in table.columns if one != "unique_id"]
     for one in attributes:
         table[one] = table[one].str.lower().str.strip()
+    for one in attributes:
+        table[f"{one}_words"] = table[one].map(_WORD.findall).where(table[one].ne(""), None)
     words = table[attributes[0]].map(_WORD.findall)
     table["word_1"], table["word_2"] = (words.map(lambda w, n=n: w[n] if len(w) > n else None) for n in (0, 1))
-    table["words"] = words
     digits = words.map(lambda w: [one for one in w if any(c.isdigit() for c in one)])
     table["code"] = digits.map(lambda w: max(w, key=len) if w else None)
     table["word_last"] = words.map(lambda w: w[-1] if w else None)
@@ -100,16 +119,45 @@ def _rules(tables: list[pd.DataFrame], attributes: list[str]) -> list:
 
 
 def _comparison(attribute: str) -> cl.CustomComparison:
-    """Levels of Jaro-Winkler and Jaccard similarity."""
+    """Levels of the share of words that both have, and of letters for misspelt short values."""
+    both, either = f'"{attribute}_words_l"', f'"{attribute}_words_r"'
+    share = f"len(list_intersect({both}, {either})) / len(list_distinct(list_concat({both}, {either})))"
     return cl.CustomComparison(
         output_column_name=attribute,
         comparison_levels=[
             cll.NullLevel(attribute),
             cll.ExactMatchLevel(attribute, term_frequency_adjustments=True),
+            *(cll.CustomLevel(f"{share} >= {one}", f"words {one}") for one in (0.8, 0.6)),
             cll.JaroWinklerLevel(attribute, 0.92),
-            cll.JaccardLevel(attribute, 0.8),
-            cll.JaroWinklerLevel(attribute, 0.8),
-            cll.JaccardLevel(attribute, 0.6),
+            *(cll.CustomLevel(f"{share} >= {one}", f"words {one}") for one in (0.4, 0.25, 0.1)),
+            cll.ElseLevel(),
+        ],
+    )
+
+
+def _near(attribute: str) -> cl.CustomComparison:
+    """Levels of by what share two numbers differ."""
+    one, other = (f'try_cast("{attribute}_{side}" AS DOUBLE)' for side in "lr")
+    apart = f"abs({one} - {other}) / greatest(abs({one}), abs({other}), 1e-9)"
+    return cl.CustomComparison(
+        output_column_name=attribute,
+        comparison_levels=[
+            cll.CustomLevel(f"{one} IS NULL OR {other} IS NULL", "no number").configure(is_null_level=True),
+            *(cll.CustomLevel(f"{apart} <= {share}", f"within {share}") for share in (0.001, 0.05, 0.15, 0.4)),
+            cll.ElseLevel(),
+        ],
+    )
+
+
+def _codes() -> cl.CustomComparison:
+    """Levels of the longest word with a digit: the same, one in the other, nearly the same."""
+    return cl.CustomComparison(
+        output_column_name="code",
+        comparison_levels=[
+            cll.NullLevel("code"),
+            cll.ExactMatchLevel("code", term_frequency_adjustments=True),
+            cll.CustomLevel("contains(code_l, code_r) OR contains(code_r, code_l)", "one in the other"),
+            cll.LevenshteinLevel("code", 2),
             cll.ElseLevel(),
         ],
     )

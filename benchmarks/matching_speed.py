@@ -26,7 +26,7 @@ from report import Report, arguments
 
 from features.errors import InputError
 from features.record_pairs import RecordPairs
-from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.ditto import DittoMatcher, compared, log_odds
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
@@ -105,7 +105,9 @@ def plain_loop(matcher: DittoMatcher, reader: PairReader, pairs: RecordPairs, pa
             return_tensors="pt",
         )
         states = encoder.model(**told.to(encoder.model.device)).last_hidden_state
-        vectors = states[:, 0] if encoder.pooling == "cls" else _mean(states, told["attention_mask"])
+        second = told["token_type_ids"]
+        means = [_mean(states, some) for some in (told["attention_mask"] - second, second)]
+        vectors = torch.cat([states[:, 0], compared(*means)], dim=1)
         found.append(matcher.judge(vectors).cpu().numpy())
     return np.concatenate(found)
 

@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from features.errors import InputError
-from recsys.matching.similarities import Similarities
+from recsys.matching.similarities import Similarities, on_scale, scale_of
 from recsys.matching.targets import Candidacies, Targets, targets_of
 
 #: of the regression's weights, squared
@@ -122,12 +122,12 @@ def self_trained(
     """
     if not len(candidacies.pairs):
         raise InputError("there are no candidates to learn from")
-    means, deviations = _scale(alike.values)
-    values = _on_scale(alike.values, means, deviations)
+    means, deviations = scale_of(alike.values)
+    values = on_scale(alike.values, means, deviations)
     start = np.append((np.array(alike.names) == "characters").astype(float), 0.0)
     found = None
     if strangers is not None and len(strangers[0].pairs):
-        others = strangers[0], _on_scale(strangers[1].values, means, deviations)
+        others = strangers[0], on_scale(strangers[1].values, means, deviations)
         weights, found = _weighed(candidacies, values, others, start, rounds)
     if found is None or found.f1 < _BELIEVED or found.matched > _MOST:
         again = _weighed(candidacies, values, None, start, rounds)
@@ -198,18 +198,6 @@ def _targets(
 def _scores(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(m, F), (F + 1,) -> (m,)"""
     return values @ weights[:-1] + weights[-1]
-
-
-def _scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of what is told, and the deviation where nothing said counts as the mean. (F,), (F,)"""
-    known = ~np.isnan(values)
-    means = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
-    return means, np.where(known, values, means).std(axis=0) + 1e-9
-
-
-def _on_scale(values: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-    """(m, F) float64"""
-    return (np.where(np.isnan(values), means, values.astype(np.float64)) - means) / deviations
 
 
 def _regression(values: np.ndarray, positive: np.ndarray) -> np.ndarray:

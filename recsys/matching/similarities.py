@@ -17,6 +17,8 @@ from recsys.blocking.terms import TermKind, TermsConfig, TermSpace, paired, text
 _NUMERIC = 0.3
 #: numbers that differ by less than this share are as good as equal
 _EQUAL = 1e-3
+#: similarities that deviate by less are the same
+_CONSTANT = 1e-6
 #: of pairs whose vectors are compared at a time
 _CHUNK = 1 << 16
 _KINDS: tuple[TermKind, ...] = ("characters", "words")
@@ -91,6 +93,28 @@ class Comparison:
         left = space.vectors(texts_of(pairs.left.values, attributes))
         right = left if pairs.right is pairs.left else space.vectors(texts_of(pairs.right.values, attributes))
         return paired(left, right, (pairs.left_rows, pairs.right_rows))
+
+
+def scale_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `on_scale` takes: the mean of what is told, and the deviation where nothing said counts as the mean.
+
+    The deviation of what never differs is 1: what differs elsewhere is not worth more for that.
+
+    Args:
+        values: Of `Similarities`. (m, F)
+
+    Returns:
+        (F,), (F,) float64
+    """
+    known = ~np.isnan(values)
+    means = np.where(known, values, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
+    deviations = np.where(known, values, means).std(axis=0)
+    return means, np.where(deviations > _CONSTANT, deviations, 1.0)
+
+
+def on_scale(values: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Similarities of mean 0 and deviation 1; what is not told is 0. (m, F) -> (m, F) float64"""
+    return (np.where(np.isnan(values), means, values.astype(np.float64)) - means) / deviations
 
 
 def _sides(pairs: RecordPairs) -> tuple[tuple[Records, np.ndarray], tuple[Records, np.ndarray]]:

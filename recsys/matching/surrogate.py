@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from features.errors import InputError
-from recsys.matching.similarities import Similarities
+from recsys.matching.similarities import Similarities, on_scale, scale_of
 
 #: units of the hidden layer, and steps over all examples
 _HIDDEN, _STEPS = 32, 400
@@ -94,10 +94,8 @@ def taught(alike: Similarities, chances: np.ndarray, seed: int = 0) -> Surrogate
 
     if not len(chances):
         raise InputError("there are no verdicts to learn from")
-    known = ~np.isnan(alike.values)
-    told = known.mean(axis=0)
-    means = np.where(known, alike.values, 0).sum(axis=0, dtype=np.float64) / np.maximum(known.sum(axis=0), 1)
-    deviations = np.where(known, alike.values, means).std(axis=0) + 1e-6
+    told = (~np.isnan(alike.values)).mean(axis=0)
+    means, deviations = scale_of(alike.values)
     inputs = torch.from_numpy(_inputs(alike.values, means, deviations, told)).float()
     targets = torch.from_numpy(np.asarray(chances, np.float32))
     random = torch.Generator().manual_seed(seed)
@@ -119,6 +117,4 @@ def taught(alike: Similarities, chances: np.ndarray, seed: int = 0) -> Surrogate
 
 def _inputs(values: np.ndarray, means: np.ndarray, deviations: np.ndarray, told: np.ndarray) -> np.ndarray:
     """(m, F) -> (m, 2 F) float64: on one scale, and whether each is told, less how often it is."""
-    known = ~np.isnan(values)
-    scaled = (np.where(known, values, means) - means) / deviations
-    return np.concatenate([scaled, known - told], axis=1)
+    return np.concatenate([on_scale(values, means, deviations), ~np.isnan(values) - told], axis=1)

@@ -72,10 +72,11 @@ class CascadeJudge:
         began = time.perf_counter()
         alike, asked = self._alike(pairs), _Asked(self.matcher, self.threshold, pairs)
         budget = self._budget(asked)
-        for n in range(_ROUNDS):
+        rounds = _ROUNDS if self.learned is None else 1  # one that has learned asks in the same order each time
+        for n in range(rounds):
             learned = self._learned(alike, asked)
             order = _to_begin_with(alike) if learned is None else _least_sure(learned.log_odds(alike))
-            asked.about(order, round(budget * (n + 1) / _ROUNDS))
+            asked.about(order, round(budget * (n + 1) / rounds))
             progress(asked.n, budget)
         self.learned = self._learned(alike, asked)
         assert self.learned is not None  # something was asked, since a budget is more than nothing

@@ -22,8 +22,6 @@ import splink.comparison_library as cl
 from splink import DuckDBAPI, Linker, SettingsCreator, block_on
 
 _WORD = re.compile(r"[a-z0-9]+")
-_DERIVED = ("word_1", "word_2", "word_last", "code")
-
 #: an attribute is a number where so many of its values are one, and told at length from so many words on average
 _NUMERIC, _LONG = 0.5, 12
 
@@ -35,7 +33,7 @@ def main() -> None:
     folder, settings = sys.argv[1], json.loads(sys.argv[2])
     began = time.perf_counter()
     tables = [_read(f"{folder}/{side}.parquet") for side in ("left", "right")]
-    attributes = [one for one in tables[0].columns if one not in _DERIVED and f"{one}_words" in tables[0].columns]
+    attributes = [one for one in tables[0].columns if f"{one}_words" in tables[0].columns]
     rules = _rules(tables, attributes)
     numbers = [
         one
@@ -91,7 +89,6 @@ def _read(path: str) -> pd.DataFrame:
     attributes = [one for one in table.columns if one != "unique_id"]
     for one in attributes:
         table[one] = table[one].str.lower().str.strip()
-    for one in attributes:
         table[f"{one}_words"] = table[one].map(_WORD.findall).where(table[one].ne(""), None)
     words = table[attributes[0]].map(_WORD.findall)
     table["word_1"], table["word_2"] = (words.map(lambda w, n=n: w[n] if len(w) > n else None) for n in (0, 1))

@@ -58,6 +58,17 @@ def test_what_nobody_tells_does_not_matter() -> None:
     assert np.isfinite(found.log_odds(Similarities(NAMES, values))).all()
 
 
+def test_what_never_differed_among_verdicts_decides_nothing_elsewhere() -> None:
+    alike, same = example(200)
+    values = alike.values.copy()
+    values[:, 2] = 0.5
+    found = taught(Similarities(NAMES, values), same.astype(float))
+    other = values.copy()
+    other[:, 2] = 0.6
+    before, after = (found.log_odds(Similarities(NAMES, one)) for one in (values, other))
+    assert np.abs(after - before).max() < 1.0
+
+
 def test_what_cannot_be_is_told() -> None:
     alike, same = example(20)
     found = taught(alike, same.astype(float))

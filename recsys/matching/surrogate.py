@@ -110,9 +110,14 @@ def taught(alike: Similarities, chances: np.ndarray, seed: int = 0) -> Surrogate
         binary_cross_entropy_with_logits(said, targets).backward()
         optimiser.step()
     hidden = torch.cat([first, first_added[:, None]], dim=1).tolist()
-    means, deviations, told = (tuple(one.tolist()) for one in (means, deviations, told))
-    out = torch.cat([second, second_added]).tolist()
-    return Surrogate(alike.names, means, deviations, told, tuple(map(tuple, hidden)), tuple(out))
+    return Surrogate(
+        alike.names,
+        means=tuple(means.tolist()),
+        deviations=tuple(deviations.tolist()),
+        told=tuple(told.tolist()),
+        hidden=tuple(map(tuple, hidden)),
+        out=tuple(torch.cat([second, second_added]).tolist()),
+    )
 
 
 def _inputs(values: np.ndarray, means: np.ndarray, deviations: np.ndarray, told: np.ndarray) -> np.ndarray:

@@ -31,8 +31,6 @@ TRIALS: dict[str, tuple[str, ...]] = {
         f"{_PLAIN} optimiser.max_epochs=10 optimiser.lr=1e-4",
         f"{_PLAIN} optimiser.max_epochs=10 optimiser.lr=2e-4",
         f"{_PLAIN} optimiser.max_epochs=5 optimiser.lr=1e-4 model.encoder.pooling=mean",
-        "optimiser.max_epochs=5",
-        "optimiser.max_epochs=5 model.both_orders=true",
     ),
     "dirty-itunes-amazon": (
         f"{_PLAIN} optimiser.max_epochs=20 optimiser.lr=5e-5",

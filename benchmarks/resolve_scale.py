@@ -113,13 +113,12 @@ def apart(n: int, models: tuple[Path, Path], who: str, quick: bool) -> dict[str,
     """The figures of one size, made by a process that does nothing else."""
     if quick:
         return resolved(n, models, who)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (2,)) as pool:
         return pool.apply(resolved, (n, models, who))
 
 
 def resolved(n: int, models: tuple[Path, Path], who: str) -> dict[str, Any]:
     """Generates, resolves, and compares with the truth."""
-    torch.set_num_threads(2)
     data = generated(n, described=35 if who == "described" else 0)
     second, first = (Matcher.of(Resolved(one, one.parent.name)) for one in models)
     judges: dict[str, Any] = {

@@ -217,7 +217,10 @@ def draw(curves: dict[str, list[float]], name: str, path: Path) -> None:
         axes.plot(WANTED, values, marker=".", color=colour, label=way)
     axes.axhline(0.98, color="#BBBBBB", linewidth=0.8)
     axes.set(
-        xlabel="candidates for each record of the smaller table", ylabel="share of known matches found", title=name
+        xlabel="candidates for each record of the smaller table",
+        ylabel="share of known matches found",
+        title=name,
+        xticks=WANTED,
     )
     axes.legend()
     figure.savefig(path, dpi=120)

@@ -37,7 +37,12 @@ TRIALS: dict[str, tuple[str, ...]] = {
         f"{_PLAIN} optimiser.max_epochs=20 optimiser.lr=1e-4",
         "optimiser.max_epochs=15",
         "optimiser.max_epochs=15 batch_size=8",
+    ),
+    "beer": (
+        "optimiser.max_epochs=15",
+        "optimiser.max_epochs=15 batch_size=8",
         "optimiser.max_epochs=40",
+        "optimiser.max_epochs=40 batch_size=8",
     ),
     "generated": ("optimiser.max_epochs=1 model.max_tokens=32",),
 }

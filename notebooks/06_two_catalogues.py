@@ -133,7 +133,8 @@ plots.reliability(reliability)
 # %% [markdown]
 # ## Why?
 #
-# By how much the log-odds fall without each attribute, and without each word.
+# By how much the log-odds fall without each attribute, and without each word. They are those before calibration, which
+# takes back what a model that was trained on few pairs is too sure of.
 
 # %%
 closest = matcher.score(data.test)
@@ -149,8 +150,9 @@ explanation.picture(words=10)
 # %% [markdown]
 # ## Entities
 #
-# Candidates, judged by the matcher, become clusters: each record belongs to one entity, whose id stays when other
-# records come later. `recsys resolve` does all of this from the command line, and without any label if there is none.
+# Records of the test pairs: candidates among them, judged by the matcher, become clusters. Each record belongs to one
+# entity, whose id stays when other records come later. `recsys resolve` does all of this from the command line, and
+# without any label if there is none.
 
 # %%
 from recsys.blocking.blocker import BlockingConfig
@@ -158,13 +160,13 @@ from serving.entities.judges import MatcherJudge
 from training.entities.config import ResolveConfig
 from training.entities.resolve import resolve
 
-some = 600 if data_root else 80  # the first of each, so that it does not take long
-shelves = {
-    "shop": Records(left.name, left.ids[:some], left.values.head(some)),
-    "supplier": Records(right.name, right.ids[:some], right.values.head(some)),
-}
+shelves = {}
+for name, shelf, rows in (("shop", left, data.test.left_rows), ("supplier", right, data.test.right_rows)):
+    rows = np.unique(rows)
+    shelves[name] = Records(shelf.name, shelf.ids[rows], shelf.values[rows])
 resolved = resolve(shelves, ResolveConfig(blocking=BlockingConfig(candidates=2)), MatcherJudge(matcher))
-pl.DataFrame({name: resolved.figures[name] for name in ("records", "candidates", "pairs_called_same", "entities")})
+told = ("records", "candidates", "pairs_called_same", "entities")
+pl.DataFrame({name: resolved.figures[name] for name in told})
 
 # %%
 table = resolved.resolved.table()

@@ -68,7 +68,9 @@ class Explanation:
             panel.set_yticks(range(len(names)), names, fontsize=8)
             panel.invert_yaxis()
             panel.axvline(0, color="black", lw=0.8)
-            panel.set_title(f"{what}: log-odds of {self.log_odds:.2f} are so much more with each", fontsize=9)
+            panel.set_title(
+                f"{what}: how much higher the log-odds ({self.log_odds:.2f}, before calibration) are with each", fontsize=9
+            )
         return figure
 
 

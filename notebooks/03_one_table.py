@@ -39,7 +39,7 @@ from training.ranking_run import labelled_only, train_ranker
 
 data_root = os.environ.get("RECSYS_DATA")
 if data_root:
-    dataset = sources.load("ml-1m", Path(data_root) / "ml-1m")
+    dataset = sources.load("ml-1m", Path(data_root) / "ml-1m", min_rating=0)
 else:
     dataset = sources.load("generated", interactions=2_000)
 labels = ["labels.column=weight", "labels.at_least=4", "labels.at_most=2"] if data_root else []

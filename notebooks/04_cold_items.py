@@ -85,10 +85,8 @@ plots.recall_curves({name: {k: one[f"recall@{k}"] for k in (10, 20, 50)} for nam
 # %%
 generator = CandidateGenerator.load(results["words and text"].bundle)
 bundle = generator.bundle
-kinds = (
-    bundle.item_table["category" if "category" in bundle.item_table.columns else "attributes"].cast(str).fill_null("?")
-)
-kinds = kinds.str.split("|").list.last()
+column = "category" if "category" in bundle.item_table.columns else "attributes"
+kinds = bundle.item_table[column].cast(str).fill_null("?").str.split("|").list.last()
 shown = np.random.default_rng(0).permutation(len(bundle.items))[: 2000 if data_root else 300]
 places = plots.placed(bundle.index.vectors_of(np.sort(shown)), by="tsne")
 plots.embedding_map(places, kinds.gather(np.sort(shown)).to_list(), said="category")
@@ -114,11 +112,13 @@ generator.new_items.add(new)
 generator.similar([one for one, _ in new], k=5)
 
 # %% [markdown]
-# Whoever has taken what is near them is offered them. A service that was started with `--new-items FILE` does the
-# same by `POST /items`.
+# Whoever has taken what is near them is offered them, some earlier, some later. A service that was started with
+# `--new-items FILE` does the same by `POST /items`.
 
 # %%
-near = generator.similar([new[0][0]], k=3).item_ids[0]
-answer = generator.recommend(histories=[near], k=50)
-place = answer.item_ids[0].index(new[0][0]) + 1 if new[0][0] in answer.item_ids[0] else None
-print(f"{new[0][0]} is at place {place} of 50 for somebody who has taken {[titles[one] for one in near]}")
+for item, _ in new:
+    near = generator.similar([item], k=3).item_ids[0]
+    offered = generator.recommend(histories=[near], k=200).item_ids[0]
+    place = f"at place {offered.index(item) + 1}" if item in offered else "not among the first 200"
+    print(f"{item} is {place} for somebody who has taken")
+    print("\n".join(f"    {titles.get(one, one)[:80]}" for one in near))

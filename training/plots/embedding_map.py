@@ -56,6 +56,7 @@ def embedding_map(
     said: str = "",
     names: Mapping[int, str] | None = None,
     highlighted: Sequence[int] = (),
+    highlighted_as: str = "highlighted",
 ) -> Figure:
     """Points on a map, coloured by group or by a number, some of them named.
 
@@ -65,7 +66,8 @@ def embedding_map(
         values: A number above 0 for each point, drawn in powers, where there are no groups. (n,)
         said: What groups or values are.
         names: Of points that are named.
-        highlighted: Points that are drawn large, such as new items.
+        highlighted: Points that are drawn as stars, such as new items.
+        highlighted_as: What these are called.
 
     Raises:
         InputError: Groups or values that do not fit the points.
@@ -84,7 +86,7 @@ def embedding_map(
     if len(highlighted):
         chosen = places[np.asarray(highlighted)]
         axes.scatter(
-            chosen[:, 0], chosen[:, 1], s=110, marker="*", color=RED, edgecolors="white", zorder=4, label="highlighted"
+            chosen[:, 0], chosen[:, 1], s=110, marker="*", color=RED, edgecolors="white", zorder=4, label=highlighted_as
         )
     for place, name in (names or {}).items():
         axes.annotate(

@@ -45,7 +45,7 @@ dataset
 
 # %%
 small = ["model.dim=32", "model.max_length=20", "model.layers=1"]
-large = ["model.dim=128", "model.max_length=200", "model.layers=2"]
+large = ["model.dim=64", "model.max_length=100", "model.layers=2"]
 size = large if data_root else small
 epochs = 15 if data_root else 5
 folder, results, epochs_of = Path(tempfile.mkdtemp()), {}, {}

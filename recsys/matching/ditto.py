@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.ditto_config import DittoConfig
+from recsys.matching.overlap_judge import OverlapJudge
 from recsys.matching.pair_reader import PairReader, ToldPairs
 from recsys.matching.serialise import PairFrame, Sequences, Written
 from recsys.matching.words import Told
@@ -33,6 +34,9 @@ class DittoMatcher(nn.Module):
         encoder: Its language model, as `recsys.text_encoders.loading.load_encoder` gives it; what comes after its
             tokens' states is left out.
 
+    Attributes:
+        overlap: The second opinion that `log_odds` joins with its own, once there is one.
+
     Raises:
         InputError: A language model whose own pooling is trained, and no other one is asked for.
     """
@@ -45,6 +49,7 @@ class DittoMatcher(nn.Module):
                 "model.encoder.pooling"
             )
         self.config, self.encoder = config, encoder
+        self.overlap: OverlapJudge | None = None
         encoder.dense = nn.Sequential()
         self._tells_sides = PairFrame.of(encoder.tokenizer).sides
         width = encoder.model.config.get_text_config().hidden_size
@@ -113,8 +118,8 @@ class DittoMatcher(nn.Module):
         return self.judge(self.vectors(pairs))
 
     def judging(self, reader: PairReader, told: ToldPairs) -> Callable[[slice], np.ndarray]:
-        """What judges some of many pairs, by their places; what can be computed once is computed now."""
-        return lambda places: log_odds_of(self, reader, told.take(places))
+        """What the language model says of some of many pairs, by places; what can be computed once is computed now."""
+        return lambda places: _stated(self, reader, told.take(places))
 
 
 def compared(one: Tensor, other: Tensor) -> Tensor:
@@ -147,16 +152,26 @@ def log_odds(
     found = np.zeros(n, np.float32)
     for start in range(0, n, _PAIRS):
         part = slice(start, min(start + _PAIRS, n))
-        found[part] = judged(part)
+        found[part] = _joined(matcher, judged(part), told.take(part) if matcher.overlap else ())
         progress(part.stop, n)
     return found
 
 
 def log_odds_of(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
     """What a matcher says of pairs that are words already, those of similar length at a time. B pairs -> (B,)"""
+    return _joined(matcher, _stated(matcher, reader, pairs), pairs)
+
+
+def _stated(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
+    """What the language model says. B pairs -> (B,)"""
     orders = [pairs, [(right, left) for left, right in pairs]] if matcher.config.both_orders else [pairs]
     found = [computed(matcher, reader.write(one), lambda some: matcher(some)[:, None])[:, 0] for one in orders]
     return np.mean(found, axis=0)
+
+
+def _joined(matcher: DittoMatcher, stated: np.ndarray, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
+    """With the second opinion, if there is one. (m,), (m,) -> (m,)"""
+    return stated if matcher.overlap is None else matcher.overlap.joined(stated, pairs)
 
 
 def vectors_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:

@@ -24,6 +24,8 @@ class DittoConfig:
             records that are read apart are always compared.
         both_orders: Judges a pair by the mean of what is said of it and of the pair turned round: the same answer
             whichever record comes first, for twice the work. Training reads one order.
+        overlap: Joins what the language model says with what boosted trees make of words, numbers and codes that both
+            records share or one lacks: see `recsys.matching.overlap`. They learn when the language model has.
         max_tokens: Of a sequence; 0 for what the model takes, and 256 at the most.
         knowledge: What is recognised in values.
         summarise: Keeps of long values the words that say most, not the first ones.
@@ -34,6 +36,7 @@ class DittoConfig:
     reads: Literal["together", "apart"] = "together"
     head: Literal["pooled", "compared"] = "compared"
     both_orders: bool = False
+    overlap: bool = True
     max_tokens: int = 0
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
     summarise: bool = False

@@ -29,6 +29,8 @@ FORMAT = 1
 SETTINGS, HEAD, VALIDATION = "matcher.json", "head.safetensors", "validation.parquet"
 #: what words weigh, where values are summarised
 WORDS = "words.parquet"
+#: the second opinion, from what records share and lack: its trees, and what words are worth to it
+TREES, WORTH = "overlap.trees.txt", "overlap.words.parquet"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class MatcherManifest:
         """Whether it carries what words weigh."""
         return WORDS in self.files
 
+    @property
+    def compares(self) -> bool:
+        """Whether it carries a second opinion."""
+        return TREES in self.files
+
     def write(self, folder: Path) -> None:
         """Writes it into a folder, replacing the one that is there in one step."""
         write_manifest(folder, dataclasses.asdict(self))
@@ -101,8 +108,9 @@ class MatcherManifest:
 
 
 def _names(there: Collection[str]) -> tuple[str, ...]:
-    """The files that it must have, the optional one if it is there, and the language model's."""
-    return (SETTINGS, HEAD, VALIDATION, *([WORDS] if WORDS in there else []), *carried(there))
+    """The files that it must have, the optional ones if they are there, and the language model's."""
+    optional = [one for one in (WORDS, TREES, WORTH) if one in there]
+    return (SETTINGS, HEAD, VALIDATION, *optional, *carried(there))
 
 
 def with_metrics(folder: Path | str, metrics: dict[str, float]) -> None:

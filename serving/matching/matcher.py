@@ -27,6 +27,7 @@ from recsys.matching.thresholds import Decision, decide, for_precision
 from recsys.text_encoders.loading import load_encoder
 from serving.bundles.sealed import MANIFEST, TEXT_ENCODER, BundleError
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
+from serving.matching.overlap_files import read_overlap
 from serving.matching.scores import Scores
 from serving.resolve import Resolved, resolve
 
@@ -107,6 +108,8 @@ class Matcher:
             weights = (known, float(said["unknown_word"]))
         model = make_matcher(config, encoder)
         model.head.load_state_dict(load_file(folder / HEAD))
+        if manifest.compares:
+            model.overlap = read_overlap(folder, said["overlap"], manifest.attributes, config.both_orders)
         reader = PairReader(config, manifest.attributes, encoder, weights)
         calibration = calibration_from_json(said["calibration"])
         chosen_on = pl.read_parquet(folder / VALIDATION, columns=["log_odds", "same"])

@@ -19,6 +19,7 @@ from recsys.text_encoders.saving import save_encoder
 from serving.bundles.in_place import replaced
 from serving.bundles.sealed import TEXT_ENCODER
 from serving.matching.manifest import HEAD, SETTINGS, VALIDATION, WORDS, MatcherManifest
+from serving.matching.overlap_files import write_overlap
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -78,6 +79,7 @@ def write_matcher(folder: Path | str, fitted: Fitted, **facts: Any) -> Path:
             "threshold": float(fitted.threshold),
             "calibration": calibration_to_json(fitted.calibration),
             "unknown_word": None if weights is None else weights[1],
+            "overlap": None if model.overlap is None else write_overlap(model.overlap, part),
         }
         (part / SETTINGS).write_text(json.dumps(said, indent=1), encoding="utf-8")
         chosen_on = {"log_odds": np.asarray(fitted.log_odds, np.float64), "same": np.asarray(fitted.labels, bool)}

@@ -1,5 +1,6 @@
 """A matcher's bundle: the same again from disk, over HTTP, and what cannot be used is told."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +17,8 @@ from recsys.matching.calibration import Isotonic, Scaling, probabilities
 from recsys.matching.ditto import DittoMatcher, log_odds
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.knowledge import KnowledgeConfig
+from recsys.matching.overlap import Overlap
+from recsys.matching.overlap_judge import OverlapJudge
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1, for_precision
 from recsys.text_encoders import TextEncoderConfig
@@ -48,8 +51,12 @@ def fitted(colour_model: Path, coloured_pairs: LabelledPairs) -> Fitted:
     model = DittoMatcher(config, encoder).eval()
     with torch.no_grad():
         model.head.weight.mul_(100)
-    validation = coloured_pairs.validation
-    stated = log_odds(model, PairReader(config, ["name", "maker"], encoder, WEIGHTS), validation)
+    validation, reader = coloured_pairs.validation, PairReader(config, ["name", "maker"], encoder, WEIGHTS)
+    train = reader.pairs(coloured_pairs.train)
+    overlap = Overlap.of(["name", "maker"], [train.left, train.right])
+    judge = OverlapJudge.fit(overlap, train.take(slice(None)), coloured_pairs.train.labels)
+    model.overlap = dataclasses.replace(judge, weights=(0.75, 0.5, 0.25))
+    stated = log_odds(model, reader, validation)
     calibration = Scaling(0.5, -0.25)
     threshold = best_f1(calibration(stated), validation.labels).threshold
     return Fitted(model, ["name", "maker"], calibration, threshold, stated, validation.labels, WEIGHTS)
@@ -89,6 +96,17 @@ def test_what_is_read_is_what_was_written(fitted: Fitted, matcher: Matcher, colo
     np.testing.assert_allclose(found.probabilities, probabilities(expected), atol=1e-6)
     assert found.threshold == fitted.threshold and found.same.tolist() == (expected >= fitted.threshold).tolist()
     assert matcher.manifest.name == "colours" and matcher.manifest.metrics == {"f1": 0.5}
+
+
+def test_both_opinions_are_read_and_joined(fitted: Fitted, matcher: Matcher, coloured_pairs: LabelledPairs) -> None:
+    test, judge = coloured_pairs.test, fitted.model.overlap
+    model = DittoMatcher(fitted.model.config, fitted.model.encoder).eval()
+    model.head.load_state_dict(fitted.model.head.state_dict())
+    reader = PairReader(model.config, fitted.attributes, model.encoder, WEIGHTS)
+    alone, trees = log_odds(model, reader, test), judge.log_odds(reader.pairs(test).take(slice(None)))
+    assert np.abs(trees).max() > 0.1
+    found = log_odds(matcher.model, matcher.reader, test)
+    np.testing.assert_allclose(found, 0.75 * alone + 0.5 * trees + 0.25, atol=1e-4)
 
 
 def test_a_wanted_precision_is_that_of_the_validation_pairs(fitted: Fitted, matcher: Matcher) -> None:

@@ -19,7 +19,10 @@ from features.record_pairs import RecordPairs
 from serving.matching.matcher import Matcher
 
 #: what a student is, where nothing else is said: read apart, with half of MiniLM's layers
-STUDENT = ("model.reads=apart", "model.encoder.pooling=mean", "model.encoder.layers=3", "optimiser.max_epochs=5")
+STUDENT = (
+    *("model.reads=apart", "model.encoder.pooling=mean", "model.encoder.layers=3", "model.overlap=false"),
+    "optimiser.max_epochs=5",
+)
 
 
 def taught(

@@ -15,8 +15,10 @@ from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from recsys.auc import roc_auc
 from recsys.matching.calibration import calibration_error, fit_calibration, probabilities
-from recsys.matching.ditto import log_odds
+from recsys.matching.ditto import DittoMatcher, log_odds
 from recsys.matching.knowledge import Knowledge
+from recsys.matching.overlap import Overlap
+from recsys.matching.overlap_judge import OverlapJudge
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.matching.summarise import word_weights
@@ -100,6 +102,9 @@ def fit_matcher(
     # transformers' types lose what its method takes
     encoder.model.to(precision_of(config.model.encoder))  # type: ignore[arg-type]
     matcher.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    if config.model.overlap:
+        say("learning what records share and lack")
+        matcher.overlap = _second_opinion(config, matcher, reader, data)
     labels = data.validation.labels
     assert labels is not None
     stated = log_odds(matcher, reader, data.validation)
@@ -108,6 +113,19 @@ def fit_matcher(
     threshold = best_f1(worth, labels).threshold
     fitted = Fitted(matcher, attributes, calibration, threshold, stated, labels, weights)
     return TrainedMatcher(fitted, outcome.best_epoch, figures_of(worth, labels, threshold))
+
+
+def _second_opinion(
+    config: MatchTrainConfig, matcher: DittoMatcher, reader: PairReader, data: LabelledPairs
+) -> OverlapJudge:
+    """What boosted trees learn from the training pairs, weighed against the language model on validation."""
+    train, validation = reader.pairs(data.train), reader.pairs(data.validation)
+    tables = dict.fromkeys(table for told in (train, validation) for table in (told.left, told.right))
+    overlap = Overlap.of(reader.attributes, tables)
+    labels, others = data.train.labels, data.validation.labels
+    assert labels is not None and others is not None
+    judge = OverlapJudge.fit(overlap, train.take(slice(None)), labels, config.seed, config.model.both_orders)
+    return judge.weighed(log_odds(matcher, reader, validation), validation.take(slice(None)), others)
 
 
 def figures_of(worth: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:

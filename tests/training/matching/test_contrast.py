@@ -29,7 +29,9 @@ from training.optimisers import OptimiserConfig
 @pytest.fixture
 def config(colour_model: Path) -> MatchTrainConfig:
     return MatchTrainConfig(
-        model=DittoConfig(TextEncoderConfig(str(colour_model), pooling="mean", precision="fp32"), reads="apart"),
+        model=DittoConfig(
+            TextEncoderConfig(str(colour_model), pooling="mean", precision="fp32"), reads="apart", overlap=False
+        ),
         contrast=ContrastConfig(epochs=3, batch_size=16, lr=3e-3, augment="attr_shuffle"),
         optimiser=OptimiserConfig(lr=3e-3, max_epochs=6, validate_every=1),
     )

@@ -4,11 +4,14 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
+from features.records import Records
 from recsys.matching.ditto import DittoMatcher
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.pair_reader import PairReader
@@ -23,10 +26,10 @@ from training.optimisers import OptimiserConfig
 
 @pytest.fixture
 def config(colour_model: Path) -> MatchTrainConfig:
+    """Of a language model alone."""
     optimiser = OptimiserConfig(lr=3e-3, max_epochs=12, validate_every=1, gradient_clip=1.0)
-    return MatchTrainConfig(
-        model=DittoConfig(TextEncoderConfig(str(colour_model), pooling="cls", precision="fp32")), optimiser=optimiser
-    )
+    encoder = TextEncoderConfig(str(colour_model), pooling="cls", precision="fp32")
+    return MatchTrainConfig(model=DittoConfig(encoder, overlap=False), optimiser=optimiser)
 
 
 def batches_of(config: MatchTrainConfig, data: LabelledPairs, epoch: int = 0) -> PairBatches:
@@ -46,6 +49,30 @@ def test_what_can_be_learned_is(
     assert 0 <= found.validation["calibration_error"] < 0.2
     assert lines[0].startswith("training on 600 pairs, ") and not found.fitted.model.training
     assert found.fitted.attributes == ["name", "maker"] and found.fitted.weights is None
+
+
+def test_what_a_language_model_cannot_read_is_learned_from_what_records_share(
+    config: MatchTrainConfig, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    codes = random.integers(100, 999, 60)  # none is among the model's words
+    other = np.where(random.random(60) < 0.5, codes, codes + 1)
+    left, right = (
+        Records.of(name, pl.DataFrame({"id": range(60), "name": [f"tea x{one}" for one in said]}))
+        for name, said in (("left", codes), ("right", other))
+    )
+    rows = np.tile(np.arange(60), 4)
+    data = LabelledPairs.drawn("codes", RecordPairs(left, right, rows, rows, np.tile(codes == other, 4)))
+    short = dataclasses.replace(config, optimiser=dataclasses.replace(config.optimiser, max_epochs=1))
+    alone = fit_matcher(short, data, tmp_path / "alone", progress=False)
+    lines: list[str] = []
+    model = dataclasses.replace(config.model, overlap=True)
+    joined = fit_matcher(
+        dataclasses.replace(short, model=model), data, tmp_path / "joined", lines.append, progress=False
+    )
+    assert alone.validation["f1"] < 0.9 and joined.validation["f1"] > 0.95
+    assert "learning what records share and lack" in lines
+    assert joined.fitted.model.overlap is not None and alone.fitted.model.overlap is None
 
 
 def test_a_seed_gives_the_same_again(config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{**settings, "allow_abbrev": False})
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """As argparse's, but what is not known is refused here, by the parser of the verb, who knows what there is."""
         words = list(sys.argv[1:] if args is None else args)
         if self._subparsers is None:  # before what is missing is named: that is perhaps what was misspelt
@@ -58,7 +58,7 @@ def nearest(name: str, options: Iterable[str]) -> str | None:
         ('--user', '--history')
         >>> nearest("--colour", ["--user", "--history"])
     """
-    of = {}
+    of: dict[str, str] = {}
     for one in options:
         of.setdefault(one.lstrip("-"), one)
     asked = name.lstrip("-").lower()

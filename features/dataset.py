@@ -11,12 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from features.added_items import with_new_items
 from features.declared import check_features, such_as, with_checked_vectors
 from features.digest import sha256_of
 from features.entity_join import EntityJoin
 from features.errors import InputError
 from features.ids import canonical_ids
-from features.item_log import with_new_items
 from features.schema import FeatureSchema, Vector
 from features.vocabulary import Vocabulary
 

@@ -1,7 +1,8 @@
 """Items that have come since a model was built: a file of lines that grows, read by the service and by the next build.
 
 A line is a JSON object: `{"item_id": "B01", "attributes": {"title": "Rose soap"}}`, or `{"item_id": "B01", "gone":
-true}`. The last line of an item counts. A line that a kill has cut short is not there.
+true}`. The last line of an item counts. A line that a kill has cut short is not there; one that lacks nothing but its
+end, as an editor may leave it, is.
 """
 
 from __future__ import annotations
@@ -11,13 +12,8 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
-
-import polars as pl
-from polars.datatypes import DataTypeClass
 
 from features.errors import InputError
 
@@ -65,16 +61,9 @@ class ItemLog:
         Raises:
             InputError: A file that cannot be read, or a line in it that is none of its own.
         """
-        try:
-            with self.path.open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_SH)  # nobody is taking away what a kill has left
-                lines = file.read().split(b"\n")
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise InputError(f"the new items {self.path} cannot be read: {error.strerror or error}") from None
+        *lines, last = self._lines()
         items: dict[str | int, dict[str, Any]] = {}
-        for number, line in enumerate(lines[:-1], start=1):  # what follows the last line's end is no whole line
+        for number, line in enumerate([*lines, last] if _is_whole(last) else lines, start=1):
             if not line.strip():
                 continue
             try:
@@ -86,6 +75,29 @@ class ItemLog:
             else:
                 items[item] = attributes
         return items
+
+    def unfinished(self) -> str | None:
+        """What people should know of a last line that was cut short, and is passed over; nothing where it was not.
+
+        Raises:
+            InputError: A file that cannot be read.
+        """
+        lines = self._lines()
+        if not lines[-1].strip() or _is_whole(lines[-1]):
+            return None
+        told = lines[-1][:60].decode(errors="replace")
+        return f"{self.path}, line {len(lines)}, has no end and is no whole item, so it is passed over: {told!r}"
+
+    def _lines(self) -> list[bytes]:
+        """All of them; what follows the end of the last one too, which is mostly nothing."""
+        try:
+            with self.path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH)  # nobody is taking away what a kill has left
+                return file.read().split(b"\n")
+        except FileNotFoundError:
+            return [b""]
+        except OSError as error:
+            raise InputError(f"the new items {self.path} cannot be read: {error.strerror or error}") from None
 
     def state(self) -> tuple[int, ...]:
         """Another one whenever the file has changed; empty where there is none."""
@@ -112,94 +124,6 @@ class ItemLog:
             raise InputError(f"the new items {self.path} cannot be written: {error.strerror or error}") from None
 
 
-def with_new_items(items: pl.DataFrame, new: Mapping[str | int, Mapping[str, Any]]) -> pl.DataFrame:
-    """A table of items with those that it lacks; of those that it has, its own line counts, if that says anything.
-
-    Of an item that is known by its interactions alone, the table says nothing.
-
-    Args:
-        items: With the column item_id.
-        new: Attributes by id, as `ItemLog.read` gives them; those that the table has no column for are left out.
-
-    Raises:
-        InputError: An id or an attribute of another type than the table's column.
-
-    Example:
-        >>> items = pl.DataFrame({"item_id": ["ink"], "title": ["Ink"]})
-        >>> with_new_items(items, {"soap": {"title": "Rose soap"}, "ink": {"title": "Red ink"}})["title"].to_list()
-        ['Ink', 'Rose soap']
-    """
-    attributes = pl.exclude("item_id").is_null()
-    silent = items.filter(pl.all_horizontal(attributes))["item_id"] if items.width > 1 else items["item_id"].clear()
-    if now_told := [item for item in silent.to_list() if item in new]:
-        items = items.filter(~pl.col("item_id").is_in(pl.Series(now_told, dtype=silent.dtype).implode()))
-    known = set(items["item_id"].to_list())
-    missing = {item: said for item, said in new.items() if item not in known}
-    if not missing:
-        return items
-    told = missing.values()
-    columns = [
-        attribute_column(name, list(missing) if name == "item_id" else [one.get(name) for one in told], dtype)
-        for name, dtype in items.schema.items()
-    ]
-    return pl.concat([items, pl.DataFrame(columns)], how="vertical_relaxed")  # of nothing but nulls, anything is made
-
-
-def attribute_column(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
-    """An attribute of new items, as JSON holds it, as a column of the type that the table's has.
-
-    Dates and times are told as ISO 8601 has them, such as "2024-05-01"; times that tell their zone are those of UTC in
-    a column that has none.
-
-    Args:
-        name: Of the column.
-        values: None where nothing is said. (n,)
-        dtype: Of the table's column.
-
-    Raises:
-        InputError: A value of another type.
-    """
-    misfit = next((one for one in values if not _fits(one, dtype)), None)
-    if misfit is not None:
-        raise InputError(f"new items: column {name!r} holds {dtype}, which {repr(misfit)[:60]} is not")
-    try:
-        if dtype == pl.Date:
-            values = [date.fromisoformat(one) if isinstance(one, str) else one for one in values]
-        elif isinstance(dtype, pl.Datetime) and any(isinstance(one, str) for one in values):
-            # each by itself: what was taken in alone must not be refused beside another one in the next build
-            moments = [_moment(one, dtype.time_zone) if isinstance(one, str) else one for one in values]
-            column = pl.Series(name, moments, dtype=pl.Datetime(dtype.time_unit), strict=True)
-            zone = dtype.time_zone
-            return column if zone is None else column.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-        return pl.Series(name, values, dtype=None if dtype == pl.Null else dtype, strict=True)
-    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as error:
-        why = " ".join(str(error).split())[:200]
-        raise InputError(f"new items: column {name!r} holds {dtype}, which a new item's is not: {why}") from None
-
-
-def _fits(value: Any, dtype: pl.DataType | DataTypeClass) -> bool:
-    """Whether a value is of a type: polars takes true for 1, 3 for a day in 1970 and a string for a list of letters."""
-    if value is None or dtype == pl.Null:
-        return True
-    if isinstance(dtype, pl.List | pl.Array):
-        return isinstance(value, list | tuple) and all(_fits(one, dtype.inner) for one in value)
-    if isinstance(value, bool) or dtype == pl.Boolean:
-        return isinstance(value, bool) and dtype == pl.Boolean
-    if dtype.is_temporal():
-        return not isinstance(value, int | float)
-    return isinstance(value, str) != dtype.is_numeric()
-
-
-def _moment(text: str, zone: str | None) -> datetime:
-    """A time as ISO 8601 has it, in UTC, or as it stands where neither it nor its column has a zone."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        if zone is None:
-            return moment
-        moment = moment.replace(tzinfo=ZoneInfo(zone))
-    return moment.astimezone(UTC).replace(tzinfo=None)
-
-
 def _item_of(said: Any) -> tuple[str | int, dict[str, Any] | None]:
     """What a line says: an id, and attributes, or None where the item is gone."""
     item = said["item_id"]
@@ -210,6 +134,14 @@ def _item_of(said: Any) -> tuple[str | int, dict[str, Any] | None]:
     if not isinstance(said["attributes"], dict):
         raise TypeError(said["attributes"])
     return item, said["attributes"]
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether what has no end is an item all the same: no beginning of a JSON object is one."""
+    try:
+        return bool(_item_of(json.loads(line)))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _write_whole(file: BinaryIO, content: bytes) -> None:
@@ -227,10 +159,15 @@ def _write_whole(file: BinaryIO, content: bytes) -> None:
 
 
 def _end_with_a_line(file: BinaryIO) -> None:
-    """Takes away what a kill has left after the last whole line."""
+    """Takes away what a kill has left after the last whole line; a whole item that has no end gets one."""
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - 1))
     if file.read(1) in (b"\n", b""):
         return
     file.seek(0)
-    file.truncate(file.read().rfind(b"\n") + 1)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if _is_whole(content[start:]):
+        file.write(b"\n")  # at the end, where the file is opened to append
+    else:
+        file.truncate(start)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 #: how a model comes by an alias that it does not have
 _REMEDIES = {
     "champion": "`recsys promote {name} [VERSION] --data NAME` makes a version champion that passes the gates, and "
@@ -12,7 +14,9 @@ _REMEDIES = {
 _OTHERWISE = "MLflow gives it: MlflowClient().set_registered_model_alias({name!r}, {alias!r}, VERSION)"
 
 
-def refusal(error: Exception, name: str, alias: str | None, version: str | None, store: str) -> str:
+def refusal(
+    error: Exception, name: str, alias: str | None, version: str | None, store: str, aliases: Iterable[str] = ()
+) -> str:
     """What MLflow's refusal of a model means.
 
     Args:
@@ -21,13 +25,16 @@ def refusal(error: Exception, name: str, alias: str | None, version: str | None,
         alias: That was asked for,
         version: or the version.
         store: That was asked.
+        aliases: That the model has.
     """
     said = " ".join(str(error).split())[:200]
     if "Max retries exceeded" in said or "timed out" in said:
         return f"the model registry {store} does not answer"
     if "alias" in said.lower():
+        there = sorted(aliases)
+        has = f"; its aliases are {', '.join(there)}" if len(there) > 1 else f"; its only alias is {', '.join(there)}"
         remedy = _REMEDIES.get(str(alias), _OTHERWISE).format(name=name, alias=alias)
-        return f"the model {name!r} has no alias {alias!r} in {store}: {remedy}"
+        return f"the model {name!r} has no alias {alias!r} in {store}{has if there else ''}: {remedy}"
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
         what = f"version {version} of a model" if version is not None and "Version" in said else "model"
         return f"there is no {what} {name!r} in {store}"

@@ -117,7 +117,10 @@ def tracking_store(tracking_uri: str | None = None, create: bool = False) -> str
     where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     path = where.removeprefix("sqlite:///").partition("?")[0]
     if not create and where.startswith("sqlite:///") and not Path(path).is_file():
-        raise InputError(f"the model registry {where} does not exist")
+        here = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
+        raise InputError(
+            f"the model registry {where} does not exist{here}; run this where it is, or set MLFLOW_TRACKING_URI"
+        )
     return where
 
 
@@ -144,7 +147,7 @@ def _registered(name: str, alias: str | None, version: str | None, store: str, h
             raise InputError(f"version {found.version} of the model {name!r} was not logged as a model of MLflow 3")
         location = client.get_logged_model(model_id[1]).artifact_location
     except MlflowException as error:
-        raise InputError(refusal(error, name, alias, version, store)) from error
+        raise InputError(refusal(error, name, alias, version, store, _aliases(error, name, store))) from error
     named = Resolved(Path(location), name, str(found.version), model_id[1])
     return _bundle_in(dataclasses.replace(named, folder=_fetched(location, named, store, held)))
 
@@ -159,6 +162,18 @@ def _version(client: Any, name: str, alias: str | None, version: str | None) -> 
     if not versions:
         raise InputError(f"the model {name!r} has no version")
     return max(versions, key=lambda one: int(one.version))
+
+
+def _aliases(error: Exception, name: str, store: str) -> list[str]:
+    """A model's aliases, to be named beside a wrong one; none where something else is wrong."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        asked = "alias" in str(error).lower()
+        return list(MlflowClient(store, store).get_registered_model(name).aliases) if asked else []
+    except MlflowException:
+        return []
 
 
 def _fetched(location: str, named: Resolved, store: str, held: str | None) -> Path:

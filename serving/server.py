@@ -67,6 +67,8 @@ def serve(
     from serving.http.listening import address_of, listen
 
     config = config or ServiceConfig()
+    if not 0 <= port <= 65535:
+        raise SettingError("port", f"is from 0 to 65535, got {port}")
     if workers < 1:
         raise SettingError("workers", f"is 1 or more, got {workers}")
     if config.token is None:

@@ -7,9 +7,10 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from features.errors import InputError
+from training.commands.named import check_named
+from training.usage import Parser, tell
 
 #: verb -> (module, one line of help); modules have `add_arguments(parser)` and `run(arguments) -> exit status`
 COMMANDS = {
@@ -31,26 +32,19 @@ COMMANDS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """Wrong usage is one line and status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def parser(only: str | None = None) -> argparse.ArgumentParser:
     """The command line.
 
     Args:
         only: Load just this verb's arguments, so that the others' modules stay unread.
     """
-    root = _Parser(
+    root = Parser(
         prog="recsys",
         description="Train, evaluate, promote and serve recommenders.",
         epilog="'recsys VERB --help' tells more about a verb.",
     )
     root.add_argument("--version", action="store_true", help="print the version and end")
-    verbs = root.add_subparsers(dest="verb", metavar="VERB", parser_class=_Parser)
+    verbs = root.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for verb, (module, summary) in COMMANDS.items():
         one = verbs.add_parser(verb, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if only in (None, verb):
@@ -79,12 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         root.print_help()
         return 2
     try:
+        check_named(arguments)
         return arguments.command(arguments) or 0
     except InputError as error:
-        print(f"recsys {arguments.verb}: error: {error}", file=sys.stderr)
+        tell(f"{arguments.called}: error: {error}")
         return 2
     except KeyboardInterrupt:
-        print(f"\nrecsys {arguments.verb}: interrupted", file=sys.stderr)
+        print(f"\n{arguments.called}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

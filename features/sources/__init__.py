@@ -65,9 +65,22 @@ def load_pairs(name: str, root: Path | str | None = None, **settings: Any) -> La
     return _read(PAIR_SOURCES, name, root, settings)
 
 
-def _read(sources: Mapping[str, str], name: str, root: Path | str | None, settings: dict[str, Any]) -> Any:
+def check_name(name: str, sources: Mapping[str, str] = SOURCES) -> None:
+    """Refuses what is no source.
+
+    Args:
+        name: What is asked for.
+        sources: `SOURCES` or `PAIR_SOURCES`.
+
+    Raises:
+        InputError: It names the sources that there are.
+    """
     if name not in sources:
         raise InputError(f"there is no data source {name!r}; the sources are {', '.join(sources)}")
+
+
+def _read(sources: Mapping[str, str], name: str, root: Path | str | None, settings: dict[str, Any]) -> Any:
+    check_name(name, sources)
     read = importlib.import_module(sources[name]).load
     check_settings(read, settings, f"the source {name!r}")
     return read(Path(root).expanduser() if root else None, **settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -13,7 +14,12 @@ from features.ids import integers_if_exact
 SUFFIXES = (".parquet", ".csv", ".tsv")
 
 
-def read_table(path: Path, columns: dict[str, str] | None, separator: str | None = None) -> pl.DataFrame:
+def read_table(
+    path: Path,
+    columns: dict[str, str] | None,
+    separator: str | None = None,
+    remedy: Callable[[list[str]], str] | None = None,
+) -> pl.DataFrame:
     """A table with canonical column names.
 
     CSV columns are read as text; the caller turns them into ids or, with `typed`, into what they look like.
@@ -22,6 +28,7 @@ def read_table(path: Path, columns: dict[str, str] | None, separator: str | None
         path: A .csv, .tsv or .parquet file.
         columns: Canonical name to the file's name of the columns to read; all, under their own names, where not given.
         separator: Of a CSV file: a comma, or a tab for .tsv, where not given.
+        remedy: What to do where a column that nobody has named otherwise is missing, from the columns that there are.
 
     Raises:
         InputError: A file that is missing, empty or damaged, a line with too few or too many fields (by number), or a
@@ -41,7 +48,8 @@ def read_table(path: Path, columns: dict[str, str] | None, separator: str | None
             for name, column in columns.items():
                 if column not in there:
                     wanted = f"{column!r}" if name == column else f"{column!r} (for {name})"
-                    raise InputError(f"{path} has no column {wanted}; its columns are {', '.join(there)}")
+                    what = f"; {remedy(there)}" if remedy is not None and name == column else ""
+                    raise InputError(f"{path} has no column {wanted}; its columns are {', '.join(there)}{what}")
             frame = frame.select(pl.col(column).alias(name) for name, column in columns.items())
         table = frame.collect()
     except UnicodeDecodeError as error:

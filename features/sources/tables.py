@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ from features.errors import InputError
 from features.ids import integers_if_exact
 from features.inference import infer_schema
 from features.schema import FeatureSchema, Sequence
+from features.sources.column_names import how_to_map
 from features.sources.files import SUFFIXES, read_table, typed
 
 _TABLES = {"interactions": ("user_id", "item_id"), "items": ("item_id",), "users": ("user_id",)}
@@ -72,7 +74,7 @@ def load(
         options = settings.get(table) or {}
         path = root if table == "interactions" and root.is_file() else _find(folder, table, options, root.is_file())
         if path is not None:
-            tables[table] = _read(path, table, ids, options, declared)
+            tables[table] = _read(path, table, ids, options, declared, root.is_dir())
             if path.suffix != ".parquet":
                 text.add(table)
     dated = _dated(settings) and "timestamp" in tables["interactions"].columns
@@ -178,18 +180,24 @@ def _find(folder: Path, table: str, options: dict[str, Any], alone: bool) -> Pat
 
 
 def _read(
-    path: Path, table: str, ids: tuple[str, ...], options: dict[str, Any], declared: FeatureSchema | None
+    path: Path,
+    table: str,
+    ids: tuple[str, ...],
+    options: dict[str, Any],
+    declared: FeatureSchema | None,
+    in_folder: bool,
 ) -> pl.DataFrame:
     """One table; of parquet files, only the columns that are needed are read."""
     given = options.get("columns") or {}
     if not isinstance(given, dict):
         raise InputError(f"'columns' of {table} maps our names to yours, such as user_id: uid, got {given!r}")
     separator = options.get("separator")
+    remedy = partial(how_to_map, table, ids, in_folder=in_folder)
     if table == "interactions":
         columns = {**{name: name for name in ids}, **{name: column for name, column in given.items() if column}}
         if "timestamp" not in given and "timestamp" in _names(path, separator):
             columns["timestamp"] = "timestamp"
-        frame = read_table(path, columns, separator)
+        frame = read_table(path, columns, separator, remedy)
         others = [column for column in frame.columns if column not in ids]
         frame = frame.with_columns(
             _timestamps(frame[one]) if one == "timestamp" else typed(frame[one]) for one in others
@@ -205,7 +213,7 @@ def _read(
         for feature in side:
             if not isinstance(feature, Sequence):
                 columns.setdefault(feature.column, feature.column)
-    frame = read_table(path, columns, separator)
+    frame = read_table(path, columns, separator, remedy)
     return frame.with_columns(typed(frame[column]) for column in frame.columns if column not in ids)
 
 

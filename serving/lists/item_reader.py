@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from polars.datatypes import DataTypeClass
 
+from features.added_items import attribute_column
 from features.errors import InputError
 from features.feature_table import FeatureTable
-from features.item_log import attribute_column
 from features.schema import Feature, FeatureSchema, Id, Numeric, Vector
 from recsys.retrievers import RetrieverConfig, encode_catalogue
 from recsys.sequential_config import SequentialConfig, item_features

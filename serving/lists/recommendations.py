@@ -15,6 +15,8 @@ class _Lists:
     """Ranked lists of items, one for each of B users or items that were asked for."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
+    #: the field that says for whom or what the lists are, and what these are called
+    _asked: ClassVar[tuple[str, str]]
 
     item_ids: list[list[str]] | list[list[int]]
     scores: list[list[float]]
@@ -60,18 +62,22 @@ class _Lists:
         frame = frame.filter(pl.Series(lengths, dtype=pl.Int64) > 0).explode(lists)
         return frame.select(name, "rank", "item_id", "score", "source", *lists[3:])
 
-    def _picture(self, asked: Sequence[str | int | None], what: str) -> str:
+    def in_full(self) -> str:
+        """All of it for people; `repr` is its beginning."""
+        return self._picture(len(self), max(map(len, self.item_ids), default=0))
+
+    def _picture(self, lists: int = 5, items: int = 10) -> str:
         """The first ten of the first five lists, for people."""
-        lines = []
-        for n in range(min(len(self), 5)):
+        lines, asked = [], getattr(self, self._asked[0])
+        for n in range(min(len(self), lists)):
             lines.append(f"{'(no id)' if asked[n] is None else asked[n]} ({self.sources[n]})")
             told = zip(self.item_ids[n], self.titles_of(n), self.scores[n], self._why(n), strict=True)
-            for item, title, score, why in list(told)[:10]:
+            for item, title, score, why in list(told)[:items]:
                 lines.append(f"    {score:.4f}  {item}" + ("" if self.titles is None else f"  {title}") + why)
-            if len(self.item_ids[n]) > 10:
-                lines.append(f"    ... {len(self.item_ids[n]) - 10} more")
-        if len(self) > 5:
-            lines.append(f"... {len(self) - 5} more {what}")
+            if len(self.item_ids[n]) > items:
+                lines.append(f"    ... {len(self.item_ids[n]) - items} more")
+        if len(self) > lists:
+            lines.append(f"... {len(self) - lists} more {self._asked[1]}")
         return "\n".join(lines)
 
 
@@ -128,6 +134,7 @@ class Recommendations(_Lists):
             0.2500  ink
     """
 
+    _asked = ("user_ids", "users")
     user_ids: list[str | int | None]
     item_ids: list[list[str]] | list[list[int]]
     scores: list[list[float]]
@@ -185,7 +192,7 @@ class Recommendations(_Lists):
         return lines
 
     def __repr__(self) -> str:
-        return self._picture(self.user_ids, "users") or "Recommendations for nobody"
+        return self._picture() or "Recommendations for nobody"
 
 
 @dataclass(frozen=True)
@@ -208,6 +215,7 @@ class SimilarItems(_Lists):
         ? (unknown)
     """
 
+    _asked = ("asked", "items")
     asked: list[str | int | None]
     item_ids: list[list[str]] | list[list[int]]
     scores: list[list[float]]
@@ -233,7 +241,7 @@ class SimilarItems(_Lists):
         ]
 
     def __repr__(self) -> str:
-        return self._picture(self.asked, "items") or "Similar items of nothing"
+        return self._picture() or "Similar items of nothing"
 
 
 def _id_column(ids: Sequence[str | int | None]) -> pl.Series:

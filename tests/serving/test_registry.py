@@ -75,7 +75,10 @@ def test_what_was_loaded_stays_when_the_alias_moves(registry, generator):
         ("models:/absent/1", "'absent'"),
         ("models:/absent", "there is no model 'absent'"),
         ("models:/it's", 'there is no model "it\'s"'),
-        ("models:/shop@nobody", "the model 'shop' has no alias 'nobody' in sqlite.*: MLflow gives it: .*'nobody'"),
+        (
+            "models:/shop@nobody",
+            "the model 'shop' has no alias 'nobody' in .*; its only alias is champion: MLflow gives it: .*'nobody'",
+        ),
         (
             "models:/shop@previous",
             "the model 'shop' has no alias 'previous' in sqlite.*: the next `recsys promote shop`",
@@ -95,8 +98,9 @@ def test_what_is_not_there_is_told_in_one_line(registry, source, words):
 def test_asking_a_registry_that_is_not_there_makes_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(InputError, match=r"sqlite:///mlflow.db does not exist"):
+    with pytest.raises(InputError, match=r"sqlite:///mlflow.db does not exist in .*set MLFLOW_TRACKING_URI") as told:
         resolve("models:/shop@champion")
+    assert f" in {tmp_path};" in str(told.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -51,6 +51,8 @@ def only(report):
 def test_sound_cpu_environment_is_healthy():
     report = diagnose(environment())
     assert report.healthy and report.build == "cpu" and report.row == ROWS[0] and not report.notes
+    stand_in = next(line for line in report.packages if line.name == "fbgemm-gpu")
+    assert stand_in.state.startswith("empty stand-in: ") and "fbgemm-gpu-cpu" in stand_in.state
 
 
 def test_sound_gpu_environment_is_healthy():

@@ -18,12 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures a bundle on the test part, beside the baselines."""
+    folder, manifest, prepared = data_of_model(arguments)
+
     from training.bundle_evaluation import evaluate_bundle
     from training.evaluation import METRICS, evaluate_baselines
     from training.release import note_on_comparing
     from training.report import table
 
-    folder, manifest, prepared = data_of_model(arguments)
     note = note_on_comparing(folder, prepared)
     if note:
         print(f"recsys evaluate: note: {note}", file=sys.stderr)

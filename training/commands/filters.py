@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from features.errors import InputError
 
 if TYPE_CHECKING:  # torch and FAISS take seconds to import
@@ -40,27 +38,55 @@ def filters_of(arguments: argparse.Namespace, generator: CandidateGenerator) -> 
     Raises:
         InputError: A file that cannot be read, or a value that is written as none of its column.
     """
+    shelf = generator.new_items.shelf
     where: dict[str, Any] = {}
     for one in arguments.where:
         column, sign, text = one.partition("=")
         if not sign or not column:
             raise InputError(f"--where takes COLUMN=VALUE, got {one!r}")
         kind = generator.columns.get(column)
-        if kind != "numbers":
-            where.setdefault(column, []).append(_value(column, text, kind))
+        wanted = _range(column, text) if kind == "numbers" else [_value(column, text, kind)]
+        if not shelf.marks({column: wanted}).any():
+            _tell(f"no item has {one}")
+        if not isinstance(wanted, dict):
+            where.setdefault(column, []).extend(wanted)
         elif column in where:
             raise InputError(f"--where names a range of {column} twice")
         else:
-            where[column] = _range(column, text)
+            where[column] = wanted
     lists = {name: _ids(f"--{name}", getattr(arguments, name)) for name in ("allow", "deny")}
     for name, ids in lists.items():
         if ids is None:
             continue
-        lacking = np.flatnonzero(generator.new_items.shelf.rows(ids, name) < 0).tolist()
-        if lacking:  # among which the name of a file that is not there would be
-            example = f"{len(lacking):,} of {len(ids):,} are no items here, such as {ids[lacking[0]]!r}"
-            print(f"--{name}: {example}", file=sys.stderr)
+        if ids == [getattr(arguments, name)] and shelf.rows(ids, name)[0] < 0:
+            _tell(f"--{name}: {ids[0]} is neither a file nor an item")
+        else:
+            _tell_of_lacking(name, ids, generator)
     return {**lists, "where": where or None}
+
+
+def histories_of(arguments: argparse.Namespace, generator: CandidateGenerator) -> list[list[str]]:
+    """Those that `--history` gives; of ids in them that are no items, people are told.
+
+    Args:
+        arguments: With `history`, each "ID,ID,...".
+        generator: Whose items they are about.
+    """
+    histories = [[one.strip() for one in history.split(",") if one.strip()] for history in arguments.history]
+    ids = [one for history in histories for one in history]
+    _tell_of_lacking("history", ids, generator)
+    return histories
+
+
+def _tell_of_lacking(name: str, ids: list[str], generator: CandidateGenerator) -> None:
+    """Counts ids that are no items, which requests pass over."""
+    rows = generator.new_items.shelf.rows(ids, name).tolist()
+    if lacking := [one for one, row in zip(ids, rows, strict=True) if row < 0]:
+        _tell(f"--{name}: {len(lacking):,} of {len(ids):,} are no items here, such as {lacking[0]!r}")
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _ids(name: str, given: str | None) -> list[str] | None:

@@ -100,14 +100,20 @@ def with_new_items(arguments: argparse.Namespace) -> CandidateGenerator:
     Raises:
         InputError: No such model or file, or one that cannot be used.
     """
-    from serving.candidates import CandidateGenerator
-
     new = arguments.new_items
     if new is not None and not new.is_file():
         raise InputError(f"there are no new items at {new}: not a file")
-    generator = CandidateGenerator.load(arguments.model, tracking_uri=arguments.tracking_uri, new_items=new)
-    if notice := generator.new_items.notice:
-        print(notice, file=sys.stderr)
+
+    from training.commands.asked_model import asked_model
+
+    resolved = asked_model(arguments)
+    from features.item_log import ItemLog
+    from serving.candidates import CandidateGenerator
+
+    generator = CandidateGenerator.of(resolved, new_items=new)
+    unfinished = ItemLog(new).unfinished() if new else None
+    for notice in filter(None, (generator.new_items.notice, unfinished)):
+        say(notice)
     return generator
 
 
@@ -124,9 +130,10 @@ def configuration(arguments: argparse.Namespace, kind: type | None = None, **giv
         kind: Of configuration; `TrainConfig` where not given.
         given: As `training.config.load_config`.
     """
+    from features.sources import check_name
     from training.config import TrainConfig, load_config
 
-    return load_config(
+    config = load_config(
         arguments.config,
         arguments.settings,
         kind or TrainConfig,
@@ -135,6 +142,8 @@ def configuration(arguments: argparse.Namespace, kind: type | None = None, **giv
         split__name=arguments.split,
         **given,
     )
+    check_name(config.data.name)
+    return config
 
 
 def read_data(arguments: argparse.Namespace, config: Any) -> tuple[Any, Dataset]:
@@ -164,15 +173,17 @@ def data_of_model(arguments: argparse.Namespace) -> tuple[Path, Manifest, Prepar
     Raises:
         InputError: No data is named, or anything that is named cannot be used.
     """
-    from serving.bundles.item_texts import BundleText
-    from serving.bundles.manifest import Manifest
-    from serving.resolve import resolve
-    from training.data import prepare
-    from training.families import family_of_kind
+    from training.commands.asked_model import asked_model
 
     if arguments.data is None and arguments.config is None:
         raise InputError("name the data to measure on with --data, or with the --config of the run")
-    folder = resolve(arguments.model, tracking_uri=arguments.tracking_uri).folder
+    folder = asked_model(arguments).folder
+
+    from serving.bundles.item_texts import BundleText
+    from serving.bundles.manifest import Manifest
+    from training.data import prepare
+    from training.families import family_of_kind
+
     manifest = Manifest.read(folder)
     config, dataset = read_data(arguments, configuration(arguments, family_of_kind(manifest.kind).config))
     if manifest.has_text:  # what the model reads of items is its own business, and where that is kept is not
@@ -213,6 +224,14 @@ def say(line: str) -> None:
 
     if processes.is_first():
         print(line, file=sys.stderr, flush=True)
+
+
+def say_reading(config: Any) -> None:
+    """Tells people what a run begins with: its data, and its processes where they are several."""
+    from training import processes
+
+    together, _ = processes.launched()
+    say(f"reading {config.data.name}" + (f", to train in {together} processes" if together > 1 else ""))
 
 
 def runs_of(arguments: argparse.Namespace, first: Any, name: str) -> Iterator[tuple[Any, Path, bool]]:

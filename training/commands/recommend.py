@@ -6,7 +6,7 @@ import argparse
 import json
 
 from features.errors import InputError
-from training.commands.filters import filter_arguments, filters_of
+from training.commands.filters import filter_arguments, filters_of, histories_of
 from training.commands.options import json_argument, model_argument, new_items_argument, with_new_items
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--history", action="append", default=[], metavar="ID,ID,...", help="items of a user without an id; repeatable"
     )
-    parser.add_argument("-k", type=int, default=10, help="candidates for each (default: %(default)s)")
+    parser.add_argument("-k", "--k", type=int, default=10, help="candidates for each (default: %(default)s)")
     parser.add_argument(
         "--asked-at",
         type=int,
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.user and not arguments.history:
         raise InputError("name at least one --user or one --history")
     generator = with_new_items(arguments)
-    histories = [[one.strip() for one in history.split(",") if one.strip()] for history in arguments.history]
+    histories = histories_of(arguments, generator)
     answer = generator.recommend(
         user_ids=[*arguments.user, *([None] * len(histories))],
         histories=[*([None] * len(arguments.user)), *histories],
@@ -65,5 +65,5 @@ def run(arguments: argparse.Namespace) -> int:
         asked_at=None if arguments.asked_at is None else [arguments.asked_at] * (len(arguments.user) + len(histories)),
         **filters_of(arguments, generator),
     )
-    print(json.dumps(answer.to_json()) if arguments.json else answer)
+    print(json.dumps(answer.to_json()) if arguments.json else answer.in_full())
     return 0

@@ -18,6 +18,7 @@ from training.commands.options import (
     read_data,
     runs_of,
     say,
+    say_reading,
     tracking_argument,
 )
 from training.families import CONFIGS, RUNS, described, trained_by
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     from training.runs import RunOptions
     from training.runs import run as train
 
-    say(f"reading {first.data.name}")
+    say_reading(first)
     first, dataset = read_data(arguments, first)
     prepared = prepare(first, dataset, say)
     of = "" if family.name == "two-tower" else f"{family.name}-"

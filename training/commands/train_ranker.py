@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
-from training.commands.options import configuration, print_configuration, read_data, runs_of, say
+from training.commands.options import configuration, print_configuration, read_data, runs_of, say, say_reading
 
 if TYPE_CHECKING:
     from features.prepared import Prepared
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from training.data import split
     from training.ranking_run import prepare_labelled
 
-    say(f"reading {first.data.name}")
+    say_reading(first)
     # for a bundle the split must be the bundle's, whose data holds what is no example, too
     if arguments.into:
         first, dataset = read_data(arguments, first)

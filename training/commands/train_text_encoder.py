@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 from features.errors import InputError
-from training.commands.options import configuration, print_configuration, read_data, runs_of, say
+from training.commands.options import configuration, print_configuration, read_data, runs_of, say, say_reading
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from training.run_folder import open_folder, tracked_run
     from training.text_encoder_run import Tuning
 
-    say(f"reading {first.data.name}")
+    say_reading(first)
     first, dataset = read_data(arguments, first)
     prepared = Prepared.of(dataset, split(first.split, dataset))
     config, folder, resume = next(runs_of(arguments, first, f"text-encoder-{{data}}-{first.pairs.kind}"))

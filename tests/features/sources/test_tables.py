@@ -4,6 +4,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 
 from features.errors import InputError
 from features.sources import load
@@ -224,3 +225,19 @@ def test_whether_timestamps_are_moments_is_known_and_kept(tmp_path: Path, log: s
     write_tables(dataset, tmp_path / "again")
     again = load("tables", tmp_path / "again")
     assert again.dated is dated and again.interactions["timestamp"].equals(dataset.interactions["timestamp"])
+
+
+def test_who_calls_columns_otherwise_is_told_how_to_say_so(tmp_path: Path) -> None:
+    """And what is told, copied as it stands, is all that was wrong."""
+    (tmp_path / "interactions.csv").write_text("Customer No,sku,bought_at\na,b,1\nc,b,2\n")
+    with pytest.raises(InputError, match=r"its columns are .*; say in schema\.yaml which it is: ") as told:
+        load("tables", tmp_path)
+    (tmp_path / "schema.yaml").write_text(str(told.value).partition("which it is: ")[2])
+    assert load("tables", tmp_path).interactions["user_id"].to_list() == ["a", "c"]
+    with pytest.raises(InputError, match=r"; say in data\.settings\.schema which it is: ") as told:
+        load("tables", tmp_path / "interactions.csv")
+    given = yaml.safe_load(str(told.value).partition("which it is: ")[2])
+    assert load("tables", tmp_path / "interactions.csv", schema=given).items["item_id"].to_list() == ["b"]
+    (tmp_path / "schema.yaml").write_text("interactions: {columns: {user_id: who, item_id: sku}}")
+    with pytest.raises(InputError, match=r"has no column 'who' \(for user_id\); its columns are [^;]*$"):
+        load("tables", tmp_path)

@@ -1,12 +1,14 @@
 """How well pairs of records are told apart: Ditto over a small encoder, part by part, on the published splits.
 
 em-pairs: official training, validation and test pairs. Every run chooses its epoch, its threshold and its calibration
-on validation, and reads test once, at that threshold. "plain" is a fine-tune of the encoder with no tricks, "compared"
-the matcher as it comes; the other parts of `matching_cases.py` are each put on that alone, and "all" has Ditto's
-together. "full" is the part that validation likes best on most of the three sets where all are tried, the same for
-every set. F1, precision and recall are in percent;
-sets with few test pairs have an interval from drawing pairs (95%, of the mean over seeds). "unseen" are test pairs with
-a record that training has not seen. Calibration: expected error before and after, and what became of asked precisions.
+on validation, and reads test once, at that threshold. "plain" is a fine-tune of the encoder with no tricks,
+"compared" the language model as it comes; the other parts of `matching_cases.py` are each put on that alone, and
+"all" has Ditto's together. A matcher joins its language model's word with that of boosted trees over what records
+share and lack: "f1" and all else is of both together, "f1_language_model" and "f1_overlap" are of either by itself,
+each at its own threshold from validation. "full" is the part that validation likes best on most of the three sets
+where all are tried, the same for every set. F1, precision and recall are in percent; sets with few test pairs have an
+interval from drawing pairs (95%, of the mean over seeds). "unseen" are test pairs with a record that training has not
+seen. Calibration: expected error before and after, and what became of asked precisions.
 Ditto's published figures are of RoBERTa, five times as large.
 """
 
@@ -25,6 +27,9 @@ from matching_cases import ABLATED, CASES, CONTROLS, PARTS, read, tiny_encoder
 from report import Report, arguments
 
 from features.errors import InputError
+from features.labelled_pairs import LabelledPairs
+from recsys.matching.ditto import log_odds
+from recsys.matching.thresholds import best_f1, decide
 from serving.matching.matcher import Matcher
 from serving.resolve import Resolved
 from training.config import load_config
@@ -33,8 +38,11 @@ from training.matching.run import run
 from training.runs import RunOptions
 
 #: what is reported in percent, and what as it is
-PERCENT = ("f1", "precision", "recall", "f1_seen", "f1_unseen")
-PLAIN = ("auc", "calibration_error", "calibration_error_before", "validation_f1", "pairs_per_second")
+PERCENT = ("f1", "f1_language_model", "f1_overlap", "precision", "recall", "f1_seen", "f1_unseen")
+PLAIN = (
+    *("auc", "calibration_error", "calibration_error_before", "pairs_per_second"),
+    *("validation_f1", "validation_f1_language_model", "validation_f1_overlap"),
+)
 
 #: sets of fewer test pairs that are the same have an interval
 FEW = 50
@@ -128,9 +136,11 @@ def _measured(data_root: Path | None, name: str, settings: list[str], seed: int)
         began = time.perf_counter()
         scores = matcher.score(data.test)
         seconds = time.perf_counter() - began
+        alone = each_alone(matcher, data)
     numbers = {key: one for key, one in result.figures.items() if isinstance(one, int | float)}
     return {
         **numbers,
+        **alone,
         "split_hash": data.split_sha256,
         "pairs_per_second": len(data.test) / seconds,
         "seconds": result.figures["seconds_to_fit"],
@@ -138,6 +148,27 @@ def _measured(data_root: Path | None, name: str, settings: list[str], seed: int)
         "same": scores.same.astype(int).tolist(),
         "set": [one for one in settings if not one.startswith("model.encoder.model=")],
     }
+
+
+def each_alone(matcher: Matcher, data: LabelledPairs) -> dict[str, float]:
+    """F1 of the language model and of the trees by themselves, each at its own threshold from validation."""
+    judge = matcher.model.overlap
+    if judge is None:
+        return {}
+    matcher.model.overlap = None
+    try:
+        ways = {
+            "language_model": lambda pairs: log_odds(matcher.model, matcher.reader, pairs),
+            "overlap": lambda pairs: judge.log_odds(matcher.reader.pairs(pairs).take(slice(None))),
+        }
+        found = {}
+        for name, way in ways.items():
+            chosen = best_f1(way(data.validation).astype(np.float64), data.validation.labels)
+            found[f"validation_f1_{name}"] = chosen.f1
+            found[f"f1_{name}"] = decide(way(data.test).astype(np.float64), data.test.labels, chosen.threshold).f1
+    finally:
+        matcher.model.overlap = judge
+    return found
 
 
 def _f1(said: np.ndarray, labels: np.ndarray) -> float:

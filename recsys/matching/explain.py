@@ -69,7 +69,8 @@ class Explanation:
             panel.invert_yaxis()
             panel.axvline(0, color="black", lw=0.8)
             panel.set_title(
-                f"{what}: how much higher the log-odds ({self.log_odds:.2f}, before calibration) are with each", fontsize=9
+                f"{what}: how much higher the log-odds ({self.log_odds:.2f}, before calibration) are with each",
+                fontsize=9,
             )
         return figure
 

@@ -77,19 +77,23 @@ def frame(candidates: Candidates) -> pl.DataFrame:
         Columns left_id, right_id, similar (the cosine of the n-grams of all that is told), strength (the sum of
         1 / rank) and by (the ways that found the pair, such as "characters+words"). (m rows)
     """
-    tables = dict.fromkeys((candidates.left, candidates.right))  # one or two
-    texts = [texts_of(one.values) for one in tables]
-    space = TermSpace(TermsConfig(), *texts)
-    vectors = [space.vectors(one) for one in texts]
-    similar = paired(vectors[0], vectors[-1], (candidates.left_rows, candidates.right_rows))
     found = (candidates.ranks >= 0).any(axis=2)  # (m, ways)
     numbers = 1 << np.arange(len(candidates.ways))
     named = ["+".join(np.array(candidates.ways)[(numbers & n) > 0]) for n in range(2 * numbers[-1])]
     return candidates.pairs.frame().with_columns(
-        similar=pl.Series(similar),
+        similar=pl.Series(similar(candidates.pairs)),
         strength=pl.Series(candidates.strength),
         by=pl.Series(np.array(named)[found @ numbers], dtype=pl.String),
     )
+
+
+def similar(pairs: RecordPairs) -> np.ndarray:
+    """How alike both records of each pair are written: the cosine of the n-grams of all that is told. (m,) float32"""
+    tables = dict.fromkeys((pairs.left, pairs.right))  # one or two
+    texts = [texts_of(one.values) for one in tables]
+    space = TermSpace(TermsConfig(), *texts)
+    vectors = [space.vectors(one) for one in texts]
+    return paired(vectors[0], vectors[-1], (pairs.left_rows, pairs.right_rows))
 
 
 def same_of(pairs: RecordPairs) -> RecordPairs:

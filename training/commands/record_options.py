@@ -169,6 +169,17 @@ def read_tables(arguments: argparse.Namespace, attributes: list[str]) -> tuple[R
     return found[0], found[-1]
 
 
+def told_attributes(arguments: argparse.Namespace) -> list[str]:
+    """What the left table tells of its records, where no matcher says what is asked.
+
+    Raises:
+        InputError: A table that is missing, or cannot be read.
+    """
+    if arguments.left is None:
+        raise InputError("--left names a table of records, and is missing")
+    return AskedTable(Path(arguments.left), arguments.left_id or "id", "", "", arguments.left_columns).attributes
+
+
 def read_given_pairs(arguments: argparse.Namespace, attributes: list[str], labelled: bool = False) -> RecordPairs:
     """The pairs that the arguments name.
 

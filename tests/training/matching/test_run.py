@@ -235,6 +235,25 @@ def test_tables_of_other_columns_ask_for_a_mapping(
     assert said.endswith("--pairs-columns left_id=COLUMN,label=COLUMN")
 
 
+def test_the_first_labels_need_no_matcher(
+    tables: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tables)
+    pl.read_csv("pairs.csv").select("left_id", "right_id").head(200).write_csv("candidates.csv")
+    told = ["--left", "left.csv", "--right", "right.csv", "--right-columns", "name=title,maker=by"]
+    asked = ["match", "label", *told, "--out", "next.csv", "-n", "5"]
+    assert main([*asked, "--pairs", "candidates.csv"]) == 0
+    first = pl.read_csv("next.csv")
+    assert first.columns[:6] == ["left_id", "right_id", "label", "similar", "left_name", "right_name"]
+    assert first.height == 5 and first["label"].null_count() == 5 and first["similar"].is_sorted(descending=True)
+    assert not first.join(pl.read_csv("candidates.csv"), on=["left_id", "right_id"], how="anti").height
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\nq\n"))
+    assert main([*asked, "--ask", "--json"]) == 0  # of a blocker's candidates
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["labelled"] == 2 and "(similar " in said.err
+    assert pl.read_csv("next.csv")["label"].to_list() == [1, 0]
+
+
 def test_both_ways_of_naming_columns_are_the_same() -> None:
     def settings(*told: str) -> dict:
         return given(parser("match").parse_args(["match", "train", *told]))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from features.errors import InputError
-from features.sources.files import columns_of
 
 #: attributes of which a mapping is spelled out
 _SPELLED = 3
@@ -40,13 +39,13 @@ class AskedTable:
         """What is told of its records."""
         if self.columns is not None:
             return list(self.columns)
-        there = columns_of(self.path)
+        there = _columns(self.path)
         # which column has the ids is not known where it is called otherwise: the first one, in all likelihood
         return [one for one in there if one != (self.id_column if self.id_column in there else there[0])]
 
     def wrong(self) -> str | None:
         """What is wrong with its columns, and the options that mend it."""
-        there = columns_of(self.path)
+        there = _columns(self.path)
         columns = self.columns
         if columns is None and self.like is not None:
             columns = {one: one for one in self.like.attributes}
@@ -85,7 +84,7 @@ def check_pairs(paths: Sequence[Path], columns: Mapping[str, str] | None, labell
         InputError: Names the columns, and the option.
     """
     for path in paths:
-        there = columns_of(path)
+        there = _columns(path)
         ids = () if {"ltable_id", "rtable_id"} <= set(there) else ("left_id", "right_id")
         wanted = (*ids, "label") if labelled else ids
         if lacking := [one for one in wanted if one not in {*there, *(columns or ())}]:
@@ -94,3 +93,9 @@ def check_pairs(paths: Sequence[Path], columns: Mapping[str, str] | None, labell
                 f"{path} has no column {names}; its columns are {', '.join(there)}: say which of them stands for that "
                 f"with --pairs-columns {mend}"
             )
+
+
+def _columns(path: Path) -> list[str]:
+    from features.sources.files import columns_of  # which loads polars
+
+    return columns_of(path)

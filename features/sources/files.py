@@ -34,13 +34,8 @@ def read_table(
         InputError: A file that is missing, empty or damaged, a line with too few or too many fields (by number), or a
             missing column.
     """
-    if path.suffix not in SUFFIXES:
-        raise InputError(f"{path} is not a .csv, .tsv or .parquet file")
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-    if not path.stat().st_size:
-        raise InputError(f"{path} is empty")
-    separator = separator or ("\t" if path.suffix == ".tsv" else ",")
+    _check_there(path)
+    separator = separator or _separator(path)
     try:
         frame = pl.scan_parquet(path) if path.suffix == ".parquet" else _scan_csv(path, separator)
         there = frame.collect_schema().names()
@@ -63,6 +58,20 @@ def read_table(
     if path.suffix != ".parquet" and there[-1:] and _ends_in_nulls(table, there[-1], columns):
         _refuse_ragged(path, separator)
     return table
+
+
+def columns_of(path: Path) -> list[str]:
+    """What the columns of a table are called.
+
+    Raises:
+        InputError: As `read_table`, of what can be seen without reading it whole.
+    """
+    _check_there(path)
+    try:
+        frame = pl.scan_parquet(path) if path.suffix == ".parquet" else _scan_csv(path, _separator(path))
+        return frame.collect_schema().names()
+    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
 
 
 def read_lines(path: Path) -> pl.DataFrame:
@@ -108,6 +117,19 @@ def typed(values: pl.Series) -> pl.Series:
     if filled.str.to_lowercase().is_in(["true", "false"]).all():
         return values.str.to_lowercase() == "true"
     return values
+
+
+def _check_there(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path} is not a .csv, .tsv or .parquet file")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty")
+
+
+def _separator(path: Path) -> str:
+    return "\t" if path.suffix == ".tsv" else ","
 
 
 def _scan_csv(path: Path, separator: str) -> pl.LazyFrame:

@@ -9,6 +9,7 @@ import polars as pl
 
 from features.record_pairs import RecordPairs
 from recsys.blocking.candidates import Candidates
+from recsys.blocking.terms import TermsConfig, TermSpace, paired, texts_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,32 @@ def report(candidates: Candidates, matches: RecordPairs | None = None, points: i
     alone = by_way & (by_way.sum(axis=1, keepdims=True) == 1)
     ways = pl.DataFrame({"way": candidates.ways, "recall": by_way.mean(axis=0), "alone": alone.mean(axis=0)})
     return BlockingReport(*told, len(known), float(found.mean()), curve, ways)
+
+
+def frame(candidates: Candidates) -> pl.DataFrame:
+    """Candidates as a table for whoever judges or labels them, the surest first.
+
+    Returns:
+        Columns left_id, right_id, similar (the cosine of the n-grams of all that is told), strength (the sum of
+        1 / rank) and by (the ways that found the pair, such as "characters+words"). (m rows)
+    """
+    found = (candidates.ranks >= 0).any(axis=2)  # (m, ways)
+    numbers = 1 << np.arange(len(candidates.ways))
+    named = ["+".join(np.array(candidates.ways)[(numbers & n) > 0]) for n in range(2 * numbers[-1])]
+    return candidates.pairs.frame().with_columns(
+        similar=pl.Series(similar(candidates.pairs)),
+        strength=pl.Series(candidates.strength),
+        by=pl.Series(np.array(named)[found @ numbers], dtype=pl.String),
+    )
+
+
+def similar(pairs: RecordPairs) -> np.ndarray:
+    """How alike both records of each pair are written: the cosine of the n-grams of all that is told. (m,) float32"""
+    tables = dict.fromkeys((pairs.left, pairs.right))  # one or two
+    texts = [texts_of(one.values) for one in tables]
+    space = TermSpace(TermsConfig(), *texts)
+    vectors = [space.vectors(one) for one in texts]
+    return paired(vectors[0], vectors[-1], (pairs.left_rows, pairs.right_rows))
 
 
 def same_of(pairs: RecordPairs) -> RecordPairs:

@@ -24,7 +24,8 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
         precision, recall and f1 of the labelled pairs, None where their labels say nothing of it: without a pair that
         is different, nothing is known of precision, and without one that is the same, nothing of recall; pairs and
         same, how many have a label, and how many of these the label "the same"; called, how many of them are one
-        entity; and unlabelled, how many pairs between both sources are one entity and have no label.
+        entity; unlabelled, how many pairs between both sources are one entity and have no label; and
+        besides, how many of these are of a record that a label says to be the same as another one.
     """
     right = right or left
     sides = ((left, pairs.left, pairs.left_rows), (right, pairs.right, pairs.right_rows))
@@ -34,17 +35,15 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
     assert pairs.labels is not None
     same, labels = same[first], pairs.labels[first]
     hits = int((same & labels).sum())
-    members = entities.members
-    if left == right:
-        sizes = members.filter(pl.col("source") == left).group_by("entity_id").len()["len"]
-        called = int((sizes.cast(pl.Int64) * (sizes.cast(pl.Int64) - 1)).sum() // 2)
-    else:
-        counts = [
-            members.filter(pl.col("source") == one).group_by("entity_id").len(name)
-            for one, name in ((left, "n"), (right, "m"))
-        ]
-        both = counts[0].join(counts[1], on="entity_id")
-        called = int((both["n"].cast(pl.Int64) * both["m"].cast(pl.Int64)).sum())
+    # records that a label says to be the same as another one, and what is joined without them
+    matched = [(source, table.ids[rows[first[labels]]].cast(pl.String)) for source, table, rows in sides]
+    others = entities.members
+    of_matched = np.zeros(len(first), bool)
+    for (source, ids), (_, table, rows) in zip(matched, sides, strict=True):
+        others = others.filter((pl.col("source") != source) | ~pl.col("record_id").is_in(ids.to_list()))
+        of_matched |= table.ids[rows[first]].cast(pl.String).is_in(ids.to_list()).to_numpy()
+    called = _joined(entities.members, left, right)
+    besides = called - _joined(others, left, right) - int((same & of_matched).sum())
     figures: dict[str, Any] = _figures(hits, int(same.sum()), int(labels.sum()))
     unknown = (["precision", "f1"] if labels.all() else []) + ([] if labels.any() else ["recall", "f1"])
     return {
@@ -53,7 +52,20 @@ def against_labels(entities: EntityMap, pairs: RecordPairs, left: str, right: st
         "same": int(labels.sum()),
         "called": int(same.sum()),
         "unlabelled": called - int(same.sum()),
+        "besides": besides,
     }
+
+
+def _joined(members: pl.DataFrame, left: str, right: str) -> int:
+    """How many pairs of two sources, or of one, are of one entity."""
+    sizes = [
+        members.filter(pl.col("source") == one).group_by("entity_id").agg(pl.len().cast(pl.Int64).alias(name))
+        for one, name in ((left, "n"), (right, "m"))
+    ]
+    if left == right:
+        return int((sizes[0]["n"] * (sizes[0]["n"] - 1)).sum() // 2)
+    both = sizes[0].join(sizes[1], on="entity_id")
+    return int((both["n"] * both["m"]).sum())
 
 
 def among_candidates(judged: pl.DataFrame, pairs: RecordPairs, left: str, right: str | None = None) -> float:

@@ -54,6 +54,31 @@ def most_informative(log_odds: np.ndarray, vectors: np.ndarray, n: int, seed: in
     return chosen
 
 
+def spread(scores: np.ndarray, n: int, seed: int = 0, ranges: int = 20) -> np.ndarray:
+    """Places of pairs to be labelled where no matcher is there to ask: about as many of each range of scores.
+
+    Of candidates most are plainly different. Drawn evenly, nearly all labels would say so, and nothing would be learned
+    of the doubtful ones.
+
+    Args:
+        scores: How alike the records of each pair are. (m,)
+        n: How many are wanted; all where there are fewer.
+        seed: Of the draws.
+        ranges: Of equal width.
+
+    Returns:
+        Different places, the most alike first. (at most n,) int64
+    """
+    if not len(scores):
+        return np.zeros(0, np.int64)
+    edges = np.linspace(scores.min(), scores.max(), ranges + 1)
+    which = np.searchsorted(edges[1:-1], scores, side="right")
+    weights = 1 / np.bincount(which, minlength=ranges)[which]
+    random = np.random.default_rng(seed)
+    chosen = random.choice(len(scores), min(n, len(scores)), replace=False, p=weights / weights.sum())
+    return chosen[np.argsort(-scores[chosen], kind="stable")]
+
+
 def suspected_noise(log_odds: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Places of pairs whose labels look wrong, the most suspicious first.
 

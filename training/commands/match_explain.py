@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{'the same' if score['same'] else 'different'}: probability {score['probability']:.4f}")
     for name, record in (("left", left), ("right", right)):
         print(f"{name}: " + "; ".join(f"{key}: {one}" for key, one in record.items() if one))
-    print(f"log-odds before calibration: {found.log_odds:+.2f}; so much more with")
+    print(f"log-odds before calibration: {found.log_odds:+.2f}; without one of these, they would be lower by")
     for name, share in sorted(found.attributes.items(), key=lambda one: -abs(one[1])):
         print(f"{share:+8.2f}  attribute {name}")
     for one in found.frame().head(_WORDS).iter_rows(named=True):

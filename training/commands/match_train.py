@@ -16,7 +16,7 @@ from training.commands.options import (
     print_configuration,
     tracking_argument,
 )
-from training.commands.record_options import given, record_arguments
+from training.commands.record_options import check_given, given, record_arguments
 
 if TYPE_CHECKING:
     from training.matching.config import MatchTrainConfig
@@ -79,6 +79,8 @@ def _configuration(arguments: argparse.Namespace) -> MatchTrainConfig:
         for needed, what in (("left", "a table of records"), ("pairs", "a table of labelled pairs")):
             if needed not in config.data.settings:
                 raise InputError(f"--{needed} names {what}, and is missing; --data names published data")
+        root = Path(config.data.root).expanduser() if config.data.root else None
+        check_given(config.data.settings, root, labelled=True)
     return config
 
 

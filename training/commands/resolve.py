@@ -15,7 +15,7 @@ from training.commands.options import (
     print_configuration,
     say,
 )
-from training.commands.record_options import check_out, judging, written_in_one_step
+from training.commands.record_options import check_out, judging, pairs_columns_argument, written_in_one_step
 from training.commands.resolve_inputs import (
     compared,
     configuration,
@@ -63,13 +63,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs",
         metavar="FILE",
-        help="labelled pairs (left_id, right_id, and label, 0 or 1): how right; ids may be of this call, or of the map",
+        help="labelled pairs (left_id, right_id, and label, 0 or 1; all are matches where there is no such column): "
+        "how right; ids may be of this call, or of the map",
     )
+    pairs_columns_argument(parser)
     parser.add_argument(
         "--pairs-of",
         metavar="LEFT,RIGHT",
-        help="the sources of left_id and right_id, for --pairs and --lost (default: the first two of this call; where "
-        "it names one, the first two that the map was told of)",
+        help="the sources of left_id and right_id, for --pairs, --lost and --candidates (default: the first two of "
+        "this call; where it names one, the first two that the map was told of)",
+    )
+    parser.add_argument(
+        "--candidates",
+        type=Path,
+        metavar="FILE",
+        help="write the candidates of these two sources, .csv or .parquet: left_id, right_id, similar, strength, by; "
+        "without --into that is all that is done",
     )
     parser.add_argument(
         "--lost",
@@ -106,7 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Resolves, writes and says what came of it."""
     from features.entity_store import is_store, read_entities, write_entities, writing
     from features.resolved_entities import ResolvedEntities
-    from training.commands.resolve_report import gone_records, lost_pairs, told
+    from training.commands.resolve_candidates import alone, write_pairs
+    from training.commands.resolve_report import gone_records, told
     from training.entities.resolve import resolve
 
     def known() -> ResolvedEntities:
@@ -116,25 +126,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         return print_configuration(configuration(arguments, known()))
     _check(arguments)
+    if arguments.into is None:
+        return alone(arguments)
     with writing(arguments.into):
         before = known()
         config = configuration(arguments, before)
         judge, first = judge_of(arguments, config, before)
         attributes = judge.matcher.manifest.attributes if judge is not None else before.attributes
         sources = read_sources(arguments, attributes, say)
-        both = {} if arguments.pairs is None and arguments.lost is None else compared(arguments, sources, before)
-        labelled = read_labelled(arguments, both)
+        of_two = any(one is not None for one in (arguments.pairs, arguments.lost, arguments.candidates))
+        both = compared(arguments, sources, before) if of_two else {}
+        labelled, besides = read_labelled(arguments, both)
         encode = encoder_of(config, first)
         rules = {"replaced": arguments.replace, "anew": arguments.anew, "encode": encode, "say": say}
         with judging() as bar:
             found = resolve(sources, config, judge, before, progress=bar, **rules)
         figures, gone = found.figures, gone_records(before.entities, found.resolved.entities)
         if labelled is not None:
-            figures |= {"labels": _against(found, labelled, list(both))}
-        if arguments.lost is not None:
-            lost = lost_pairs(both, config.blocking, encode, labelled)
-            written_in_one_step(lost, arguments.lost)
-            figures |= {"lost": lost.height}
+            figures |= {"labels": {**_against(found, labelled, list(both)), **besides}}
+        figures |= write_pairs(arguments, both, config, encode, labelled)
         if not found.resolved.same_as(before):
             write_entities(arguments.into, found.resolved)
     for path, table in ((arguments.out, found.resolved.table()), (arguments.gone, gone)):
@@ -154,14 +164,24 @@ def _check(arguments: argparse.Namespace) -> None:
     if not arguments.sources:
         raise InputError("there is no table to resolve: name one or more, as NAME=FILE")
     if arguments.into is None:
-        raise InputError("--into names the folder where entities are kept, and is missing")
+        if arguments.candidates is None:
+            raise InputError(
+                "--into names the folder where entities are kept, and is missing; for candidates alone there is "
+                "--candidates FILE"
+            )
+        for option in ("out", "gone", "replace", "anew"):
+            if getattr(arguments, option):
+                raise InputError(f"--{option} is of entities, and --into names no folder for them")
     if arguments.lost is not None and (arguments.lost.suffix != ".csv" or not arguments.lost.parent.is_dir()):
         raise InputError(f"--lost is a .csv in a folder that is there, got {arguments.lost}")
-    for option in ("out", "gone"):
+    for option in ("out", "gone", "candidates"):
         if getattr(arguments, option) is not None:
             check_out(getattr(arguments, option), option=f"--{option}")
-    if arguments.pairs_of is not None and arguments.pairs is None and arguments.lost is None:
-        raise InputError("--pairs-of says of which sources --pairs and --lost are, and neither is given")
+    of_two = (arguments.pairs, arguments.lost, arguments.candidates)
+    if arguments.pairs_of is not None and all(one is None for one in of_two):
+        raise InputError("--pairs-of says of which sources --pairs, --lost and --candidates are, and none is given")
+    if arguments.pairs_columns is not None and arguments.pairs is None:
+        raise InputError("--pairs-columns says what the columns of --pairs are called, and none is given")
 
 
 def _against(found: Resolution, labelled: RecordPairs, names: list[str]) -> dict[str, Any]:

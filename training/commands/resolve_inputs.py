@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import InputError
 from training.commands.record_options import mapping
+from training.commands.table_columns import AskedTable, check_pairs, check_tables
 
 if TYPE_CHECKING:
     from features.record_pairs import RecordPairs
@@ -53,7 +55,7 @@ def read_sources(
     for option, given in (("--id", ids), ("--columns", columns)):
         if other := next((one for one in given if one not in files), None):
             raise InputError(f"{option} is of {other!r}, and the sources are {', '.join(files)}")
-    found: dict[str, Records] = {}
+    asked: dict[str, AskedTable] = {}
     for name, file in files.items():
         told: dict[str, str] | None = None
         if name in columns:
@@ -61,13 +63,20 @@ def read_sources(
                 told = mapping(columns[name])
             except argparse.ArgumentTypeError as error:
                 raise InputError(f"--columns of {name}: {error}") from None
-        known = attributes or (next(iter(found.values())).attributes if found else [])
-        if known and (other := next((one for one in told or () if one not in known), None)):
-            raise InputError(f"--columns of {name} has {other!r}, and what is told of records is {', '.join(known)}")
+        known = attributes or (next(iter(asked.values())).attributes if asked else [])
         untold = [one for one in known if one not in (told or {})]
         if known:
-            told = {one: (told or {}).get(one, one) for one in known}
-        found[name] = read_records(Path(file), told, ids.get(name, "id"), untold=untold)
+            told = {**{one: one for one in known}, **(told or {})}
+        options = (f"--id {name}=COLUMN", f"--columns {name}:")
+        asked[name] = AskedTable(Path(file), ids.get(name, "id"), *options, told, untold)
+    check_tables(list(asked.values()))
+    found: dict[str, Records] = {}
+    for name, one in asked.items():
+        told = None if one.columns is None else dict(one.columns)
+        known = attributes or (next(iter(found.values())).attributes if found else [])
+        if known and (other := next((attribute for attribute in told or () if attribute not in known), None)):
+            raise InputError(f"--columns of {name} has {other!r}, and what is told of records is {', '.join(known)}")
+        found[name] = read_records(one.path, told, one.id_column, untold=one.untold)
         if lacking := found[name].untold:
             say(
                 f"note: {name} has no column {' or '.join(map(repr, lacking))}, so nothing is told of that; "
@@ -161,18 +170,29 @@ def compared(
     return {name: Records(f"the source {name}", one[RECORD_KEYS[1]], one.drop(RECORD_KEYS)) for name, one in of.items()}
 
 
-def read_labelled(arguments: argparse.Namespace, sources: dict[str, Records]) -> RecordPairs | None:
-    """Labelled pairs of two sources, or of one.
+def read_labelled(
+    arguments: argparse.Namespace, sources: dict[str, Records]
+) -> tuple[RecordPairs | None, dict[str, Any]]:
+    """Labelled pairs of two sources, or of one; those of a table without a column of labels are all matches.
+
+    Returns:
+        The pairs, None where none are named; and what is to be said of them besides.
 
     Raises:
-        InputError: A file that cannot be read, or that has no label; or ids that the sources lack.
+        InputError: A file that cannot be read, or whose labels are all empty; or ids that the sources lack.
     """
     if arguments.pairs is None:
-        return None
-    from features.sources.record_tables import read_pairs
+        return None, {}
+    import numpy as np
 
-    tables = list(sources.values())
-    found = read_pairs([Path(arguments.pairs)], tables[0], tables[-1], labelled=True)
-    if found.labels is None or not len(found):
-        raise InputError(f"{arguments.pairs} has no label; its column 'label' says whether both are the same (0 or 1)")
-    return found
+    from features.sources.record_tables import label_column, read_pairs
+
+    tables, path = list(sources.values()), Path(arguments.pairs)
+    check_pairs([path], arguments.pairs_columns)
+    label = label_column(path, arguments.pairs_columns)
+    found = read_pairs([path], tables[0], tables[-1], labelled=True, columns=arguments.pairs_columns)
+    if label is None:
+        return replace(found, labels=np.ones(len(found), bool)), {"taken_for_the_same": str(path)}
+    if found.labels is None:
+        raise InputError(f"{path} has no label: its column {label!r} is empty")
+    return found, {}

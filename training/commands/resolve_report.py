@@ -9,11 +9,13 @@ import polars as pl
 if TYPE_CHECKING:
     from features.entity_map import EntityMap
     from features.record_pairs import RecordPairs
-    from features.records import Records
-    from recsys.blocking.blocker import BlockingConfig, Encode
+    from recsys.blocking.candidates import Candidates
 
 #: of records and entities that are gone, so many are named
 _NAMED = 5
+
+#: below this precision, which is likely too high, a map needs labels
+_SURE = 0.8
 
 #: what has happened to ids, as people are told
 _EVENTS = {
@@ -37,15 +39,10 @@ def gone_records(before: EntityMap, now: EntityMap) -> pl.DataFrame:
     return lost.with_columns(now=now.current(lost["entity_id"]))
 
 
-def lost_pairs(
-    tables: dict[str, Records], config: BlockingConfig, encode: Encode | None, labelled: RecordPairs | None
-) -> pl.DataFrame:
+def lost_pairs(found: Candidates, labelled: RecordPairs | None) -> pl.DataFrame:
     """Matches of two sources, or of one, that are no candidates: those that are known, then those that are likely."""
-    from recsys.blocking.blocker import block
     from recsys.blocking.lost import likely_lost, lost_matches
 
-    both = list(tables.values())
-    found = block(both[0], both[-1], config, encode)
     lost = likely_lost(found)
     if labelled is None:
         return lost
@@ -66,17 +63,22 @@ def told(figures: dict[str, Any], before: EntityMap, gone: pl.DataFrame) -> str:
         f"{figures['unchanged_records']:,} as before) are {figures['entities']:,} entities, the largest of "
         f"{figures['largest_entity']:,}"
     ]
+    called = "above the threshold" if figures["one_to_one"] else "called the same"
     lines += [
-        f"{one['name']}: {one['pairs']:,} pairs judged, {one['same']:,} called the same, in {one['seconds']:.1f} s"
+        f"{one['name']}: {one['pairs']:,} pairs judged, {one['same']:,} {called}, in {one['seconds']:.1f} s"
         for one in figures["stages"]
     ]
     if figures["pairs"] > figures["candidates"]:
         lines.append(
-            f"with those that were judged before: {figures['pairs']:,} pairs, {figures['pairs_called_same']:,} called "
-            "the same"
+            f"with those that were judged before: {figures['pairs']:,} pairs, {figures['pairs_called_same']:,} {called}"
+        )
+    if figures["one_to_one"]:
+        lines.append(
+            f"one to one: of {figures['pairs_called_same']:,} pairs above the threshold, {figures['pairs_joined']:,} "
+            "are kept"
         )
     if "estimated" in figures:
-        lines.append(_estimated(figures["estimated"]))
+        lines.append(_estimated(figures["estimated"], "labels" in figures))
     if before.version:
         counts = figures["events"]
         happened = "; ".join(f"{counts[one]:,} {words}" for one, words in _EVENTS.items() if one in counts)
@@ -87,34 +89,67 @@ def told(figures: dict[str, Any], before: EntityMap, gone: pl.DataFrame) -> str:
         lines.append(f"records that are gone: {_some(names)}; entities that are gone with them: {_some(ids)}")
     if "labels" in figures:
         lines.append(_against_labels(figures["labels"]))
+        if warning := _warning(figures["labels"], figures["one_to_one"]):
+            lines.append(warning)
+    if "blocking" in figures:
+        lines.append(f"candidates of {blocked(figures['blocking'])}")
     return "\n".join([*lines, f"version {figures['version']}  {figures['into']}"])
 
 
-def _estimated(estimate: dict[str, Any]) -> str:
+def _estimated(estimate: dict[str, Any], labelled: bool) -> str:
     """What the data say of how right they are."""
     if not estimate["called"]:
         return "without a label: no threshold would be right half of the time, so no two records are called the same"
+    advice = "" if labelled or estimate["precision"] >= _SURE else "; label some pairs: recsys match label"
     return (
         f"estimated without a label, and likely too high: a precision of {estimate['precision']:.0%}, and a recall of "
-        f"{estimate['recall']:.0%} of the matches that are best of each other"
+        f"{estimate['recall']:.0%} of the matches that are best of each other{advice}"
     )
 
 
 def _against_labels(said: dict[str, Any]) -> str:
     """How right it is by labels."""
     what = f"{said['pairs']:,} labelled pairs of {' and '.join(said['sources'])}, {said['same']:,} of them the same"
+    if "taken_for_the_same" in said:
+        what = (
+            f"{said['pairs']:,} pairs of {' and '.join(said['sources'])}, all taken for the same since "
+            f"{said['taken_for_the_same']} has no column 'label'"
+        )
     known = "  ".join(
         f"{words} {said[one]:.4f}"
         for one, words in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
         if said[one] is not None
     )
     if said["precision"] is None:
-        known += " (none is labelled different, so nothing is known of precision)"
+        known += " (none is known to be different, so nothing is known of precision)"
     if said["recall"] is None:
         known += " (none is labelled the same, so nothing is known of recall)"
     else:
         known += f"; {said['among_candidates']:.2%} of what is the same was among the candidates"
     return f"against {what}: {known}; {said['unlabelled']:,} more pairs of one entity have no label"
+
+
+def _warning(said: dict[str, Any], one_to_one: bool) -> str | None:
+    """That a precision by labels says little, where it does.
+
+    It is that of joined pairs which have a label. Labels are mostly some of many, so that joined pairs without one are
+    no fault. But a record whose match is labelled has its partner: where most of what such records are joined with has
+    no label, either things have many records and few of their pairs are labelled, or the map joins what nobody has
+    been asked about, as one does that has learned from negatives unlike what it is asked. The figure is silent of it.
+    """
+    if said["precision"] is None or said["besides"] <= said["called"]:
+        return None
+    joined = said["called"] + said["unlabelled"]
+    return (
+        f"warning: {said['unlabelled']:,} of the {joined:,} joined pairs have no label, {said['besides']:,} of them of "
+        "records that have a labelled match already, so this precision says little: label some of them (recsys "
+        f"match label){'' if one_to_one else ', or try --one-to-one'}"
+    )
+
+
+def blocked(blocking: dict[str, Any]) -> str:
+    """What blocking came to."""
+    return f"{' and '.join(blocking['sources'])}: {blocking['told']}  {blocking['out']}"
 
 
 def _some(values: pl.Series) -> str:

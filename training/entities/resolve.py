@@ -125,6 +125,8 @@ def resolve(
         "stages": [vars(one) for one in judged.stages],
         "pairs": len(every),
         "pairs_called_same": int((log_odds >= 0).sum()),
+        "pairs_joined": int(((log_odds >= 0) & (cluster[every.left_rows] == cluster[every.right_rows])).sum()),
+        "one_to_one": config.one_to_one,
         "entities": len(entities),
         "largest_entity": int(np.bincount(cluster).max()),
         "version": entities.version,

@@ -11,7 +11,6 @@ import polars as pl
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.sources.files import read_table
-from serving.matching.scores import Scores
 
 #: answers at the prompt, by what they mean
 _ANSWERS = {"y": 1, "yes": 1, "1": 1, "n": 0, "no": 0, "0": 0}
@@ -37,8 +36,8 @@ def without(pairs: RecordPairs, labelled: pl.DataFrame) -> list[int]:
     return frame.join(labelled.select(pl.col(ids).cast(pl.String)), on=ids, how="anti")["place"].sort().to_list()
 
 
-def side_by_side(pairs: RecordPairs, scores: Scores) -> pl.DataFrame:
-    """The pairs with what both records say, side by side."""
+def side_by_side(pairs: RecordPairs, scores: pl.Series) -> pl.DataFrame:
+    """The pairs with what both records say, side by side, and a figure of each. (m,)"""
     frame = pairs.frame().select("left_id", "right_id").with_columns(label=pl.lit(None, pl.Int64))
     sides = (pairs.left.values[pairs.left_rows], pairs.right.values[pairs.right_rows])
     columns = [
@@ -46,15 +45,17 @@ def side_by_side(pairs: RecordPairs, scores: Scores) -> pl.DataFrame:
         for name in pairs.left.attributes
         for which, side in zip(("left", "right"), sides, strict=True)
     ]
-    return frame.with_columns(pl.Series("probability", scores.probabilities).round(4), *columns)
+    return frame.with_columns(scores.round(4), *columns)
 
 
 def asked(table: pl.DataFrame, say: Callable[[str], None]) -> pl.DataFrame:
     """The pairs that somebody has labelled at the prompt."""
+    figure = table.columns[3]
+    told = {"probability": "stated probability"}.get(figure, figure)
     names = [name.removeprefix("left_") for name in table.columns[4::2]]
     found: list[tuple[int, int]] = []
     for n, row in enumerate(table.iter_rows(named=True)):
-        say(f"\n{n + 1} of {table.height}  (stated probability {row['probability']:.2f})")
+        say(f"\n{n + 1} of {table.height}  ({told} {row[figure]:.2f})")
         for name in names:
             say(f"  {name:>16}  {row[f'left_{name}']}\n  {'':>16}  {row[f'right_{name}']}")
         answer = ""

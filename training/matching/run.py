@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from serving.matching.writer import write_matcher
 from serving.resolve import Resolved
 from training import plots
 from training.matching.config import MatchTrainConfig
+from training.matching.epoch_lines import EpochLines
 from training.matching.fit import check_labels, figures_of, fit_matcher
 from training.promotion import challenge, check_name
 from training.run_folder import open_folder, save_state, tracked_run
@@ -69,7 +71,8 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
     """
     began = time.perf_counter()
     if data is None:
-        options.say(f"reading {config.data.root or config.data.name}")
+        own = "the tables" if config.data.name == "record-tables" else config.data.name
+        options.say(f"reading {config.data.root or own}")
         data = load_pairs(config.data.name, config.data.root or None, **config.data.settings)
     check_labels(data)
     check_name(options.register)
@@ -83,8 +86,13 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
     tracked = _tracked(config, options, state, facts)
     with tracked or contextlib.nullcontext():
         epochs = {one["epoch"]: one for one in state["epochs"]}
+        # where standard error is a terminal, a bar shows the same
+        silent = options.progress and sys.stderr.isatty()
+        lines = None if silent else EpochLines(options.say, config.contrast.epochs, config.optimiser.max_epochs)
 
         def report(figures: dict[str, float], epoch: int) -> None:
+            if lines is not None:
+                lines(figures, epoch)
             epochs[epoch] = {**epochs.get(epoch, {}), "epoch": epoch, **figures}
             save_state(options.folder, {**state, "epochs": [epochs[one] for one in sorted(epochs)]})
             if tracked is not None:

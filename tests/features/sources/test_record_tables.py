@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import InputError
 from features.sources import load_pairs
-from features.sources.record_tables import read_pairs
+from features.sources.record_tables import label_column, read_pairs
 
 
 @pytest.fixture
@@ -98,8 +98,45 @@ def test_what_does_not_fit_is_told(folder: Path, settings: dict, message: str) -
 
 def test_pairs_without_labels_are_told(folder: Path) -> None:
     pl.read_csv(folder / "pairs.csv").drop("label").write_csv(folder / "bare.csv")
-    with pytest.raises(InputError, match=r"bare\.csv has no label; its column 'label' says"):
+    with pytest.raises(InputError, match=r"bare\.csv has no column 'label', which says .*; its columns are left_id, "):
         load_pairs("record-tables", folder, **{**MAPPED, "pairs": "bare.csv"})
+    pl.read_csv(folder / "pairs.csv").with_columns(label=pl.lit("")).write_csv(folder / "empty.csv")
+    with pytest.raises(InputError, match=r"empty\.csv has no label: its column 'label' is empty"):
+        load_pairs("record-tables", folder, **{**MAPPED, "pairs": "empty.csv"})
+
+
+def test_columns_of_pairs_are_mapped_and_files_of_ones_own_are_not(folder: Path) -> None:
+    plain = load_pairs("record-tables", folder, **MAPPED)
+    named = {"left_id": "ours", "right_id": "left_id", "label": "same"}
+    table = pl.read_csv(folder / "pairs.csv").rename(named)
+    # a column that another one takes the name of is not read
+    table.with_columns(label=pl.lit("who knows")).write_csv(folder / "odd.csv")
+    settings = {**MAPPED, "pairs": "odd.csv", "pairs_columns": named}
+    found = load_pairs("record-tables", folder, **settings)
+    assert found.train.frame().rows() == plain.train.frame().rows() and len(found.test) == 1
+    pl.DataFrame({"left_id": ["b"], "right_id": [1], "label": [1]}).write_csv(folder / "more.csv")
+    named = {"left_id": "ours", "label": "same"}
+    table.rename({"left_id": "right_id"}).write_csv(folder / "odd.csv")
+    both = {**settings, "pairs": ["odd.csv", "more.csv"], "pairs_columns": named}
+    assert load_pairs("record-tables", folder, **both).train.frame().rows() == [("a", 1, 1), ("d", 1, 0), ("b", 1, 1)]
+    assert label_column(folder / "odd.csv", named) == "same"
+    assert label_column(folder / "left.csv", {"left_id": "id"}) is None
+    for wrong, message in (
+        ({"label": "nil"}, r"odd\.csv has no column 'nil' \(for label\); its columns are ours, "),
+        ({"colour": "same"}, "pairs_columns has 'colour', and what is read of pairs is left_id, right_id, label, part"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_pairs("record-tables", folder, **{**settings, "pairs_columns": wrong})
+
+
+def test_columns_that_are_not_mapped_are_called_as_the_attributes(folder: Path) -> None:
+    pl.DataFrame({"sku": [1, 2, 3, 4], "cost": [1, 2, 3, 4], "name": ["One"] * 4}).write_csv(folder / "other.csv")
+    told = {"right": "other.csv", "right_id": "sku"}
+    found = load_pairs("record-tables", folder, **told, right_columns={"title": "name"}).train
+    assert found.right.attributes == found.left.attributes == ["title", "cost"]
+    assert found.right.values.row(0) == ("One", "1")
+    with pytest.raises(InputError, match="right_columns has the attribute 'colour', and what is told of records is ti"):
+        load_pairs("record-tables", folder, **told, right_columns={"colour": "name"})
 
 
 def test_an_unknown_source_is_told() -> None:

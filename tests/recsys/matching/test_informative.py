@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.matching.informative import most_informative, suspected_noise
+from recsys.matching.informative import most_informative, spread, suspected_noise
 
 
 @given(st.integers(0, 40), st.integers(1, 50), st.integers(0, 5))
@@ -52,3 +52,13 @@ def test_labels_that_were_turned_are_suspected() -> None:
 @pytest.mark.parametrize("labels", [[True, True], [False, False], []])
 def test_of_one_label_nothing_is_suspected(labels: list[bool]) -> None:
     assert len(suspected_noise(np.zeros(len(labels)), np.array(labels, dtype=bool))) == 0
+
+
+def test_where_no_matcher_is_all_degrees_of_likeness_are_asked_for() -> None:
+    scores = np.concatenate([np.random.default_rng(0).uniform(0, 0.2, 2000), np.linspace(0.2, 1, 40)])
+    chosen = spread(scores, 60, seed=3)
+    assert len(set(chosen.tolist())) == 60 and (np.diff(scores[chosen]) <= 0).all()
+    assert (scores[chosen] > 0.2).sum() > 30  # of a plain draw it would be one or two
+    assert (scores[chosen] < 0.2).any() and spread(scores, 60, seed=3).tolist() == chosen.tolist()
+    assert sorted(spread(scores[:3], 9).tolist()) == [0, 1, 2] and not len(spread(scores[:0], 9))
+    assert sorted(spread(np.ones(4), 9).tolist()) == [0, 1, 2, 3]

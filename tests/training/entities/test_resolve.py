@@ -8,12 +8,14 @@ import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from features.entity_map import EntityMap
 from features.entity_store import read_entities, write_entities
 from features.errors import InputError
 from features.record_pairs import RecordPairs
 from features.records import Records
 from recsys.blocking.blocker import BlockingConfig
 from recsys.entities.agreement import against_labels, pairwise
+from recsys.entities.stable_ids import updated
 from serving.entities.app import create_entity_app
 from serving.entities.finder import EntityFinder
 from serving.entities.judges import Judged, Stage
@@ -194,6 +196,19 @@ def test_entities_are_measured_against_labels() -> None:
     found = resolve({"a": left, "b": right}).resolved.entities
     said = against_labels(found, same, "a", "b")
     assert said["recall"] > 0.8 and said["precision"] == 1.0 and said["unlabelled"] >= 0
+
+
+def test_joined_pairs_besides_labelled_matches_are_counted() -> None:
+    members = {"source": [*"aaaabbbb"], "record_id": [*"12341234"], "cluster": [0, 0, 0, 3, 0, 0, 2, 3]}
+    found = updated(EntityMap(), pl.DataFrame(members))
+    tables = {one: Records.of(one, pl.DataFrame({"id": [*"1234"], "title": [*"wxyz"]})) for one in "ab"}
+    pairs = RecordPairs(*tables.values(), np.array([0, 1, 3]), np.array([0, 1, 0]), np.array([True, False, False]))
+    said = against_labels(found, pairs, "a", "b")
+    # joined: 1, 2 and 3 with 1 and 2, and 4 with 4; of a record of the match of 1 and 1 are four of these
+    assert (said["called"], said["unlabelled"], said["besides"]) == (2, 5, 3)
+    own = RecordPairs(tables["a"], tables["a"], np.array([0]), np.array([1]), np.array([True]))
+    said = against_labels(found, own, "a")
+    assert (said["called"], said["unlabelled"], said["besides"]) == (1, 2, 2)
 
 
 def test_records_are_found_again(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`recsys resolve` as people use it: what it refuses, what it tells of records and labels, what it writes beside."""
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -110,12 +111,77 @@ def test_labels_that_are_all_the_same_say_nothing_of_precision(shops: Path, caps
     assert (said["pairs"], said["same"], said["sources"]) == (18, 18, ["a", "b"])
     assert main(["resolve", "a=a.csv", "--into", "map", "--pairs", same]) == 0
     told = capsys.readouterr().out
-    assert "none is labelled different, so nothing is known of precision" in told and "F1" not in told
+    assert "none is known to be different, so nothing is known of precision" in told and "F1" not in told
     other = labels("other.csv", [("0", "b20", 0)])
     said = resolved(capsys, "a=a.csv", "--pairs", other)["labels"]
     assert said["recall"] is None and said["f1"] is None
-    pl.read_csv("same.csv").drop("label").write_csv("same.csv")
-    assert "same.csv has no label" in refused(capsys, "a=a.csv", "--into", "map", "--pairs", "same.csv")
+    pl.read_csv("same.csv").with_columns(label=pl.lit("")).write_csv("same.csv")
+    empty = refused(capsys, "a=a.csv", "--into", "map", "--pairs", "same.csv")
+    assert "same.csv has no label: its column 'label' is empty" in empty
+
+
+def test_pairs_without_a_column_of_labels_are_matches(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    ours = [str(n) for n in range(18)]
+    pl.DataFrame({"ours": ours, "theirs": [f"b{n}" for n in ours]}).write_csv("same.csv")
+    asked = refused(capsys, "a=a.csv", "b=b.csv", "--into", "map", "--pairs", "same.csv")
+    assert asked.endswith(
+        "its columns are ours, theirs: say which of them stands for that with --pairs-columns "
+        "left_id=COLUMN,right_id=COLUMN"
+    )
+    mapped = ["--pairs", "same.csv", "--pairs-columns", "left_id=ours,right_id=theirs"]
+    said = resolved(capsys, "a=a.csv", "b=b.csv", *mapped)["labels"]
+    assert said["recall"] > 0.8 and said["precision"] is None and said["same"] == said["pairs"] == 18
+    assert main(["resolve", "a=a.csv", "--into", "map", *mapped]) == 0
+    told = capsys.readouterr().out
+    assert "against 18 pairs of a and b, all taken for the same since same.csv has no column 'label'" in told
+    pl.read_csv("same.csv").with_columns(truth=pl.lit(1)).write_csv("same.csv")
+    mapped[-1] += ",label=truth"
+    assert main(["resolve", "a=a.csv", "--into", "map", *mapped]) == 0
+    assert "against 18 labelled pairs of a and b, 18 of them the same" in capsys.readouterr().out
+
+
+def test_all_that_is_wrong_with_columns_is_told_with_what_mends_it(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    pl.read_csv("a.csv", infer_schema=False).rename({"id": "sku"}).write_csv("a.csv")
+    pl.read_csv("b.csv", infer_schema=False).rename({"id": "code", "title": "name", "price": "cost"}).write_csv("b.csv")
+    said = refused(capsys, "a=a.csv", "b=b.csv", "--into", "map")
+    assert (
+        "a.csv has no column 'id'; its columns are sku, title, price: name its column of ids with --id a=COLUMN; "
+        in said
+    )
+    assert "b.csv has no column 'id' or 'title' or 'price'; its columns are code, name, cost: name its" in said
+    assert said.endswith(
+        "--id b=COLUMN, and say which of them is which attribute with --columns b:title=COLUMN,price=COLUMN"
+    )
+    mended = ["--id", "a=sku", "--id", "b=code", "--columns", "b:title=name,price=cost"]
+    assert resolved(capsys, "a=a.csv", "b=b.csv", *mended)["records"] == 42
+
+
+def test_candidates_are_written_with_entities_and_by_themselves(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    same = labels("same.csv", [(str(n), f"b{n}", 1) for n in range(18)])
+    told = ["resolve", "a=a.csv", "b=b.csv", "--candidates", "found.csv", "--set", "blocking.ways=[characters, words]"]
+    assert main([*told, "--pairs", same, "--set", "blocking.candidates=2"]) == 0
+    assert "a and b: 42 candidates, 2.0 a record" in capsys.readouterr().out and not Path("map").exists()
+    alone = pl.read_csv("found.csv", infer_schema=False)
+    assert alone.columns == ["left_id", "right_id", "similar", "strength", "by"] and alone.height == 42
+    strength = alone["strength"].cast(pl.Float64)
+    assert strength.is_sorted(descending=True) and set(alone["by"]) <= {"characters", "words", "characters+words"}
+    pairs = alone.select("left_id", "right_id").rows()
+    assert {(str(n), f"b{n}") for n in range(18)} <= set(pairs) and len(set(pairs)) == 42
+    found = resolved(capsys, *told[1:], "--set", "blocking.candidates=2")
+    assert pl.read_csv("found.csv", infer_schema=False).equals(alone) and found["blocking"]["candidates"] == 42
+    assert main(["resolve", "b=b.csv", "--candidates", "own.parquet", "--json"]) == 0
+    own = pl.read_parquet("own.parquet")
+    assert json.loads(capsys.readouterr().out)["blocking"]["sources"] == ["b"]
+    assert own.height and (own["left_id"] != own["right_id"]).all() and own["left_id"].str.starts_with("b").all()
+    assert [one.name for one in shops.iterdir() if one.name.startswith(".")] == []
+
+
+def test_one_to_one_tells_what_is_kept(shops: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["resolve", "a=a.csv", "b=b.csv", "--into", "map", "--one-to-one"]) == 0
+    told = capsys.readouterr().out
+    kept = int(re.search(r"one to one: of [\d,]+ pairs above the threshold, (\d+) are kept", told)[1])
+    entities = read_entities("map").entities
+    assert "called the same" not in told and kept == len(TITLES) * 2 - len(entities)
 
 
 def test_labels_are_of_what_the_map_has_as_well(shops: Path, capsys: pytest.CaptureFixture) -> None:
@@ -142,7 +208,9 @@ def test_labels_are_of_what_the_map_has_as_well(shops: Path, capsys: pytest.Capt
         (["a=a.csv", "--set", "blocking=red"], "'recsys resolve --print-config' shows what is in it"),
         (["a=a.csv", "--out", "all.txt"], "--out ends in .csv or .parquet"),
         (["a=a.csv", "--gone", "nowhere/gone.csv"], "there is no folder nowhere"),
-        (["a=a.csv", "--pairs-of", "a,b"], "--pairs-of says of which sources --pairs and --lost are"),
+        (["a=a.csv", "--pairs-of", "a,b"], "--pairs-of says of which sources --pairs, --lost and --candidates are"),
+        (["a=a.csv", "--candidates", "found.txt"], "--candidates ends in .csv or .parquet"),
+        (["a=a.csv", "--pairs-columns", "label=same"], "--pairs-columns says what the columns of --pairs are called"),
         ([], "there is no table to resolve"),
     ],
 )
@@ -152,6 +220,8 @@ def test_what_cannot_be_done_is_named(shops: Path, capsys: pytest.CaptureFixture
 
 def test_where_entities_go_has_to_be_said(shops: Path, capsys: pytest.CaptureFixture) -> None:
     assert "--into names the folder where entities are kept" in refused(capsys, "a=a.csv")
+    said = refused(capsys, "a=a.csv", "--candidates", "found.csv", "--out", "all.csv")
+    assert "--out is of entities, and --into names no folder for them" in said and not Path("found.csv").exists()
 
 
 @pytest.mark.parametrize(

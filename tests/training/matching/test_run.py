@@ -20,7 +20,8 @@ from recsys.matching.thresholds import decide
 from recsys.text_encoders import TextEncoderConfig
 from serving.matching.manifest import MatcherManifest
 from serving.matching.matcher import Matcher
-from training.cli import main
+from training.cli import main, parser
+from training.commands.record_options import given
 from training.matching.config import MatchTrainConfig
 from training.matching.run import describe, run, seen
 from training.optimisers import OptimiserConfig
@@ -148,7 +149,11 @@ def test_the_way_from_tables_to_judgements(
     monkeypatch.chdir(tables)
     settings = [one for setting in (*SETTINGS, f"model.encoder.model={colour_model}") for one in ("--set", setting)]
     assert main(["match", "train", *arguments(tables), *settings, "--no-mlflow", "--json"]) == 0
-    figures = json.loads(capsys.readouterr().out.splitlines()[-1])
+    told = capsys.readouterr()
+    figures = json.loads(told.out.splitlines()[-1])
+    epochs = re.findall(r"epoch (\d+) of 12: loss \d\.\d{3}, validation F1 [01]\.\d{4}", told.err)
+    assert epochs == [str(n + 1) for n in range(len(epochs))] and len(epochs) >= figures["best_epoch"]
+    assert "reading the tables" in told.err
     assert figures["f1"] > 0.9 and Path(figures["bundle"]) == Path("runs/matcher-left-pairs/s0/bundle")
     judged = ["--model", figures["bundle"], *arguments(tables)]
     assert main(["match", "predict", *judged, "--out", "judged.parquet", "--json"]) == 0
@@ -164,6 +169,7 @@ def test_the_way_from_tables_to_judgements(
     assert main(asked) == 0
     told = capsys.readouterr().out
     assert told.startswith(("the same", "different")) and "attribute name" in told and Path("why.png").exists()
+    assert re.search(r"log-odds before calibration: [+-]\d+\.\d+; without one of these, they would be lower by\n", told)
     assert main(["match", "suspects", *judged, "--out", "suspects.csv", "--json"]) == 0
     suspects = json.loads(capsys.readouterr().out)
     assert suspects["suspects"] == pl.read_csv("suspects.csv").height <= suspects["pairs"] * 0.1
@@ -212,8 +218,56 @@ def test_tables_of_other_columns_ask_for_a_mapping(
 ) -> None:
     monkeypatch.chdir(tables)
     assert main(["match", "train", "--left", "left.csv", "--right", "right.csv", "--pairs", "pairs.csv"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "right.csv has no column 'name' or 'maker'; its columns are id, title, by: say which of them is" in said
+    assert said.endswith("--right-columns name=COLUMN,maker=COLUMN") and not (tables / "runs").exists()
+    for name in ("left", "right"):
+        pl.read_csv(f"{name}.csv").rename({"id": "sku"}).write_csv(f"{name}.csv")
+    mapped = ["--columns", "right:name=title,maker=by"]
+    assert main(["match", "train", "--left", "left.csv", "--right", "right.csv", "--pairs", "pairs.csv", *mapped]) == 2
     said = capsys.readouterr().err
-    assert "tells name, maker" in said and "map the columns" in said and not (tables / "runs").exists()
+    assert "--left-id COLUMN; right.csv has no column 'id'; " in said and "--right-id COLUMN" in said
+    pl.read_csv("pairs.csv").drop("label").rename({"left_id": "one"}).write_csv("pairs.csv")
+    mapped += ["--id", "left=sku", "--id", "right=sku"]
+    assert main(["match", "train", "--left", "left.csv", "--right", "right.csv", "--pairs", "pairs.csv", *mapped]) == 2
+    said = capsys.readouterr().err.strip()
+    assert "pairs.csv has no column 'left_id' or 'label'" in said
+    assert said.endswith("--pairs-columns left_id=COLUMN,label=COLUMN")
+
+
+def test_the_first_labels_need_no_matcher(
+    tables: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tables)
+    pl.read_csv("pairs.csv").select("left_id", "right_id").head(200).write_csv("candidates.csv")
+    told = ["--left", "left.csv", "--right", "right.csv", "--right-columns", "name=title,maker=by"]
+    asked = ["match", "label", *told, "--out", "next.csv", "-n", "5"]
+    assert main([*asked, "--pairs", "candidates.csv"]) == 0
+    first = pl.read_csv("next.csv")
+    assert first.columns[:6] == ["left_id", "right_id", "label", "similar", "left_name", "right_name"]
+    assert first.height == 5 and first["label"].null_count() == 5 and first["similar"].is_sorted(descending=True)
+    assert not first.join(pl.read_csv("candidates.csv"), on=["left_id", "right_id"], how="anti").height
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\nq\n"))
+    assert main([*asked, "--ask", "--json"]) == 0  # of a blocker's candidates
+    said = capsys.readouterr()
+    assert json.loads(said.out.splitlines()[-1])["labelled"] == 2 and "(similar " in said.err
+    assert pl.read_csv("next.csv")["label"].to_list() == [1, 0]
+
+
+def test_both_ways_of_naming_columns_are_the_same() -> None:
+    def settings(*told: str) -> dict:
+        return given(parser("match").parse_args(["match", "train", *told]))
+
+    one = settings("--left-id", "sku", "--right-columns", "name=title,price", "--right-id", "code")
+    assert one == settings("--id", "left=sku", "--columns", "right:name=title,price", "--id", "right=code")
+    assert one["right_columns"] == {"name": "title", "price": "price"}
+
+
+@pytest.mark.parametrize("told", [("--id", "shop=sku"), ("--columns", "right=name"), ("--columns", "left:a=b,a=c")])
+def test_a_side_is_left_or_right(told: tuple[str, str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["match", "train", *told])
+    assert ended.value.code == 2 and f"argument {told[0]}: " in capsys.readouterr().err
 
 
 def test_a_matcher_is_no_recommender(

@@ -117,7 +117,10 @@ def tracking_store(tracking_uri: str | None = None, create: bool = False) -> str
     where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     path = where.removeprefix("sqlite:///").partition("?")[0]
     if not create and where.startswith("sqlite:///") and not Path(path).is_file():
-        raise InputError(f"the model registry {where} does not exist")
+        raise InputError(
+            f"the model registry {where} does not exist: `recsys train MODEL --register NAME` makes one, and "
+            "--tracking-uri names another"
+        )
     return where
 
 

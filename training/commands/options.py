@@ -106,6 +106,8 @@ def with_new_items(arguments: argparse.Namespace) -> CandidateGenerator:
     if new is not None and not new.is_file():
         raise InputError(f"there are no new items at {new}: not a file")
     generator = CandidateGenerator.load(arguments.model, tracking_uri=arguments.tracking_uri, new_items=new)
+    if str(arguments.model).startswith("models:"):
+        print(f"{generator.resolved.name}: version {generator.resolved.version} answers", file=sys.stderr)
     if notice := generator.new_items.notice:
         print(notice, file=sys.stderr)
     return generator

@@ -54,9 +54,9 @@ def _versions(name: str, versions: Sequence[Registered]) -> str:
     figures = list(dict.fromkeys(figure for one in versions for figure in one.figures))
     rows = [("version", "aliases", "created (UTC)", "kind", "split", *figures)]
     for one in versions:
-        told = (f"{one.figures[name]:.4f}" if name in one.figures else "-" for name in figures)
+        measured = (f"{one.figures[name]:.4f}" if name in one.figures else "-" for name in figures)
         aliases = ", ".join(one.aliases) or "-"
-        rows.append((one.version, aliases, _time(one.created), one.kind or "-", one.split or "-", *told))
+        rows.append((one.version, aliases, _time(one.created), one.kind or "-", one.split or "-", *measured))
     first, *lines = _aligned(rows)
     told = [first]
     for one, line in zip(versions, lines, strict=True):

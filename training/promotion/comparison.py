@@ -82,7 +82,7 @@ def try_out(
     earliest = max(stated) + 1 if len(stated) == len(until) else None
     manifests = {who: one.bundle.manifest for who, one in bundles.items()}
     times = dataset.interactions["timestamp"]
-    exhausted = past_the_data(manifests, int(times.max())) if dataset.dated else None
+    exhausted = past_the_data(manifests, int(times.to_numpy().max())) if dataset.dated else None
     if since is None and earliest is not None:
         since = earliest
         if exhausted is not None:

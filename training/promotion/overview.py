@@ -49,7 +49,12 @@ class Registered:
 
     def to_json(self) -> dict[str, Any]:
         """As an object, in which what is not known is null."""
-        told = {"version": self.version, "aliases": list(self.aliases), "created": self.created, "kind": self.kind}
+        told: dict[str, Any] = {
+            "version": self.version,
+            "aliases": list(self.aliases),
+            "created": self.created,
+            "kind": self.kind,
+        }
         told |= {"split": self.split, "figures": dict(self.figures), "run_id": self.run_id}
         return told | {"promotion": dict(self.promotion) or None, "rolled_back": dict(self.rolled_back) or None}
 

@@ -129,14 +129,23 @@ def _work(
     if worker.first:
         if notice := found.notice(served.source):
             tell("notice", logging.WARNING, of="model", notice=notice)
-        _greet(f"{what} at {address} ({_pages(address, config)})", config if hasattr(app.state, "online") else None)
+        online = getattr(app.state, "online", None)
+        events = None if online is None else online.events
+        _greet(
+            f"{what} at {address} ({_pages(address, config)})",
+            None if online is None else config,
+            None if events is None else events.health().where,
+        )
     worker.ready()
     return answer_at(app, listener)
 
 
-def _greet(sentence: str, config: ServiceConfig | None) -> None:
+def _greet(sentence: str, config: ServiceConfig | None, events: str | None) -> None:
     """What people are told: on standard output, and not in the log, which is kept and read by others."""
     try:
+        if events is not None:
+            others = "--events FILE names another place, --events none keeps none"
+            print(f"events (POST /events) are kept in {events}; {others}")
         if config is not None and config.made_token:
             print(f"token of this run, for requests that change something: {config.token}")
         print(sentence, flush=True)

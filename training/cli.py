@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("train", "train, evaluate and log a model"),
     "evaluate": ("evaluate", "measure a bundle on a split of a data set"),
     "interests": ("interests", "let a bundle ask for each of a user's interests, with settings chosen on validation"),
+    "models": ("models", "list the registered models, or the versions of one, and who promoted them, when and why"),
     "promote": ("promote", "make a registered version the champion"),
     "rollback": ("rollback", "make the previous champion the champion again"),
     "resolve": ("resolve", "find out which records of tables are the same thing, and keep their ids"),

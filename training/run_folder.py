@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,12 @@ _OUR_FOLDERS = ("checkpoints", "refit", "bundle", "encoder")
 
 
 def open_folder(
-    folder: Path, config: Any, facts: dict[str, Any], resume: bool, start: WarmStart | None = None
+    folder: Path,
+    config: Any,
+    facts: dict[str, Any],
+    resume: bool,
+    start: WarmStart | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Makes a run's folder, or opens it to go on.
 
@@ -34,6 +40,7 @@ def open_folder(
         facts: Of the data: dataset_hash and split_hash among them.
         resume: Go on with the run that is there, if it is this one.
         start: What the run begins from, if not from random weights.
+        say: Told where the files of a run that was finished are replaced.
 
     Returns:
         The run's state: the MLflow run and the epochs so far.
@@ -57,6 +64,8 @@ def open_folder(
             )
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
         raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
+    if (note := _replaced(folder)) is not None:
+        say(note)
     for name in _OUR_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in _OURS:
@@ -107,6 +116,16 @@ def began_from(folder: Path) -> str | None:
         return (json.loads((folder / "state.json").read_text()).get("from") or {}).get("source")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def _replaced(folder: Path) -> str | None:
+    """What is said before the files of a finished run are replaced; None where there is none."""
+    try:
+        version = json.loads((folder / "result.json").read_text())["figures"].get("version")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return None
+    kept = "" if version is None else f"; version {version}, which it registered, keeps its own"
+    return f"note: this run's files replace those of the finished run in {folder}{kept}; --run-dir names another folder"
 
 
 def _resumed(config: Any, folder: Path, facts: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def run(
             options.say(f"note: {note}")
     for note in start.notes(prepared) if start is not None else ():
         options.say(note)
-    state = open_folder(options.folder, config, facts, options.resume, start)
+    state = open_folder(options.folder, config, facts, options.resume, start, options.say)
     tracked = _tracked(config, options, state, facts | ({} if start is None else start.tags))
     with tracked or contextlib.nullcontext():
         fitted, epochs = _fitted(fits, state, tracked)

@@ -28,6 +28,8 @@ LIBRARIES = ("torch", "torchrec", "fbgemm-gpu-cpu", "fbgemm-gpu", "pytorch-light
 
 #: a registered version's tag: see `serving.bundles.manifest.Manifest.knows_asking_time`
 KNOWS_ASKING_TIME = "knows_asking_time"
+#: and another: of its bundle, so that whoever lists versions need fetch none
+KIND = "kind"
 
 
 def connect(uri: str | None = None, create: bool = True):
@@ -152,8 +154,10 @@ class TrackedRun:
         number = getattr(logged, "registered_model_version", None)
         if number is None:
             return None
+        client = self._mlflow.MlflowClient()
+        client.set_model_version_tag(register, str(number), KIND, str(said.get("kind")))
         if said.get("split", {}).get("knows_asking_time"):
-            self._mlflow.MlflowClient().set_model_version_tag(register, str(number), KNOWS_ASKING_TIME, "true")
+            client.set_model_version_tag(register, str(number), KNOWS_ASKING_TIME, "true")
         return str(number)
 
     def finish(self, status: str = "FINISHED") -> None:

@@ -46,6 +46,7 @@ def create_entity_app(
         "Entities of records",
         f"Records are told by {', '.join(finder.attributes)}.",
         ask_one,
+        lambda: {"entities": app.state.finder.identity},
         config or ServiceConfig(),
         partial(record_examples, finder.attributes),
         following,

@@ -10,6 +10,7 @@ _FEED_IDS = (
     "What the feed that ids_of names calls each item: several ids where it tells of one thing twice, none where it "
     "tells of none such; only where a feed was named."
 )
+_TITLES = "Each item's title, null for one without; only where titles were asked for, and null where no item has one."
 
 
 class ModelIdentity(BaseModel):
@@ -47,6 +48,7 @@ class Candidates(BaseModel):
     )
     interest_of: list[int] | None = Field(None, description="Which of them brought each item, from 0.")
     feed_ids: list[list[str]] | None = Field(None, description=_FEED_IDS)
+    titles: list[str | None] | None = Field(None, description=_TITLES)
 
 
 class CandidateAnswer(BaseModel):
@@ -64,6 +66,7 @@ class Similar(BaseModel):
     item_ids: list[str]
     scores: list[float] = Field(description="Cosines of the items' vectors.")
     feed_ids: list[list[str]] | None = Field(None, description=_FEED_IDS)
+    titles: list[str | None] | None = Field(None, description=_TITLES)
 
 
 class SimilarAnswer(BaseModel):

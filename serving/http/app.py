@@ -31,7 +31,7 @@ from serving.log import tell
 
 if TYPE_CHECKING:  # torch and FAISS take seconds, in which `serve` looks up the model
     from serving.candidates import CandidateGenerator
-    from serving.lists.recommendations import Recommendations
+    from serving.lists.recommendations import Recommendations, SimilarItems
     from serving.reload import Look, Reloader
     from serving.state.online_state import OnlineState
 
@@ -82,6 +82,7 @@ def create_app(
         "Recommendation candidates",
         "Ids are strings in answers, because an integer above 2^53 does not survive every JSON reader.",
         ask_one,
+        lambda: {"model": live.generator.identity},
         config,
         lambda: recommender_examples(live.generator),
         running,
@@ -134,16 +135,22 @@ async def _lists(request: Request, body: CandidateRequest) -> tuple[CandidateGen
     return generator, found
 
 
-async def _named(generator: CandidateGenerator, lines: list[dict[str, Any]], feed: str | None) -> list[dict[str, Any]]:
-    """Lists with what a feed calls their items, where one is named."""
-    if feed is None:
-        return lines
+async def _named(
+    generator: CandidateGenerator, found: Recommendations | SimilarItems, body: CandidateRequest | SimilarRequest
+) -> list[dict[str, Any]]:
+    """Lists with what a feed calls their items, and with their titles, where either is asked for."""
+    lines, feed = found.to_json(), body.ids_of
 
-    def name() -> list[list[list[str]]]:
-        return [generator.item_ids.of_feed(one["item_ids"], feed, "ids_of") for one in lines]
+    def name() -> None:
+        for n, line in enumerate(lines):
+            if feed is not None:
+                line["feed_ids"] = generator.item_ids.of_feed(line["item_ids"], feed, "ids_of")
+            if body.titles:
+                line["titles"] = None if found.titles is None else found.titles_of(n)
 
-    ids = await asyncio.to_thread(name)  # the first time, all of the feed's ids are gone through
-    return [{**one, "feed_ids": mine} for one, mine in zip(lines, ids, strict=True)]
+    if feed is not None or body.titles:
+        await asyncio.to_thread(name)  # the first time, all of the feed's ids are gone through
+    return lines
 
 
 def _router() -> APIRouter:
@@ -153,8 +160,7 @@ def _router() -> APIRouter:
     async def candidates(request: Request, body: CandidateRequest) -> Response:
         """The best items for each of some users."""
         generator, found = await _lists(request, body)
-        lines = await _named(generator, found.to_json(), body.ids_of)
-        return answer({"model": generator.identity, "candidates": lines})
+        return answer({"model": generator.identity, "candidates": await _named(generator, found, body)})
 
     @router.post("/similar", response_model=SimilarAnswer, responses=REFUSALS)
     async def similar(request: Request, body: SimilarRequest) -> Response:
@@ -162,8 +168,7 @@ def _router() -> APIRouter:
         generator: CandidateGenerator = request.app.state.live.generator
         how = {name: getattr(body, name) for name in type(body).model_fields if name not in TOLD}
         found = await computed(request, partial(generator.similar, **how), len(body.item_ids))
-        lines = await _named(generator, found.to_json(), body.ids_of)
-        return answer({"model": generator.identity, "similar": lines})
+        return answer({"model": generator.identity, "similar": await _named(generator, found, body)})
 
     @router.post("/invocations", response_model=InvocationAnswer, responses=REFUSALS)
     async def invocations(request: Request, body: InvocationRequest) -> Response:

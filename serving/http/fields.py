@@ -41,6 +41,7 @@ Feed = Annotated[
     Text,
     Field(max_length=200, description="A feed of the entity map whose own ids are wanted, too: the answer's feed_ids."),
 ]
+Titles = Annotated[StrictBool, Field(description="Tell each item's title, too, where the items have one.")]
 
 
 class Strict(BaseModel):

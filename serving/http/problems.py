@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from serving.http.field_names import no_such_field
+
 #: of one answer; a body may be wrong in a million places
 _MOST = 20
 
@@ -16,17 +18,16 @@ _FIELD = re.compile(rf"\b({'|'.join(COLUMNS)})\[(\d+)\](?:\[(\d+)\])?")
 
 _ALTERNATIVES = {"constrained-str", "str", "int", "float", "constrained-float", "bool", "none"}
 _KIND = "Input should be "
-_SENTENCES = {
-    "extra_forbidden": "there is no such field",
-    **dict.fromkeys(("model_attributes_type", "model_type", "dict_type"), "Input should be an object"),
-}
+_SENTENCES = dict.fromkeys(("model_attributes_type", "model_type", "dict_type"), "Input should be an object")
+_JSON = {bool: "true or false", int: "an integer", float: "a number", str: "a string", dict: "an object"}
 
 
-def problems_of(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def problems_of(errors: Iterable[Mapping[str, Any]], shape: Any = None) -> list[dict[str, Any]]:
     """What pydantic has found. The input is not sent back: it may be large, or not be JSON at all.
 
     Args:
         errors: Of a `ValidationError`; one whose context has a `place` is so much further in.
+        shape: Of the body, where it is known: its fields are named to whoever names one that is not there.
     """
     found: dict[tuple[str | int, ...], list[Mapping[str, Any]]] = {}
     for one in list(errors)[:_MOST]:
@@ -34,7 +35,7 @@ def problems_of(errors: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         place = [part for part in one["loc"] if part not in _ALTERNATIVES and not str(part).startswith("list[")]
         found.setdefault((*place, *one.get("ctx", {}).get("place", ())), []).append(one)
     return [
-        {"loc": list(place), "msg": _in_frame(place) + _sentence(some), "type": some[0]["type"]}
+        {"loc": list(place), "msg": _placed(place, _sentence(some, place, shape)), "type": some[0]["type"]}
         for place, some in found.items()
     ]
 
@@ -67,8 +68,12 @@ def told_by_rows(message: str) -> str:
     return _FIELD.sub(lambda one: _cell(int(one[2]), COLUMNS[one[1]], one[3]), message)
 
 
-def _sentence(some: Sequence[Mapping[str, Any]]) -> str:
+def _sentence(some: Sequence[Mapping[str, Any]], place: Sequence[str | int], shape: Any) -> str:
     """One for all alternatives of which none fits."""
+    if some[0]["type"] == "extra_forbidden":
+        return no_such_field(shape, place[1:])  # the first part says that it is of the body
+    if all(one["type"] == "list_type" for one in some) and "input" in some[0]:
+        return f"is {_JSON.get(type(some[0]['input']), 'null')}, not a list"
     said = []
     for one in some:
         why = f": {one['ctx']['error']}" if one["type"] == "json_invalid" else ""
@@ -79,6 +84,14 @@ def _sentence(some: Sequence[Mapping[str, Any]]) -> str:
     return other or " or ".join([kinds[0], *(one.removeprefix(_KIND) for one in kinds[1:])])
 
 
+def _placed(place: Sequence[str | int], sentence: str) -> str:
+    """A sentence, with the cell of an invocation's frame that it is about, if any."""
+    cell = _in_frame(place)
+    if not cell:
+        return sentence
+    return f"{cell} {sentence}" if sentence.startswith("is ") else f"{cell}: {sentence}"
+
+
 def _in_frame(place: Sequence[str | int]) -> str:
     """Which row and column of an invocation's frame it is about, if any."""
     _, name, *inner = (*place, "", "")
@@ -86,9 +99,9 @@ def _in_frame(place: Sequence[str | int]) -> str:
     if depth is None:
         return ""
     if inner[0] == "columns" and isinstance(inner[1], int):
-        return f"column {inner[1]}: "
+        return f"column {inner[1]}"
     row, *rest = inner[depth - 1 :]
-    return f"{_cell(row, *[one for one in rest if one != ''][:2])}: " if isinstance(row, int) else ""
+    return _cell(row, *[one for one in rest if one != ""][:2]) if isinstance(row, int) else ""
 
 
 def _cell(row: int, column: str | int | None = None, item: str | int | None = None) -> str:

@@ -30,11 +30,12 @@ from serving.http.fields import (
     Strict,
     Time,
     Times,
+    Titles,
 )
 from serving.http.problems import COLUMNS, problems_of
 
 #: fields that say what is told of an answer, and not what it is
-TOLD = ("ids_of",)
+TOLD = ("ids_of", "titles")
 
 
 class NoBody(Strict):
@@ -74,6 +75,7 @@ class CandidateRequest(Filtered):
         "(smoothed), or for the user as a whole (unimodal); null for as the model says.",
     )
     ids_of: Feed | None = None
+    titles: Titles = False
 
     @model_validator(mode="after")
     def _bounded(self) -> CandidateRequest:
@@ -90,6 +92,7 @@ class SimilarRequest(Filtered):
     )
     k: StrictInt = Field(10, ge=1, le=MAX_K, description="How many similar items of each.")
     ids_of: Feed | None = None
+    titles: Titles = False
 
     @model_validator(mode="after")
     def _bounded(self) -> SimilarRequest:

@@ -24,6 +24,7 @@ from serving.http.examples import Examples
 from serving.http.metrics import CONTENT_TYPE, Figures
 from serving.http.observed import Observed
 from serving.http.problems import problems_of
+from serving.http.signposts import nowhere, signposts
 
 #: what any route may answer to a request that cannot be used, or not now
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -38,6 +39,7 @@ def service(
     title: str,
     description: str,
     ask_one: Callable[[], Any],
+    identity: Callable[[], dict[str, Any]],
     config: ServiceConfig,
     examples: Callable[[], Examples],
     beside: Callable[[FastAPI], contextlib.AbstractContextManager[Any]] | None = None,
@@ -48,6 +50,7 @@ def service(
         title: What it is.
         description: For its documentation.
         ask_one: Asks it something, to see whether it answers.
+        identity: Names what answers now, as answers do.
         config: How it is run.
         examples: Bodies for its documentation, that work with what answers now.
         beside: What goes on beside it while it runs, entered and left in a thread.
@@ -70,11 +73,12 @@ def service(
     app.state.compute = ComputeQueue(config.threads, config.most_waiting, config.most_seconds)
     app.state.compute.watch = app.state.figures
     app.state.draining = False
+    app.include_router(signposts(identity))
     app.include_router(_operation(ask_one))
     app.include_router(documentation_routes(examples))
     # starlette's types want handlers of all errors
-    handlers: dict[type[Exception], Any] = {
-        InputError: _refused, RequestValidationError: _invalid, Busy: _busy, Late: _late,
+    handlers: dict[type[Exception] | int, Any] = {
+        InputError: _refused, RequestValidationError: _invalid, Busy: _busy, Late: _late, 404: nowhere,
     }  # fmt: skip
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)
@@ -152,4 +156,6 @@ async def _late(request: Request, error: Late) -> JSONResponse:
 
 async def _invalid(request: Request, error: RequestValidationError) -> JSONResponse:
     """What pydantic found."""
-    return JSONResponse({"detail": problems_of(error.errors())}, 422)
+    body = getattr(request.scope.get("route"), "body_field", None)
+    shape = None if body is None else body.field_info.annotation
+    return JSONResponse({"detail": problems_of(error.errors(), shape)}, 422)

@@ -30,6 +30,7 @@ def create_matcher_app(matcher: Matcher, config: ServiceConfig | None = None) ->
         "Matching of records",
         f"Records are told by {', '.join(matcher.manifest.attributes)}.",
         partial(_scored, matcher, MatchRequest(pairs=[{"left": {}, "right": {}}])),
+        lambda: {"model": matcher.identity},
         config,
         partial(record_examples, matcher.manifest.attributes),
     )

@@ -55,6 +55,14 @@ def client(url):
         yield client
 
 
+def test_titles_come_where_they_are_asked_for(client, generator):
+    (found,), (plain,) = (client.candidates(["u001"], k=3, **how).candidates for how in ({"titles": True}, {}))
+    assert found.titles == generator.recommend(["u001"], k=3).titles_of(0) and plain.titles is None
+    assert found.item_ids == plain.item_ids
+    (similar,) = client.similar(["sku-001"], k=3, titles=True).similar
+    assert similar.titles == generator.similar(["sku-001"], k=3).titles_of(0)
+
+
 def test_lists_are_those_in_process(client, generator):
     found = client.candidates(["u001", None], [None, ["sku-004", "nothing"]], k=7)
     expected = generator.recommend(["u001", None], [None, ["sku-004", "nothing"]], k=7)

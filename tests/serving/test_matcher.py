@@ -153,6 +153,9 @@ def test_over_http_as_in_process(matcher: Matcher, client: TestClient, coloured_
     assert answer["threshold"] == expected.threshold and answer["model"] == matcher.identity
     assert client.get("/readyz").json() == {"status": "ready"} and client.get("/healthz").status_code == 200
     assert client.get("/version").json()["attributes"] == ["name", "maker"]
+    root = client.get("/").json()
+    assert (root["service"], root["model"], root["docs"]) == ("Matching of records", matcher.identity, "/docs")
+    assert "POST /match" in client.get("/candidates").json()["detail"]
     asked = records(coloured_pairs.test, 1)[0]
     told, found = client.post("/explain", json=asked).json(), matcher.explain(**asked)
     assert told["attributes"] == pytest.approx(found.attributes, abs=1e-5)

@@ -256,9 +256,12 @@ def test_a_head_that_does_not_end_is_given_up_after_other_requests_too(server):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_and_what_it_says_is_json_but_for_the_greeting(string_folder, free_port, number, status):
+def test_a_signal_ends_it_and_what_it_says_is_json_but_for_the_greeting(
+    string_folder, free_port, number, status, tmp_path
+):
     port = free_port()
-    command = [sys.executable, "-c", PROGRAM, str(string_folder), str(port), "--events", "none", "--drain", "0.5"]
+    kept = "none" if number == signal.SIGTERM else str(tmp_path / "kept.sqlite")
+    command = [sys.executable, "-c", PROGRAM, str(string_folder), str(port), "--events", kept, "--drain", "0.5"]
     environment = {name: one for name, one in os.environ.items() if name != "RECSYS_TOKEN"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
@@ -272,7 +275,9 @@ def test_a_signal_ends_it_and_what_it_says_is_json_but_for_the_greeting(string_f
     finally:
         process.kill()
     assert process.returncode == status
-    told, sentence = greeting.splitlines()
+    *where, told, sentence = greeting.splitlines()
+    names = "--events FILE names another place, --events none keeps none"
+    assert where == ([] if kept == "none" else [f"events (POST /events) are kept in {kept}; {names}"])
     token = re.fullmatch(r"token of this run, for requests that change something: (\S{20,})", told)[1]
     assert f"at http://127.0.0.1:{port} (documentation: http://127.0.0.1:{port}/docs)" in sentence
     assert token not in log and "documentation" not in log

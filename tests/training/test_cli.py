@@ -128,11 +128,17 @@ def test_own_tables_go_the_whole_way(capsys: pytest.CaptureFixture, store: str, 
         "--json",
     ]
     assert main(asked) == 0
-    known, stranger = json.loads(capsys.readouterr().out)
+    told = capsys.readouterr()
+    known, stranger = json.loads(told.out)
+    assert told.err.splitlines() == ["shop: version 1 answers"]
     assert known["source"] == "user" and stranger["source"] == "history"
     assert len(known["item_ids"]) == 4 and all(one.startswith("00") for one in known["item_ids"])
     assert main(asked[:-1]) == 0
     assert "Thing" in capsys.readouterr().out
+    assert main(["similar", "--model", "models:/shop/1", "--item", "007"]) == 0
+    assert capsys.readouterr().err.splitlines() == ["shop: version 1 answers"]
+    assert main(["similar", "--model", figures["bundle"], "--item", "007"]) == 0
+    assert "answers" not in capsys.readouterr().err  # a folder is what it is
     evaluate = ["evaluate", "--model", "models:/shop@champion", "--data", "tables", "--root", str(shop), "--json"]
     assert main(evaluate) == 0
     again = json.loads(capsys.readouterr().out)

@@ -51,3 +51,20 @@ def test_a_folder_without_a_run_says_nothing(tmp_path: Path, content: dict[str, 
     for name, text in content.items():
         (tmp_path / name).write_text(text)
     assert trained_by(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("figures", "words"), [({}, "run in"), ({"version": "3"}, "; version 3, which it registered,")]
+)
+def test_a_finished_run_is_not_replaced_without_a_word(tmp_path: Path, figures: dict, words: str) -> None:
+    folder, config, said = tmp_path / "run", RUNS["two-tower"].config(), []
+    open_folder(folder, config, FACTS, resume=False, say=said.append)
+    open_folder(folder, config, FACTS, resume=False, say=said.append)  # nothing has come of it yet
+    assert said == []
+    (folder / "result.json").write_text(json.dumps({"figures": figures}))
+    open_folder(folder, config, FACTS, resume=True, say=said.append)  # goes on with it
+    assert said == [] and (folder / "result.json").exists()
+    open_folder(folder, config, FACTS, resume=False, say=said.append)
+    (note,) = said
+    assert words in note and str(folder) in note and note.endswith("--run-dir names another folder")
+    assert not (folder / "result.json").exists()

@@ -111,6 +111,8 @@ def with_new_items(arguments: argparse.Namespace) -> CandidateGenerator:
     from serving.candidates import CandidateGenerator
 
     generator = CandidateGenerator.of(resolved, new_items=new)
+    if "@" in str(arguments.model):  # an alias may be of any version
+        say(f"{resolved.name}: version {resolved.version} answers")
     unfinished = ItemLog(new).unfinished() if new else None
     for notice in filter(None, (generator.new_items.notice, unfinished)):
         say(notice)

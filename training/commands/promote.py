@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model_version", nargs="?", metavar="VERSION", help="its version (default: the challenger, else the newest)"
     )
-    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, which the version's tags keep")
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason (recorded; optional, but for --no-gates)")
     parser.add_argument("--by", metavar="NAME", help="who promotes it (default: the user that runs this)")
     group = parser.add_argument_group("gates")
     group.add_argument(
@@ -94,7 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
             _print_gates(refused.gates, sys.stderr if arguments.json else sys.stdout)
             if arguments.json:
                 print(json.dumps({"model": name, "promoted": False, "gates": _as_json(refused.gates)}))
-            raise
+            # the lines above say by how much
+            raise InputError(refused.brief) from refused
         _print_gates(done.gates, sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         facts = {"model": name, "promoted": True, "version": done.champion, "previous": done.previous}

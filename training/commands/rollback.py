@@ -10,7 +10,7 @@ from training.commands.options import tracking_argument
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("name", help="a registered model")
-    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, which the tags of both versions keep")
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason (recorded; optional)")
     parser.add_argument("--by", metavar="NAME", help="who rolls back (default: the user that runs this)")
     parser.add_argument(
         "--undo", action="store_true", help="make the version champion again that was rolled back (default: refuse it)"

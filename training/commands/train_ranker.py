@@ -79,7 +79,7 @@ def _once(
         raise InputError(f"the run folder {folder} holds the bundle that is to carry the ranker; name another")
     check_usable(config, examples)
     facts = describe(prepared.dataset, prepared.split)
-    state = open_folder(folder, config, facts, resume)
+    state = open_folder(folder, config, facts, resume, say=say)
     tracked = None
     if not arguments.no_mlflow:
         name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"

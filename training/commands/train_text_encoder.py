@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     config, folder, resume = next(runs_of(arguments, first, f"text-encoder-{{data}}-{first.pairs.kind}"))
     tuning = Tuning.of(config, prepared)  # before anything is written
     facts = describe(prepared.dataset, prepared.split)
-    state = open_folder(folder, config, facts, resume)
+    state = open_folder(folder, config, facts, resume, say=say)
     tracked = None
     if not arguments.no_mlflow:
         name = f"{config.data.name}-{config.pairs.kind}-s{config.seed}"

@@ -82,7 +82,7 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
     facts = describe(data)
     if n := facts["test_pairs_in_train"]:
         options.say(f"note: {n:,} test pairs are word for word among the training pairs")
-    state = open_folder(options.folder, config, facts, options.resume)
+    state = open_folder(options.folder, config, facts, options.resume, say=options.say)
     tracked = _tracked(config, options, state, facts)
     with tracked or contextlib.nullcontext():
         epochs = {one["epoch"]: one for one in state["epochs"]}

@@ -151,7 +151,7 @@ def rollback(name: str, uri: str | None = None, why: str = "", by: str | None = 
     Args:
         name: A registered model.
         uri: The tracking store; see `training.tracking.connect`.
-        why: In a few words; the tags of both versions keep it.
+        why: In a few words, if any; the tags of both versions keep it.
         by: Who; whoever runs this, where not given.
         undo: Makes the version champion again that was rolled back, and no other.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from features.dataset import Dataset
+from features.errors import InputError
 from serving.candidates import CandidateGenerator
 from serving.checks import index_recall, signature_changes
 from serving.golden import replay
@@ -14,7 +15,8 @@ from training.promotion.aliases import Candidates
 from training.promotion.figures import NDCG, difference, milliseconds, of_bundle, of_popularity
 from training.promotion.gates import Gate, Tolerances
 from training.promotion.registered import loaded
-from training.promotion.window import Window
+from training.promotion.remedies import past_the_data, ways_on
+from training.promotion.window import Window, nothing_in
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class Trial:
     Args:
         gates: What each gate says.
         window: What it was asked; None where nothing could be.
+        ways: What whoever is refused can do about it, where anything but a better version would help.
     """
 
     gates: tuple[Gate, ...]
     window: Window | None
+    ways: str | None = None
 
     @property
     def failed(self) -> tuple[Gate, ...]:
@@ -75,21 +79,27 @@ def try_out(
         found.append(gate.size(champion.bundle.manifest.bytes, challenger.bundle.manifest.bytes, tolerances))
     until = {who: one.bundle.manifest.data.get("known_until") for who, one in bundles.items()}
     stated = [one for one in until.values() if one is not None]
-    if since is None and len(stated) == len(until):
-        since = max(stated) + 1
+    earliest = max(stated) + 1 if len(stated) == len(until) else None
+    manifests = {who: one.bundle.manifest for who, one in bundles.items()}
     times = dataset.interactions["timestamp"]
+    exhausted = past_the_data(manifests, int(times.to_numpy().max())) if dataset.dated else None
+    if since is None and earliest is not None:
+        since = earliest
+        if exhausted is not None:
+            raise InputError(f"{nothing_in(dataset, since)}; {exhausted}")
     overlap = {who: int(times.is_between(since or 0, latest or 0).sum()) for who, latest in until.items()}
     cut_off = gate.cut_off(since, until, overlap)
     found.insert(0, cut_off)
     if since is None or not cut_off.passed:
-        return Trial(tuple(found), None)
+        return Trial(tuple(found), None, exhausted)
     new_only = all(one.bundle.manifest.removes_seen for one in bundles.values())
     window = Window.of(dataset, since, new_only, tolerances.users, tolerances.cold_below)
     say(f"asking {' and '.join(bundles)} about {window}")
     found += _first(challenger, window, tolerances) if champion is None else _beside(
         champion, challenger, window, tolerances
     )  # fmt: skip
-    return Trial(tuple(found), window)
+    failed = [one for one in found if one.passed is False]
+    return Trial(tuple(found), window, ways_on(failed, window, earliest))
 
 
 def _first(challenger: CandidateGenerator, window: Window, tolerances: Tolerances) -> list[Gate]:

@@ -18,11 +18,12 @@ class Refused(InputError):
     Args:
         message: One sentence.
         gates: What all gates say.
+        brief: The sentence without what the gates say, for whoever shows that beside it.
     """
 
-    def __init__(self, message: str, gates: Sequence[Gate]) -> None:
+    def __init__(self, message: str, gates: Sequence[Gate], brief: str) -> None:
         super().__init__(message)
-        self.gates = tuple(gates)
+        self.gates, self.brief = tuple(gates), brief
 
 
 def promote(
@@ -58,7 +59,7 @@ def promote(
     between = candidates(name, version, uri)
     trial = try_out(name, between, dataset, since, tolerances, uri, say)
     if trial.failed:
-        raise Refused(refusal(name, between, trial), trial.gates)
+        raise Refused(refusal(name, between, trial), trial.gates, refusal(name, between, trial, brief=True))
     return move(name, between, why, by, uri, trial.gates, _facts(between, trial))
 
 
@@ -88,13 +89,14 @@ def promote_ungated(
     return move(name, between, why, by, uri)
 
 
-def refusal(name: str, between: Candidates, trial: Trial) -> str:
-    """Which gates a version does not pass, and by how much, in one line."""
+def refusal(name: str, between: Candidates, trial: Trial, brief: bool = False) -> str:
+    """Which gates a version does not pass, by how much unless it is to be brief, and what can be done, in one line."""
     failed = trial.failed
     stays = f"version {between.champion} stays champion" if between.champion else "there is still no champion"
-    told = "; ".join(f"{one.name}: {one.told}" for one in failed)
+    told = ", ".join(one.name for one in failed) if brief else "; ".join(f"{one.name}: {one.told}" for one in failed)
+    ways = f"; {trial.ways}" if trial.ways else ""
     gates = "gate" if len(failed) == 1 else f"{len(failed)} gates"
-    return f"version {between.chosen} of {name!r} does not pass the {gates} {told}; {stays}"
+    return f"version {between.chosen} of {name!r} does not pass the {gates} {told}; {stays}{ways}"
 
 
 def _facts(between: Candidates, trial: Trial) -> dict[str, object]:

@@ -89,12 +89,15 @@ class Gate:
         passed: Whether the version passes; None where there was nothing to measure, which stops nobody.
         told: One sentence, with the numbers.
         figures: The numbers.
+        passes_at: The tolerance at which it would pass, of a gate that is not passed though nothing is shown against
+            the version.
     """
 
     name: str
     passed: bool | None
     told: str
     figures: Mapping[str, Any] = field(default_factory=dict)
+    passes_at: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As an object."""
@@ -168,17 +171,16 @@ def quality(name: str, found: Difference, users: int, tolerances: Tolerances) ->
         tolerances: What may be lost.
     """
     allowed = tolerances.quality * found.before
-    passed = found.low >= -allowed
+    passed, passes_at = found.low >= -allowed, None
     if passed:
         verdict = "it is shown to be better" if found.low > 0 else "it is shown to be no worse"
     elif found.high < 0:
         verdict = f"it is worse by {-found.change:.4f}"
     else:
-        verdict = (
-            f"a loss of up to {-found.low:.4f} is not ruled out, which is {-found.low - allowed:.4f} too much; more "
-            "users would tell"
-        )
-    return Gate(name, passed, f"{_compared(found, users)}; {allowed:.4f} may be lost: {verdict}", found._asdict())
+        passes_at = -found.low / found.before
+        verdict = f"a loss of up to {-found.low:.4f} is not ruled out, which is {-found.low - allowed:.4f} too much"
+    sentence = f"{_compared(found, users)}; {allowed:.4f} may be lost: {verdict}"
+    return Gate(name, passed, sentence, found._asdict(), passes_at)
 
 
 def better(found: Mapping[str, Difference]) -> Gate:

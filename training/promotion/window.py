@@ -64,11 +64,7 @@ class Window:
         times = log["timestamp"].to_numpy()
         inside = times >= since
         if not inside.any() or inside.all():
-            place = "before" if inside.all() else "in"
-            raise InputError(
-                f"nothing of {dataset.name} is {place} the window from {told(since)} on: its interactions are from "
-                f"{told(int(times.min()))} to {told(int(times.max()))}"
-            )
+            raise InputError(nothing_in(dataset, since, "before" if inside.all() else "in"))
         log = log.select("user_id", "item_id", "timestamp").with_columns(pl.Series("in_window", inside))
         pair = ["user_id", "item_id"]
         # once is enough to be a target
@@ -113,3 +109,18 @@ class Window:
             f"the window of {name} from {told(self.since)} to {told(self.until)}: {self.users:,}{some} users, "
             f"{self.targets:,} items that they took"
         )
+
+
+def nothing_in(dataset: Dataset, since: int, place: str = "in") -> str:
+    """That a window has nothing in it, or nothing before it.
+
+    Args:
+        dataset: With moments.
+        since: The window's first timestamp.
+        place: "in" or "before".
+    """
+    times = dataset.interactions["timestamp"].to_numpy()
+    return (
+        f"nothing of {dataset.name} is {place} the window from {told(since)} on: its interactions are from "
+        f"{told(int(times.min()))} to {told(int(times.max()))}"
+    )

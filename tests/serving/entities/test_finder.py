@@ -86,5 +86,8 @@ def test_feeds_own_ids_over_http(folder: Path, finder: EntityFinder) -> None:
         assert told["size"] == len(told["records"]) == finder.records_of(1).height
         own = client.get("/entities/1?source=b").json()
         assert own["records"] == [one for one in told["records"] if one["source"] == "b"] and own["size"] == 1
+        assert client.get("/").json()["entities"] == finder.identity
+        assert client.get(f"/entities/{2**40}").json()["detail"] == f"no entity has ever had the id {2**40}"
+        assert "POST /find" in client.get("/entity").json()["detail"]
         refused = client.get("/entities/1?source=d")
         assert refused.status_code == 422 and "has no source 'd'" in refused.json()["detail"][0]["msg"]

@@ -161,7 +161,7 @@ CELLS = [
     ("user_id", 1.5, (), "Input should be a valid string or a valid integer"),
     ("user_id", "u" * 2000, (), "String should have at most 1000 characters"),
     ("user_id", 17, (), "is the integer 17; the ids 'user_id' are strings"),
-    ("history", "sku-001", (), "Input should be a valid list"),
+    ("history", "sku-001", (), "is a string, not a list"),
     ("history", ["sku-001", None], (1,), "Input should be a valid string or a valid integer"),
     ("history", ["sku-001", 7], (1,), "is the integer 7; the ids 'item_id' are strings"),
     ("history_times", ["now"], (0,), "Input should be a valid integer"),

@@ -12,7 +12,7 @@ from features.dataset import Dataset
 from features.errors import InputError
 from features.prepared import Prepared
 from features.schema import FeatureSchema, Sequence
-from features.splits import by_time
+from features.splits import by_time, random_ratio
 from recsys.index import IndexConfig
 from serving.bundles.manifest import GOLDEN, Manifest
 from serving.bundles.writer import write_bundle
@@ -66,6 +66,7 @@ def shop(tmp_path_factory):
         plain = dataclasses.replace(dataset, schema=history)
         made = {
             "informed": lambda at: write_bundle(at, model, informed),
+            "random": lambda at: write_bundle(at, model, Prepared.of(dataset, random_ratio(dataset))),
             "cut": lambda at: write_bundle(at, model, prepared, IndexConfig("ivf", lists=12, probes=1)),
             "undated": lambda at: write_bundle(
                 at, model, dataclasses.replace(prepared, dataset=dataclasses.replace(dataset, dated=False))
@@ -186,6 +187,29 @@ def test_a_better_model_is_promoted_and_its_tags_say_why(shop):
     _forget(shop, "good")
 
 
+def test_a_random_split_leaves_no_window_and_what_helps_is_named(shop, capsys):
+    """What is true of the version, or of the champion, and no way that would not help."""
+    shop.crown(None)
+    latest = shop.dataset.interactions["timestamp"].max()
+    assert main(command(shop, shop.versions["random"])) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    number = shop.versions["random"]
+    assert f"nothing of generated is in the window from {latest + 1}" in line
+    assert line.endswith(
+        f"; version {number} was split at random, so it knows the latest of them: train with --split time, bring newer "
+        "data, or promote with --no-gates --why TEXT"
+    )
+    # where the champion is what knows everything, training another version in another way changes nothing
+    shop.crown("random")
+    with pytest.raises(InputError, match=rf"version {number} \(the champion\) was split at random") as told:
+        shop.promote("good")
+    assert "--split time" not in str(told.value) and "bring newer data, or promote with --no-gates" in str(told.value)
+    # and a window that somebody names inside of what it knows is refused with the same
+    assert "train with --split time, bring newer data" in str(
+        refused(shop, None, "random", "cut-off", since=shop.since)
+    )
+
+
 def test_the_same_model_again_is_no_worse_and_no_better(shop):
     strict = dataclasses.replace(LENIENT, require_better=True)
     between = Candidates(shop.versions["good"], shop.versions["good"])
@@ -260,7 +284,8 @@ def test_the_command_line_prints_a_table_and_refuses_in_one_line(shop, capsys):
     told = capsys.readouterr()
     assert "user_ndcg@10  FAILED  0." in told.out and "golden        passed" in told.out
     (line,) = [one for one in told.err.splitlines() if "error" in one]
-    assert line == told.err.splitlines()[-1] and "does not pass the 3 gates user_ndcg@10: 0." in line
+    assert line == told.err.splitlines()[-1] and "does not pass the 3 gates user_ndcg@10, recall@100, " in line
+    assert line.count("0.") == 0 and line.endswith("stays champion")  # the table has said by how much
     assert main(command(shop, shop.versions["shuffled"], "--json")) == 2
     figures = json.loads(capsys.readouterr().out)
     assert (

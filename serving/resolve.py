@@ -117,15 +117,10 @@ def tracking_store(tracking_uri: str | None = None, create: bool = False) -> str
     where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
     path = where.removeprefix("sqlite:///").partition("?")[0]
     if not create and where.startswith("sqlite:///") and not Path(path).is_file():
-<<<<<<< HEAD
         here = "" if Path(path).is_absolute() else f" in {Path.cwd()}"
         raise InputError(
-            f"the model registry {where} does not exist{here}; run this where it is, or set MLFLOW_TRACKING_URI"
-=======
-        raise InputError(
-            f"the model registry {where} does not exist: `recsys train MODEL --register NAME` makes one, and "
-            "--tracking-uri names another"
->>>>>>> 9f87034f27a8f69dffe58211d20c8f7225b3261e
+            f"the model registry {where} does not exist{here}; run this where it is, or name it by --tracking-uri or "
+            "MLFLOW_TRACKING_URI; `recsys train MODEL --register NAME` makes one"
         )
     return where
 

@@ -98,7 +98,7 @@ def test_what_is_not_there_is_told_in_one_line(registry, source, words):
 def test_asking_a_registry_that_is_not_there_makes_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(InputError, match=r"sqlite:///mlflow.db does not exist in .*set MLFLOW_TRACKING_URI") as told:
+    with pytest.raises(InputError, match=r"sqlite:///mlflow.db does not exist in .*or MLFLOW_TRACKING_URI") as told:
         resolve("models:/shop@champion")
     assert f" in {tmp_path};" in str(told.value)
     assert not list(tmp_path.iterdir())

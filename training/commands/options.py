@@ -103,18 +103,16 @@ def with_new_items(arguments: argparse.Namespace) -> CandidateGenerator:
     new = arguments.new_items
     if new is not None and not new.is_file():
         raise InputError(f"there are no new items at {new}: not a file")
-
     from training.commands.asked_model import asked_model
 
     resolved = asked_model(arguments)
     from features.item_log import ItemLog
-    from serving.candidates import CandidateGenerator
+    from serving.candidates import CandidateGenerator  # heavy: a model that is not there is told before
 
     generator = CandidateGenerator.of(resolved, new_items=new)
     if "@" in str(arguments.model):  # an alias may be of any version
         say(f"{resolved.name}: version {resolved.version} answers")
-    unfinished = ItemLog(new).unfinished() if new else None
-    for notice in filter(None, (generator.new_items.notice, unfinished)):
+    for notice in filter(None, (generator.new_items.notice, ItemLog(new).unfinished() if new else None)):
         say(notice)
     return generator
 

@@ -70,7 +70,7 @@ def test_the_last_new_item_needs_no_end_and_half_a_one_is_told(
     assert len(err) == 1 and f"{file}, line 2, has no end" in err[0] and out[1].split()[1] == "new-1"
 
 
-def test_a_name_alone_is_told_to_be_the_newest(capsys, string_folder, monkeypatch) -> None:
+def test_people_are_told_which_version_a_name_or_an_alias_is(capsys, string_folder, monkeypatch) -> None:
     found = Resolved(string_folder, "shop", "3")
     monkeypatch.setattr("serving.resolve.resolve", lambda source, uri=None: found)
     _, err = asked(capsys, "similar", "--model", "models:/shop", "--item", "sku-004")
@@ -78,5 +78,5 @@ def test_a_name_alone_is_told_to_be_the_newest(capsys, string_folder, monkeypatc
         "note: models:/shop is its newest version, 3, whether it was promoted or not; models:/shop@champion is the one "
         "that was"
     ]
-    for source in ("models:/shop@champion", "models:/shop/3"):
-        assert asked(capsys, "similar", "--model", source, "--item", "sku-004")[1] == []
+    for source, told in (("models:/shop@champion", ["shop: version 3 answers"]), ("models:/shop/3", [])):
+        assert asked(capsys, "similar", "--model", source, "--item", "sku-004")[1] == told

@@ -1,8 +1,8 @@
 """How fast pairs are judged, beside a plain loop over transformers in batches of 32.
 
 All read the same words with the same weights, in fp32 but for "together, auto", which has the precision that a matcher
-is served with on this machine. "fixed padding" pads every batch to the most that is read (256 tokens), "padded to the
-batch" to its own longest. "apart" is a matcher that reads each record by itself. Log-odds are compared for pairs that
+is served with on this machine, and is served "with overlap": trees over what records share besides. "fixed padding" pads
+every batch to the most that is read (256 tokens), "padded to the batch" to its own longest. "apart" is a matcher that reads each record by itself. Log-odds are compared for pairs that
 neither has to cut. The last rows judge few pairs of the same tables and a million, each in a process of its own with a
 language model of random weights that is small, for the memory: what the process holds at its peak.
 """
@@ -28,6 +28,8 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.ditto import DittoMatcher, compared, log_odds
 from recsys.matching.ditto_config import DittoConfig
+from recsys.matching.overlap import Overlap
+from recsys.matching.overlap_judge import OverlapJudge
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.text_encoders import TextEncoderConfig
@@ -57,11 +59,14 @@ def main() -> None:
     siamese = make_matcher(apart, encoder).eval()
     served = copy.deepcopy(matcher)
     served.encoder.model.to(precision_of(config.encoder))
+    whole = copy.deepcopy(served)
+    whole.overlap = second_opinion(reader, data.train, 48 if options.quick else len(data.train))
     ways = {
         "fixed padding": lambda: plain_loop(matcher, reader, pairs, "max_length"),
         "padded to the batch": lambda: plain_loop(matcher, reader, pairs, "longest"),
         "together": lambda: log_odds(matcher, reader, pairs),
         "together, auto": lambda: log_odds(served, reader, pairs),
+        "together, auto, with overlap": lambda: log_odds(whole, reader, pairs),
         "apart": lambda: log_odds(siamese, PairReader(apart, pairs.left.attributes, encoder), pairs),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -75,19 +80,27 @@ def main() -> None:
     for name, times in seconds.items():
         rates = [len(pairs) / one for one in times]
         report.add_runs(f"{case}/{name}", "pairs_per_second", rates, times)
-    for name in ("together", "together, auto", "apart"):
+    for name in ("together", "together, auto", "together, auto, with overlap", "apart"):
         for other in ("fixed padding", "padded to the batch"):
             ratio = statistics.median(a / b for a, b in zip(seconds[other], seconds[name], strict=True))
             report.add(f"{case}/{name}", f"times {other}", ratio, n=len(seconds[name]))
-    whole = lengths(matcher, pairs) <= reader.max_tokens
+    uncut = lengths(matcher, pairs) <= reader.max_tokens
     precisions = {"together": "fp32", "together, auto": str(precision_of(config.encoder)).removeprefix("torch.")}
     for name, precision in precisions.items():
-        apart_by = np.abs(found[name] - found["fixed padding"])[whole].max()
-        facts = {"pairs": int(whole.sum()), "cut": int((~whole).sum()), "precision": precision}
+        apart_by = np.abs(found[name] - found["fixed padding"])[uncut].max()
+        facts = {"pairs": int(uncut.sum()), "cut": int((~uncut).sum()), "precision": precision}
         report.add(f"{case}/{name}", "largest difference in log-odds", apart_by, settings=facts)
     report.finish(options.out)  # the million takes longest
     many(report, case, options.data_root, 2_000 if options.quick else options.pairs)
     report.finish(options.out)
+
+
+def second_opinion(reader: PairReader, pairs: RecordPairs, n: int) -> OverlapJudge:
+    """What trees learn from the first n pairs."""
+    some = pairs.take(np.arange(min(n, len(pairs))))
+    told = reader.pairs(some)
+    overlap = Overlap.of(reader.attributes, [told.left, told.right])
+    return OverlapJudge.fit(overlap, told.take(slice(None)), some.labels)
 
 
 @torch.inference_mode()

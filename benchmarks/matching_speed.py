@@ -1,10 +1,11 @@
 """How fast pairs are judged, beside a plain loop over transformers in batches of 32.
 
-All read the same words with the same weights, in fp32 but for "together, auto", which has the precision that a matcher
-is served with on this machine, and is served "with overlap": trees over what records share besides. "fixed padding" pads
-every batch to the most that is read (256 tokens), "padded to the batch" to its own longest. "apart" is a matcher that reads each record by itself. Log-odds are compared for pairs that
-neither has to cut. The last rows judge few pairs of the same tables and a million, each in a process of its own with a
-language model of random weights that is small, for the memory: what the process holds at its peak.
+All read the same words with the same weights, in fp32 but for "together, auto", which has the precision that a
+matcher is served with on this machine, and is served "with overlap": trees over what records share besides. "fixed
+padding" pads every batch to the most that is read (256 tokens), "padded to the batch" to its own longest. "apart" is
+a matcher that reads each record by itself. Log-odds are compared for pairs that neither has to cut. The last rows
+judge few pairs of the same tables and a million, each in a process of its own with a language model of random weights
+that is small, for the memory: what the process holds at its peak.
 """
 
 from __future__ import annotations

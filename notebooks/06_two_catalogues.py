@@ -98,7 +98,8 @@ figure
 # %% [markdown]
 # ## A matcher
 #
-# A pair becomes one sequence, and the language model reads both records together. Epoch, threshold and calibration
+# A pair becomes one sequence, and the language model reads both records together; trees learn from the same pairs which
+# words, numbers and codes are shared or lacking, and both opinions are joined. Epoch, weights, threshold and calibration
 # are chosen on validation pairs; the test pairs are read once.
 
 # %%

@@ -29,6 +29,7 @@ _REQUIREMENTS = (
     "scipy",
     "pandas",
     "pydantic",
+    "lightgbm",
     "safetensors",
     "matplotlib",
     "xxhash",

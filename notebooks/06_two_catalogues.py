@@ -98,9 +98,9 @@ figure
 # %% [markdown]
 # ## A matcher
 #
-# A pair becomes one sequence, and the language model reads both records together; trees learn from the same pairs which
-# words, numbers and codes are shared or lacking, and both opinions are joined. Epoch, weights, threshold and calibration
-# are chosen on validation pairs; the test pairs are read once.
+# A pair becomes one sequence, and the language model reads both records together; trees learn from the same pairs
+# which words, numbers and codes are shared or lacking, and both opinions are joined. Epoch, weights, threshold and
+# calibration are chosen on validation pairs; the test pairs are read once.
 
 # %%
 from serving.matching.matcher import Matcher

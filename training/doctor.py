@@ -42,7 +42,8 @@ REQUIRED = {
     "fastapi": "fastapi",
     "uvicorn": "uvicorn", "uvloop": "uvloop", "httptools": "httptools", "httpx": "httpx",
     "prometheus-client": "prometheus_client",
-    "safetensors": "safetensors", "jsonargparse": "jsonargparse", "xxhash": "xxhash", "PyYAML": "yaml",
+    "lightgbm": "lightgbm", "safetensors": "safetensors", "jsonargparse": "jsonargparse",
+    "xxhash": "xxhash", "PyYAML": "yaml",
     "matplotlib": "matplotlib", "tqdm": "tqdm", "shtab": "shtab",
     "pytorch-lightning": "pytorch_lightning", "mlflow": "mlflow",
 }  # fmt: skip

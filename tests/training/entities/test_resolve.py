@@ -292,7 +292,7 @@ def test_other_columns_are_mapped(files: dict[str, str], tmp_path: Path, capsys:
     [
         (["b=absent.csv"], "absent.csv"),
         (["b"], "'b' is not NAME=FILE"),
-        (["a=x.csv"], "'a' is named twice"),
+        ([f"a={__file__}"], "'a' is named twice"),
         (["--id", "z=sku"], "--id is of 'z', and the sources are a"),
         (["--columns", "a:colour=title,title=title", "--set", "clusters=magic"], "clusters is 'magic'"),
         (["--first", "x"], "--first goes with a matcher"),

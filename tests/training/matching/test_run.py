@@ -208,9 +208,11 @@ def test_what_is_wrong_is_said_in_a_line(
     more: list[str], message: str, capsys: pytest.CaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("l.csv", "p.csv"):
+        (tmp_path / name).touch()
     assert main(["match", *more]) == 2
     said = capsys.readouterr().err.strip().splitlines()
-    assert message in said[-1] and not list(tmp_path.iterdir())
+    assert message in said[-1] and sorted(one.name for one in tmp_path.iterdir()) == ["l.csv", "p.csv"]
 
 
 def test_tables_of_other_columns_ask_for_a_mapping(

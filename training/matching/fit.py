@@ -15,11 +15,11 @@ from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from recsys.auc import roc_auc
 from recsys.matching.calibration import calibration_error, fit_calibration, probabilities
-from recsys.matching.ditto import DittoMatcher, log_odds
+from recsys.matching.ditto import log_odds
 from recsys.matching.knowledge import Knowledge
 from recsys.matching.overlap import Overlap
 from recsys.matching.overlap_judge import OverlapJudge
-from recsys.matching.pair_reader import PairReader
+from recsys.matching.pair_reader import PairReader, ToldPairs
 from recsys.matching.siamese import make_matcher
 from recsys.matching.summarise import word_weights
 from recsys.matching.thresholds import best_f1, decide
@@ -102,12 +102,16 @@ def fit_matcher(
     # transformers' types lose what its method takes
     encoder.model.to(precision_of(config.model.encoder))  # type: ignore[arg-type]
     matcher.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    if config.model.overlap:
-        say("learning what records share and lack")
-        matcher.overlap = _second_opinion(config, matcher, reader, data)
     labels = data.validation.labels
     assert labels is not None
-    stated = log_odds(matcher, reader, data.validation)
+    validation = reader.pairs(data.validation)
+    stated = log_odds(matcher, reader, validation)
+    if config.model.overlap:
+        say("learning what records share and lack")
+        matcher.overlap = _second_opinion(config, reader, data, validation).weighed(
+            stated, validation.take(slice(None)), labels
+        )
+        stated = matcher.overlap.joined(stated, validation.take(slice(None)))
     calibration = fit_calibration(config.calibration, stated, labels)
     worth = calibration(stated)
     threshold = best_f1(worth, labels).threshold
@@ -116,16 +120,15 @@ def fit_matcher(
 
 
 def _second_opinion(
-    config: MatchTrainConfig, matcher: DittoMatcher, reader: PairReader, data: LabelledPairs
+    config: MatchTrainConfig, reader: PairReader, data: LabelledPairs, validation: ToldPairs
 ) -> OverlapJudge:
-    """What boosted trees learn from the training pairs, weighed against the language model on validation."""
-    train, validation = reader.pairs(data.train), reader.pairs(data.validation)
+    """What boosted trees learn from the training pairs; validation pairs only say what words are worth."""
+    train = reader.pairs(data.train)
     tables = dict.fromkeys(table for told in (train, validation) for table in (told.left, told.right))
     overlap = Overlap.of(reader.attributes, tables)
-    labels, others = data.train.labels, data.validation.labels
-    assert labels is not None and others is not None
-    judge = OverlapJudge.fit(overlap, train.take(slice(None)), labels, config.seed, config.model.both_orders)
-    return judge.weighed(log_odds(matcher, reader, validation), validation.take(slice(None)), others)
+    labels = data.train.labels
+    assert labels is not None
+    return OverlapJudge.fit(overlap, train.take(slice(None)), labels, config.seed, config.model.both_orders)
 
 
 def figures_of(worth: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
-#: columns that a table may have before it is turned, or told line by line
-_COLUMNS = 8
+#: columns that a table may have before it is turned, or goes on in another one
+_COLUMNS = 9
 
 _HEAD = """# Results
 
@@ -54,31 +54,50 @@ def _section(content: dict[str, Any], pictures: Iterable[str] = ()) -> str:
         run = row.get("of", content)
         runs.setdefault((run["date"][:10], run["machine"], run["git"].rstrip("+")[:8]), []).append(row)
     for (date, machine, git), rows in runs.items():
-        lines += [f"`python benchmarks/{name}.py`, {date}, {machine}, commit {git}:", "", *_table(rows), ""]
+        lines += [f"`python benchmarks/{name}.py`, {date}, {machine}, commit {git}:", "", *_tables(rows)]
     for picture in pictures:
         lines += [f"![{picture.removesuffix('.png')}](../benchmarks/results/{picture})", ""]
     return "\n".join(lines)
 
 
-def _table(rows: Iterable[dict[str, Any]]) -> list[str]:
-    """Cases down and metrics across, or the other way round, or a line a figure."""
-    cells: dict[tuple[str, str], str] = {}
+def _tables(rows: Iterable[dict[str, Any]]) -> list[str]:
+    """Cases down and metrics across, of cases with like metrics; turned where that is narrower, or cut into several."""
+    cases: dict[str, dict[str, str]] = {}
     for row in rows:
         source = "" if row["source"] == "measured" else f" ({row['source']})"
-        cells[row["case"] + source, row["metric"]] = _figure(row)
-    cases, metrics = (list(dict.fromkeys(key[n] for key in cells)) for n in (0, 1))
-    if len(metrics) <= _COLUMNS:
-        return _markdown(
-            "case", metrics, [(one, [cells.get((one, metric), "") for metric in metrics]) for one in cases]
-        )
-    if len(cases) <= _COLUMNS:
-        return _markdown("", cases, [(metric, [cells.get((one, metric), "") for one in cases]) for metric in metrics])
-    return _markdown("case", ["metric", "figure"], [(case, [metric, told]) for (case, metric), told in cells.items()])
+        cases.setdefault(row["case"] + source, {})[row["metric"]] = _figure(row)
+    lines: list[str] = []
+    for table in _alike(cases):
+        metrics = list(dict.fromkeys(metric for case in table for metric in cases[case]))
+        if len(metrics) > _COLUMNS >= len(table):
+            lines += _markdown("", table, {metric: [cases[one].get(metric, "") for one in table] for metric in metrics})
+            continue
+        for start in range(0, len(metrics), _COLUMNS):
+            across = metrics[start : start + _COLUMNS]
+            down = {one: [cases[one].get(metric, "") for metric in across] for one in table}
+            lines += _markdown("case", across, {one: cells for one, cells in down.items() if any(cells)})
+    return lines
 
 
-def _markdown(corner: str, columns: list[str], lines: list[tuple[str, list[str]]]) -> list[str]:
+def _alike(cases: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
+    """Cases that belong in one table: those whose metrics another one of it has, too."""
+    tables: list[tuple[set[str], list[str]]] = []
+    for case, cells in cases.items():
+        metrics = set(cells)
+        for held, names in tables:
+            if metrics <= held or held <= metrics:
+                held |= metrics
+                names.append(case)
+                break
+        else:
+            tables.append((metrics, [case]))
+    return [names for _, names in tables]
+
+
+def _markdown(corner: str, columns: list[str], lines: Mapping[str, list[str]]) -> list[str]:
+    """A table, and an empty line after it."""
     head = [f"| {' | '.join(_safe(one) for one in [corner, *columns])} |", "|" + "---|" * (len(columns) + 1)]
-    return head + [f"| {' | '.join(_safe(one) for one in [name, *cells])} |" for name, cells in lines]
+    return [*head, *(f"| {' | '.join(_safe(one) for one in [name, *cells])} |" for name, cells in lines.items()), ""]
 
 
 def _safe(text: str) -> str:

@@ -24,10 +24,11 @@ import numpy as np
 from intervals import drawn_interval
 from kept_runs import remembered, run_all
 from matching_cases import ABLATED, CASES, CONTROLS, PARTS, read, tiny_encoder
-from report import Report, arguments
+from report import RESULTS, Report, arguments
 
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
+from recsys.matching.calibration import probabilities, reliability
 from recsys.matching.ditto import log_odds
 from recsys.matching.thresholds import best_f1, decide
 from serving.matching.matcher import Matcher
@@ -35,6 +36,8 @@ from serving.resolve import Resolved
 from training.config import load_config
 from training.matching.config import MatchTrainConfig
 from training.matching.run import run
+from training.plots.calibration import reliability as reliability_picture
+from training.plots.style import saved
 from training.runs import RunOptions
 
 #: what is reported in percent, and what as it is
@@ -74,6 +77,18 @@ def main() -> None:
         if (case := CASES.get(name)) is not None and case.published is not None:
             report.add(f"{name}/ditto", "f1", case.published, source="Li et al., PVLDB 14(1), 2020")
         report.finish(options.out)
+        if not options.quick:
+            draw(name, runs_of(options, name, full), (options.out or RESULTS / "matching.json").parent)
+
+
+def draw(name: str, answers: Sequence[dict[str, Any]], folder: Path) -> None:
+    """How often what was given a chance came true, before and after calibration; all runs together."""
+    labels = np.concatenate([one["labels"] for one in answers]).astype(bool)
+    curves = {
+        said: reliability(probabilities(np.concatenate([one["log_odds"][kind] for one in answers])), labels, bins=10)
+        for said, kind in (("as stated", "together"), ("calibrated", "calibrated"))
+    }
+    saved(reliability_picture(curves), folder / f"matching-{name}.png")
 
 
 def chosen_part(options: Any) -> str:
@@ -136,7 +151,7 @@ def _measured(data_root: Path | None, name: str, settings: list[str], seed: int)
         began = time.perf_counter()
         scores = matcher.score(data.test)
         seconds = time.perf_counter() - began
-        alone = each_alone(matcher, data)
+        alone, said = each_alone(matcher, data)
     numbers = {key: one for key, one in result.figures.items() if isinstance(one, int | float)}
     return {
         **numbers,
@@ -146,15 +161,21 @@ def _measured(data_root: Path | None, name: str, settings: list[str], seed: int)
         "seconds": result.figures["seconds_to_fit"],
         "labels": data.test.labels.astype(int).tolist(),
         "same": scores.same.astype(int).tolist(),
+        "log_odds": {"calibrated": rounded(scores.log_odds), **said},
         "set": [one for one in settings if not one.startswith("model.encoder.model=")],
     }
 
 
-def each_alone(matcher: Matcher, data: LabelledPairs) -> dict[str, float]:
-    """F1 of the language model and of the trees by themselves, each at its own threshold from validation."""
+def each_alone(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """F1 of the language model and of the trees by themselves, each at its own threshold from validation.
+
+    Returns:
+        The figures, and what each says of the test pairs, with what both say before it is calibrated.
+    """
     judge = matcher.model.overlap
+    said = {"together": rounded(log_odds(matcher.model, matcher.reader, data.test))}
     if judge is None:
-        return {}
+        return {}, said
     matcher.model.overlap = None
     try:
         ways = {
@@ -164,11 +185,18 @@ def each_alone(matcher: Matcher, data: LabelledPairs) -> dict[str, float]:
         found = {}
         for name, way in ways.items():
             chosen = best_f1(way(data.validation).astype(np.float64), data.validation.labels)
+            worth = way(data.test).astype(np.float64)
             found[f"validation_f1_{name}"] = chosen.f1
-            found[f"f1_{name}"] = decide(way(data.test).astype(np.float64), data.test.labels, chosen.threshold).f1
+            found[f"f1_{name}"] = decide(worth, data.test.labels, chosen.threshold).f1
+            said[name] = rounded(worth)
     finally:
         matcher.model.overlap = judge
-    return found
+    return found, said
+
+
+def rounded(log_odds: np.ndarray) -> list[float]:
+    """As they are kept."""
+    return [round(float(one), 4) for one in log_odds]
 
 
 def _f1(said: np.ndarray, labels: np.ndarray) -> float:

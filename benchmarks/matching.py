@@ -132,6 +132,42 @@ def add(report: Report, name: str, part: str, answers: Sequence[dict[str, Any]])
         report.add(f"{name}/{part}", "f1 interval", 100 * f1(np.arange(len(labels))), settings=found, n=len(answers))
 
 
+def language_model(data_root: Path | None, runs: Path | None, name: str, part: str, seed: int) -> dict[str, Any]:
+    """What the language model of one run says of validation and test pairs, which is what takes time."""
+    settings = settings_of(name, part)
+    return remembered(runs, [name, settings, seed], lambda: _fine_tuned(data_root, name, settings, seed))
+
+
+def _fine_tuned(data_root: Path | None, name: str, settings: list[str], seed: int) -> dict[str, Any]:
+    data = read(name, data_root)
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "generated":
+            settings = [*settings, f"model.encoder.model={tiny_encoder(Path(folder) / 'tiny')}"]
+        config = load_config(settings=[*settings, "model.overlap=false"], kind=MatchTrainConfig, seed=seed)
+        result = run(config, RunOptions(Path(folder) / "run", track=False, progress=False), data)
+        matcher = Matcher.of(Resolved(result.bundle, name))
+        began = time.perf_counter()
+        said = {"test": rounded(log_odds(matcher.model, matcher.reader, data.test))}
+        seconds = time.perf_counter() - began
+        said["validation"] = rounded(log_odds(matcher.model, matcher.reader, data.validation))
+    return {
+        "log_odds": said,
+        "split_hash": data.split_sha256,
+        "best_epoch": result.figures["best_epoch"],
+        "seconds": result.figures["seconds_to_fit"],
+        "seconds_to_judge": seconds,
+        "f1": result.figures["f1"],
+        "validation_f1": result.figures["validation_f1"],
+    }
+
+
+def settings_of(name: str, part: str) -> list[str]:
+    """What the runs of a part are told."""
+    case = CASES.get(name)
+    own = [*QUICK] if case is None else [f"optimiser.max_epochs={case.epochs}", *case.settings]
+    return [*own, *PARTS[part]]
+
+
 def measure(data_root: Path | None, runs: Path | None, name: str, part: str, seed: int) -> dict[str, Any]:
     """The figures of one run."""
     case = CASES.get(name)
@@ -196,7 +232,7 @@ def each_alone(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float],
 
 def rounded(log_odds: np.ndarray) -> list[float]:
     """As they are kept."""
-    return [round(float(one), 4) for one in log_odds]
+    return [round(float(one), 5) for one in log_odds]
 
 
 def _f1(said: np.ndarray, labels: np.ndarray) -> float:

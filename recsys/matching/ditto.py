@@ -22,9 +22,6 @@ from recsys.matching.words import Told
 from recsys.text_encoders.encoder import DEVICE_TOKENS, THREAD_TOKENS, TextEncoder, batches
 from recsys.text_encoders.pooling import UNTRAINED, mean_of
 
-#: pairs that are serialised and sorted by length at a time
-_PAIRS = 8192
-
 
 class DittoMatcher(nn.Module):
     """The log-odds of pairs of records.
@@ -134,7 +131,21 @@ def log_odds(
     pairs: RecordPairs | ToldPairs,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> np.ndarray:
-    """What a matcher says of pairs.
+    """What a matcher says of pairs: see `opinions`.
+
+    Returns:
+        Positive for what is likelier the same than not. (m,) float32
+    """
+    return together(matcher, *opinions(matcher, reader, pairs, progress))
+
+
+def opinions(
+    matcher: DittoMatcher,
+    reader: PairReader,
+    pairs: RecordPairs | ToldPairs,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What the language model says of pairs, and what the trees say, as log-odds.
 
     Pairs of similar length share a batch; memory depends on the tables, not on how many pairs there are.
 
@@ -145,21 +156,23 @@ def log_odds(
         progress: Called with how many are done, and how many there are.
 
     Returns:
-        Positive for what is likelier the same than not. (m,) float32
+        (m,) float32, and (m,) float64; None where there is no second opinion.
     """
     told = pairs if isinstance(pairs, ToldPairs) else reader.pairs(pairs)
     judged, n = matcher.judging(reader, told), len(told.pairs)
-    found = np.zeros(n, np.float32)
-    for start in range(0, n, _PAIRS):
-        part = slice(start, min(start + _PAIRS, n))
-        found[part] = _joined(matcher, judged(part), told.take(part) if matcher.overlap else ())
+    stated, said = np.zeros(n, np.float32), np.zeros(n) if matcher.overlap else None
+    for part in told.parts():
+        stated[part] = judged(part)
+        if matcher.overlap is not None and said is not None:
+            said[part] = matcher.overlap.log_odds(told.take(part))
         progress(part.stop, n)
-    return found
+    return stated, said
 
 
 def log_odds_of(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
     """What a matcher says of pairs that are words already, those of similar length at a time. B pairs -> (B,)"""
-    return _joined(matcher, _stated(matcher, reader, pairs), pairs)
+    said = None if matcher.overlap is None else matcher.overlap.log_odds(pairs)
+    return together(matcher, _stated(matcher, reader, pairs), said)
 
 
 def _stated(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
@@ -169,9 +182,11 @@ def _stated(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Tol
     return np.mean(found, axis=0)
 
 
-def _joined(matcher: DittoMatcher, stated: np.ndarray, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
-    """With the second opinion, if there is one. (m,), (m,) -> (m,)"""
-    return stated if matcher.overlap is None else matcher.overlap.joined(stated, pairs)
+def together(matcher: DittoMatcher, stated: np.ndarray, said: np.ndarray | None) -> np.ndarray:
+    """Both opinions, if there are two. (m,), (m,) -> (m,) float32"""
+    if matcher.overlap is None or said is None:
+        return stated
+    return matcher.overlap.joined(stated, said).astype(np.float32)
 
 
 def vectors_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:

@@ -25,7 +25,9 @@ class DittoConfig:
         both_orders: Judges a pair by the mean of what is said of it and of the pair turned round: the same answer
             whichever record comes first, for twice the work. Training reads one order.
         overlap: Joins what the language model says with what boosted trees make of words, numbers and codes that both
-            records share or one lacks: see `recsys.matching.overlap`. They learn when the language model has.
+            records share or one lacks: see `recsys.matching.overlap`. They learn when the language model has. Left
+            out, it is so where records are read together: reading them apart is for judging more pairs than can be
+            compared one by one.
         max_tokens: Of a sequence; 0 for what the model takes, and 256 at the most.
         knowledge: What is recognised in values.
         summarise: Keeps of long values the words that say most, not the first ones.
@@ -36,7 +38,7 @@ class DittoConfig:
     reads: Literal["together", "apart"] = "together"
     head: Literal["pooled", "compared"] = "compared"
     both_orders: bool = False
-    overlap: bool = True
+    overlap: bool | None = None
     max_tokens: int = 0
     knowledge: KnowledgeConfig = field(default_factory=KnowledgeConfig)
     summarise: bool = False
@@ -61,6 +63,11 @@ class DittoConfig:
             raise InputError(f"model.max_tokens is 0 or more, got {self.max_tokens}")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is in [0, 1), got {self.dropout}")
+
+    @property
+    def compares(self) -> bool:
+        """Whether trees judge, too."""
+        return self.reads == "together" if self.overlap is None else self.overlap
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> DittoConfig:

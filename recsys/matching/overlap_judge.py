@@ -1,29 +1,25 @@
-"""A second opinion about pairs of records, from what they share and lack: boosted trees, joined with the first one.
+"""A second opinion about pairs of records, from what they share and lack: boosted trees, stacked on the first one.
 
-Trees are LightGBM's (Ke et al., NeurIPS 2017). Both opinions are log-odds, of which a logistic regression makes one, on
-validation pairs, from which neither has learned (stacking: Wolpert, Neural Networks 1992).
+Trees are LightGBM's (Ke et al., NeurIPS 2017). Both opinions are log-odds, of which a logistic regression on validation
+pairs makes one (stacking: Wolpert, Neural Networks 1992).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize
 
-from features.errors import InputError
 from recsys.matching.overlap import Overlap
+from recsys.matching.trees import Trees
 from recsys.matching.words import Told
 
-if TYPE_CHECKING:
-    import lightgbm
-
 #: of the trees; many small steps, each of some numbers and some pairs, so that few labels are not learned by heart
-_ROUNDS = 300
-_TREES = {
-    "objective": "binary",
+ROUNDS = 300
+SETTINGS = {
+    "objective": "cross_entropy",
     "learning_rate": 0.05,
     "num_leaves": 15,
     "min_data_in_leaf": 5,
@@ -31,13 +27,18 @@ _TREES = {
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
     "lambda_l2": 1.0,
+    "use_missing": False,
     "deterministic": True,
     "force_row_wise": True,
     "num_threads": 1,
     "verbose": -1,
 }
+#: what trees read where nothing is said: all that is said is 0 or more
+_NOTHING = -1.0
 #: what each opinion counts before anything is known, and how many pairs that is worth
-_PRIOR, _STRENGTH = 0.5, 1.0
+PRIOR, _STRENGTH = 0.5, 1.0
+#: parts of the validation pairs, each of which is joined by weights from the others
+_FOLDS = 5
 
 Pairs = Sequence[tuple[Told, Told]]
 
@@ -54,100 +55,120 @@ class OverlapJudge:
     """
 
     overlap: Overlap
-    trees: lightgbm.Booster
-    weights: tuple[float, float, float] = (_PRIOR, _PRIOR, 0.0)
+    trees: Trees
+    weights: tuple[float, float, float] = (PRIOR, PRIOR, 0.0)
     both_orders: bool = False
 
     @classmethod
     def fit(
-        cls, overlap: Overlap, pairs: Pairs, labels: np.ndarray, seed: int = 0, both_orders: bool = False
+        cls, overlap: Overlap, pairs: Iterable[Pairs], labels: np.ndarray, seed: int = 0, both_orders: bool = False
     ) -> OverlapJudge:
         """Learns from pairs with labels.
 
         Args:
             overlap: What is compared.
-            pairs: (m,)
-            labels: Which are the same. (m,) bool
+            pairs: Some after the others. (m in all)
+            labels: Which are the same, or the chance that they are. (m,) in [0, 1]
             seed: Of the draws.
             both_orders: Learns from each pair turned round as well, and judges so.
         """
-        import lightgbm
-
-        numbers = overlap.numbers(pairs)
-        if both_orders:
-            numbers = np.concatenate([numbers, overlap.numbers(_turned(pairs))])
-            labels = np.concatenate([labels, labels])
-        data = lightgbm.Dataset(numbers, labels.astype(np.float32), params={"verbose": -1})
-        trees = lightgbm.train({**_TREES, "seed": seed}, data, num_boost_round=_ROUNDS)
-        return cls(overlap, trees, both_orders=both_orders)
-
-    @classmethod
-    def of_text(cls, overlap: Overlap, trees: str, weights: Sequence[float], both_orders: bool) -> OverlapJudge:
-        """As `trees_as_text` was written.
-
-        Raises:
-            InputError: Trees that are none, or of other numbers.
-        """
-        import lightgbm
-
-        try:
-            booster = lightgbm.Booster(model_str=trees)
-        except lightgbm.basic.LightGBMError as error:
-            raise InputError(f"the trees cannot be read: {error}") from None
-        if booster.num_feature() != len(overlap.names):
-            raise InputError(f"the trees know {booster.num_feature()} numbers, and pairs have {len(overlap.names)}")
-        one, other, added = weights
-        return cls(overlap, booster, (one, other, added), both_orders)
-
-    def trees_as_text(self) -> str:
-        """LightGBM's own text."""
-        return self.trees.model_to_string()
+        numbers = np.concatenate([overlap.numbers(some) for some in pairs])
+        return cls(
+            overlap,
+            fit_trees(numbers, labels, seed, overlap.turned if both_orders else None),
+            (PRIOR, PRIOR, 0.0),
+            both_orders,
+        )
 
     def log_odds(self, pairs: Pairs) -> np.ndarray:
         """What the trees say by themselves. (m,) -> (m,) float64"""
-        if not len(pairs):
-            return np.zeros(0)
-        orders = [pairs, _turned(pairs)] if self.both_orders else [pairs]
-        said = [self.trees.predict(self.overlap.numbers(one), raw_score=True, num_threads=1) for one in orders]
-        return np.mean(said, axis=0)
+        numbers = read_by_trees(self.overlap.numbers(pairs))
+        said = self.trees.sums(numbers)
+        return (said + self.trees.sums(numbers[:, self.overlap.turned])) / 2 if self.both_orders else said
 
-    def joined(self, stated: np.ndarray, pairs: Pairs) -> np.ndarray:
+    def joined(self, stated: np.ndarray, said: np.ndarray) -> np.ndarray:
         """Both opinions together.
 
         Args:
             stated: What is said already, as log-odds. (m,)
-            pairs: (m,)
+            said: What the trees say. (m,)
 
         Returns:
-            (m,) float32
+            (m,) float64
         """
-        one, other, added = self.weights
-        return (one * stated + other * self.log_odds(pairs) + added).astype(np.float32)
+        return _joined(self.weights, stated, said)
 
-    def weighed(self, stated: np.ndarray, pairs: Pairs, labels: np.ndarray) -> OverlapJudge:
+    def weighed(self, stated: np.ndarray, said: np.ndarray, labels: np.ndarray) -> tuple[OverlapJudge, np.ndarray]:
         """The same with weights that make both opinions together likeliest; neither counts less than nothing.
 
         Args:
-            stated: What is said already of pairs that nobody has learned from. (m,)
-            pairs: (m,)
+            stated: What is said already of pairs that neither has learned from. (m,)
+            said: What the trees say of them. (m,)
             labels: (m,) bool
+
+        Returns:
+            It, and what both say together of each pair by weights that have not seen its label: what calibration and
+            thresholds are chosen by. (m,) float64
         """
-        stated, said, same = stated.astype(np.float64), self.log_odds(pairs), labels.astype(np.float64)
-
-        def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            logs, added = parameters[:2], parameters[2]
-            weights = np.exp(logs)
-            together = weights[0] * stated + weights[1] * said + added
-            away = logs - np.log(_PRIOR)
-            error = 1 / (1 + np.exp(-np.clip(together, -500, 500))) - same
-            slopes = np.array([weights[0] * (error @ stated), weights[1] * (error @ said), error.sum()])
-            slopes[:2] += 2 * _STRENGTH * away
-            return float(np.sum(np.logaddexp(0, together) - same * together) + _STRENGTH * (away @ away)), slopes
-
-        start = np.array([np.log(_PRIOR), np.log(_PRIOR), 0.0])
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-12, 6), (-12, 6), (None, None)]).x
-        return replace(self, weights=(float(np.exp(found[0])), float(np.exp(found[1])), float(found[2])))
+        stated, said, labels = stated.astype(np.float64), said.astype(np.float64), labels.astype(bool)
+        weights = _weights(stated, said, labels)
+        together = _joined(weights, stated, said)
+        n = min(_FOLDS, int(labels.sum()), int((~labels).sum()))
+        if n > 1:
+            fold = np.zeros(len(labels), np.int64)
+            for one in (labels, ~labels):
+                fold[one] = np.arange(one.sum()) % n
+            for held in (fold == one for one in range(n)):
+                others = _weights(stated[~held], said[~held], labels[~held])
+                together[held] = _joined(others, stated[held], said[held])
+        return replace(self, weights=weights), together
 
 
-def _turned(pairs: Pairs) -> Pairs:
-    return [(right, left) for left, right in pairs]
+def fit_trees(
+    numbers: np.ndarray, labels: np.ndarray, seed: int = 0, turned: np.ndarray | None = None, **settings: float
+) -> Trees:
+    """Boosted trees of what pairs share and lack.
+
+    Args:
+        numbers: As `Overlap.numbers` gives them. (m, F)
+        labels: (m,) in [0, 1]
+        seed: Of the draws.
+        turned: Where the numbers of pairs that are turned round stand, where these are to be learned from, too. (F,)
+        settings: Others than `SETTINGS`, or `num_boost_round`.
+    """
+    import lightgbm
+
+    if turned is not None:
+        numbers, labels = np.concatenate([numbers, numbers[:, turned]]), np.concatenate([labels, labels])
+    rounds = int(settings.pop("num_boost_round", ROUNDS))
+    data = lightgbm.Dataset(read_by_trees(numbers), labels.astype(np.float32), params={"verbose": -1})
+    return Trees.of(lightgbm.train({**SETTINGS, **settings, "seed": seed}, data, num_boost_round=rounds))
+
+
+def read_by_trees(numbers: np.ndarray) -> np.ndarray:
+    """With a number where nothing is said. (m, F)"""
+    return np.nan_to_num(numbers, nan=_NOTHING)
+
+
+def _joined(weights: Sequence[float], stated: np.ndarray, said: np.ndarray) -> np.ndarray:
+    one, other, added = weights
+    return one * stated.astype(np.float64) + other * said + added
+
+
+def _weights(stated: np.ndarray, said: np.ndarray, labels: np.ndarray) -> tuple[float, float, float]:
+    """Logistic regression; the logarithms of both weights are drawn to that of `PRIOR`."""
+    same = labels.astype(np.float64)
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        logs, added = parameters[:2], parameters[2]
+        weights = np.exp(logs)
+        together = weights[0] * stated + weights[1] * said + added
+        away = logs - np.log(PRIOR)
+        error = 1 / (1 + np.exp(-np.clip(together, -500, 500))) - same
+        slopes = np.array([weights[0] * (error @ stated), weights[1] * (error @ said), error.sum()])
+        slopes[:2] += 2 * _STRENGTH * away
+        return float(np.sum(np.logaddexp(0, together) - same * together) + _STRENGTH * (away @ away)), slopes
+
+    start = np.array([np.log(PRIOR), np.log(PRIOR), 0.0])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-12, 6), (-12, 6), (None, None)]).x
+    return float(np.exp(found[0])), float(np.exp(found[1])), float(found[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,9 @@ from recsys.matching.knowledge import Knowledge
 from recsys.matching.serialise import PairFrame, Serialiser
 from recsys.matching.words import Told, ToldRecords
 from recsys.text_encoders.encoder import TextEncoder
+
+#: pairs that are written and sorted by length at a time
+PAIRS = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,11 @@ class ToldPairs:
     pairs: RecordPairs
     left: ToldRecords
     right: ToldRecords
+
+    def parts(self, most: int = PAIRS) -> Iterator[slice]:
+        """All pairs, some after the others."""
+        n = len(self.pairs)
+        yield from (slice(start, min(start + most, n)) for start in range(0, n, most))
 
     def take(self, places: np.ndarray | slice) -> list[tuple[Told, Told]]:
         """What is told of some pairs, in the given order. (k,) -> (k,)"""

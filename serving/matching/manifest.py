@@ -29,8 +29,8 @@ FORMAT = 1
 SETTINGS, HEAD, VALIDATION = "matcher.json", "head.safetensors", "validation.parquet"
 #: what words weigh, where values are summarised
 WORDS = "words.parquet"
-#: the second opinion, from what records share and lack: its trees, and what words are worth to it
-TREES, WORTH = "overlap.trees.txt", "overlap.words.parquet"
+#: the second opinion, from what records share and lack: its trees, and words with their inverse document frequencies
+TREES, IDF = "overlap.trees.parquet", "overlap.words.parquet"
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,17 @@ class MatcherManifest:
         """Whether it carries what words weigh."""
         return WORDS in self.files
 
-    @property
-    def compares(self) -> bool:
-        """Whether it carries a second opinion."""
-        return TREES in self.files
+    def check_overlap(self, said: bool) -> None:
+        """Compares whether it carries a second opinion with whether its settings say so.
+
+        Raises:
+            BundleError: It carries half of one, or none where one is said, or one of which nothing is said.
+        """
+        for name in (TREES, IDF):
+            if (name in self.files) != said:
+                raise BundleError(
+                    f"{SETTINGS} {'tells' if said else 'does not tell'} of {name}, and the files do not agree"
+                )
 
     def write(self, folder: Path) -> None:
         """Writes it into a folder, replacing the one that is there in one step."""
@@ -109,7 +116,7 @@ class MatcherManifest:
 
 def _names(there: Collection[str]) -> tuple[str, ...]:
     """The files that it must have, the optional ones if they are there, and the language model's."""
-    optional = [one for one in (WORDS, TREES, WORTH) if one in there]
+    optional = [one for one in (WORDS, TREES, IDF) if one in there]
     return (SETTINGS, HEAD, VALIDATION, *optional, *carried(there))
 
 

@@ -108,7 +108,8 @@ class Matcher:
             weights = (known, float(said["unknown_word"]))
         model = make_matcher(config, encoder)
         model.head.load_state_dict(load_file(folder / HEAD))
-        if manifest.compares:
+        manifest.check_overlap(said["overlap"] is not None)
+        if said["overlap"] is not None:
             model.overlap = read_overlap(folder, said["overlap"], manifest.attributes, config.both_orders)
         reader = PairReader(config, manifest.attributes, encoder, weights)
         calibration = calibration_from_json(said["calibration"])

@@ -29,7 +29,6 @@ _REQUIREMENTS = (
     "scipy",
     "pandas",
     "pydantic",
-    "lightgbm",
     "safetensors",
     "matplotlib",
     "xxhash",

@@ -67,6 +67,7 @@ def write_matcher(folder: Path | str, fitted: Fitted, **facts: Any) -> Path:
         config = dataclasses.asdict(model.config)
         # wherever it came from; and it is served in what it was calibrated in
         precision = "bf16" if model.encoder.model.dtype == torch.bfloat16 else "fp32"
+        config["overlap"] = model.overlap is not None
         config["encoder"] |= {
             "model": TEXT_ENCODER,
             "revision": "",

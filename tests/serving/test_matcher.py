@@ -54,7 +54,7 @@ def fitted(colour_model: Path, coloured_pairs: LabelledPairs) -> Fitted:
     validation, reader = coloured_pairs.validation, PairReader(config, ["name", "maker"], encoder, WEIGHTS)
     train = reader.pairs(coloured_pairs.train)
     overlap = Overlap.of(["name", "maker"], [train.left, train.right])
-    judge = OverlapJudge.fit(overlap, train.take(slice(None)), coloured_pairs.train.labels)
+    judge = OverlapJudge.fit(overlap, [train.take(slice(None))], coloured_pairs.train.labels)
     model.overlap = dataclasses.replace(judge, weights=(0.75, 0.5, 0.25))
     stated = log_odds(model, reader, validation)
     calibration = Scaling(0.5, -0.25)
@@ -203,7 +203,10 @@ def test_long_and_strange_values_are_judged(matcher: Matcher) -> None:
 
 
 def test_damage_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
-    for name in ("matcher.json", "head.safetensors", "validation.parquet", "words.parquet"):
+    for name in (
+        *("matcher.json", "head.safetensors", "validation.parquet", "words.parquet"),
+        *("overlap.trees.parquet", "overlap.words.parquet"),
+    ):
         copy = tmp_path / name
         shutil.copytree(folder, copy)
         with open(copy / name, "r+b") as file:
@@ -247,13 +250,56 @@ def test_another_manifest_is_refused(folder: Path, tmp_path: Path, change: dict,
         Matcher.load(copy)
 
 
-def test_a_bundle_whose_parts_do_not_agree_is_refused(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"calibration": {"kind": "magic"}}, "cannot be used: this is no calibration"),
+        ({"overlap": None}, r"does not tell of overlap\.trees\.parquet, and the files do not agree"),
+        ({"overlap": {"meaning": 99}}, "this version does not compute"),
+        ({"overlap": {"numbers": ["all: words"]}}, "this version does not compute"),
+        ({"overlap": {"weights": [1, float("nan"), 0]}}, "weights that are none"),
+        ({"overlap": {"weights": [1, -1, 0]}}, "weights that are none"),
+        ({"overlap": {"unknown_idf": [1, 1]}}, "not of 2 attributes"),
+    ],
+)
+def test_a_bundle_whose_parts_do_not_agree_is_refused(folder: Path, tmp_path: Path, change: dict, message: str) -> None:
     copy = tmp_path / "m"
     shutil.copytree(folder, copy)
     said = json.loads((copy / "matcher.json").read_text())
-    (copy / "matcher.json").write_text(json.dumps({**said, "calibration": {"kind": "magic"}}))
+    if change.get("overlap"):
+        change = {"overlap": said["overlap"] | change["overlap"]}
+    (copy / "matcher.json").write_text(json.dumps({**said, **change}))
     MatcherManifest.read(copy).sealed(copy).write(copy)
-    with pytest.raises(BundleError, match="cannot be used: this is no calibration"):
+    with pytest.raises(BundleError, match=message):
+        Matcher.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"field": [3], "word": ["tea"], "idf": [1.0]}, "words of attributes that are not there"),
+        ({"field": [-1], "word": ["tea"], "idf": [1.0]}, "words of attributes that are not there"),
+        ({"field": [0], "word": ["tea"], "idf": [float("inf")]}, "with all told"),
+        ({"field": [0], "word": [None], "idf": [1.0]}, "is a table of field, word, idf"),
+        ({"field": [0], "word": ["tea"]}, "is a table of field, word, idf"),
+    ],
+)
+def test_words_of_another_second_opinion_are_refused(folder: Path, tmp_path: Path, rows: dict, message: str) -> None:
+    copy = tmp_path / "m"
+    shutil.copytree(folder, copy)
+    types = {"field": pl.Int64, "word": pl.String, "idf": pl.Float64}
+    pl.DataFrame(rows, schema={name: types[name] for name in rows}).write_parquet(copy / "overlap.words.parquet")
+    MatcherManifest.read(copy).sealed(copy).write(copy)
+    with pytest.raises(BundleError, match=message):
+        Matcher.load(copy)
+
+
+def test_half_a_second_opinion_is_refused(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "m"
+    shutil.copytree(folder, copy)
+    (copy / "overlap.words.parquet").unlink()
+    MatcherManifest.read(copy).sealed(copy).write(copy)
+    with pytest.raises(BundleError, match=r"tells of overlap\.words\.parquet, and the files do not agree"):
         Matcher.load(copy)
 
 

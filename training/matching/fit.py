@@ -8,28 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
 import torch
 
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
-from recsys.auc import roc_auc
-from recsys.matching.calibration import calibration_error, fit_calibration, probabilities
 from recsys.matching.ditto import log_odds
 from recsys.matching.knowledge import Knowledge
-from recsys.matching.overlap import Overlap
-from recsys.matching.overlap_judge import OverlapJudge
-from recsys.matching.pair_reader import PairReader, ToldPairs
+from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.matching.summarise import word_weights
-from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder, precision_of
 from serving.matching.writer import Fitted
 from training.callbacks import AverageWeights
 from training.fit import fit_module
 from training.fit_options import OtherFitOptions
+from training.matching.conclusion import conclude
 from training.matching.config import MatchTrainConfig
 from training.matching.contrast import pretrain
+from training.matching.figures import figures_of
 from training.matching.module import MONITOR, MatcherTraining
 from training.matching.pair_batches import PairData
 
@@ -41,7 +37,8 @@ class TrainedMatcher:
     Args:
         fitted: What a bundle is made of, with the weights of the best epoch.
         best_epoch: Counted from 1.
-        validation: Figures of the validation pairs, by which the epoch, the calibration and the threshold were chosen.
+        validation: Figures of the validation pairs, by which the epoch, the calibration and the threshold were chosen,
+            so that they are better than those of other pairs.
     """
 
     fitted: Fitted
@@ -102,49 +99,12 @@ def fit_matcher(
     # transformers' types lose what its method takes
     encoder.model.to(precision_of(config.model.encoder))  # type: ignore[arg-type]
     matcher.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    found = conclude(config, reader, data, log_odds(matcher, reader, data.validation), say)
+    matcher.overlap = found.overlap
     labels = data.validation.labels
     assert labels is not None
-    validation = reader.pairs(data.validation)
-    stated = log_odds(matcher, reader, validation)
-    if config.model.overlap:
-        say("learning what records share and lack")
-        matcher.overlap = _second_opinion(config, reader, data, validation).weighed(
-            stated, validation.take(slice(None)), labels
-        )
-        stated = matcher.overlap.joined(stated, validation.take(slice(None)))
-    calibration = fit_calibration(config.calibration, stated, labels)
-    worth = calibration(stated)
-    threshold = best_f1(worth, labels).threshold
-    fitted = Fitted(matcher, attributes, calibration, threshold, stated, labels, weights)
-    return TrainedMatcher(fitted, outcome.best_epoch, figures_of(worth, labels, threshold))
-
-
-def _second_opinion(
-    config: MatchTrainConfig, reader: PairReader, data: LabelledPairs, validation: ToldPairs
-) -> OverlapJudge:
-    """What boosted trees learn from the training pairs; validation pairs only say what words are worth."""
-    train = reader.pairs(data.train)
-    tables = dict.fromkeys(table for told in (train, validation) for table in (told.left, told.right))
-    overlap = Overlap.of(reader.attributes, tables)
-    labels = data.train.labels
-    assert labels is not None
-    return OverlapJudge.fit(overlap, train.take(slice(None)), labels, config.seed, config.model.both_orders)
-
-
-def figures_of(worth: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
-    """How well calibrated log-odds tell pairs apart, and how much they mean what they say.
-
-    Args:
-        worth: (m,)
-        labels: (m,) bool
-        threshold: From which on a pair counts as the same.
-    """
-    decision = decide(worth, labels, threshold)
-    return {
-        **{name: getattr(decision, name) for name in ("f1", "precision", "recall")},
-        "auc": roc_auc(labels, worth),
-        "calibration_error": calibration_error(probabilities(worth), labels),
-    }
+    fitted = Fitted(matcher, attributes, found.calibration, found.threshold, found.log_odds, labels, weights)
+    return TrainedMatcher(fitted, outcome.best_epoch, figures_of(found.worth, labels, found.threshold))
 
 
 def _told_values(config: MatchTrainConfig, data: LabelledPairs) -> list:

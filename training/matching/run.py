@@ -13,13 +13,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from features.record_pairs import RecordPairs
 from features.sources import load_pairs
-from recsys.matching.calibration import calibration_error, probabilities, reliability
-from recsys.matching.ditto import log_odds
-from recsys.matching.thresholds import decide
+from recsys.matching.ditto import opinions, together
 from serving.matching.manifest import with_metrics
 from serving.matching.matcher import Matcher
 from serving.matching.writer import write_matcher
@@ -27,14 +24,12 @@ from serving.resolve import Resolved
 from training import plots
 from training.matching.config import MatchTrainConfig
 from training.matching.epoch_lines import EpochLines
-from training.matching.fit import check_labels, figures_of, fit_matcher
+from training.matching.figures import figures_on_test
+from training.matching.fit import check_labels, fit_matcher
 from training.promotion import challenge, check_name
 from training.run_folder import open_folder, save_state, tracked_run
 from training.runs import RunOptions
 from training.tracking import TrackedRun, git_sha, library_versions
-
-#: precisions that are asked for, to see on the test pairs what becomes of them
-WANTED = (0.9, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
@@ -171,11 +166,7 @@ def _words(pairs: RecordPairs) -> pl.DataFrame:
 
 
 def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], dict[str, Any]]:
-    """Figures of the test pairs, at the threshold that the matcher brings.
-
-    Besides those of `training.matching.fit.figures_of`: how well stated chances meant what they said before they were
-    calibrated; F1 of pairs both of whose records training has seen, and of the others; and for each precision of
-    `WANTED` what became of it.
+    """Figures of the test pairs, at the threshold that the matcher brings: see `training.matching.figures`.
 
     Args:
         matcher: A loaded one.
@@ -184,34 +175,9 @@ def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], di
     Returns:
         The figures, and the points of the reliability curves before and after calibration.
     """
-    labels = data.test.labels
-    assert labels is not None  # as of all of `data`
-    stated = log_odds(matcher.model, matcher.reader, data.test).astype(np.float64)
-    worth = matcher.calibration(stated)
-    found = figures_of(worth, labels, matcher.threshold())
-    found["calibration_error_before"] = calibration_error(probabilities(stated), labels)
-    known = seen(data)
-    for name, places in (("seen", known), ("unseen", ~known)):
-        if labels[places].any():
-            found[f"f1_{name}"] = decide(worth[places], labels[places], matcher.threshold()).f1
-            found[f"pairs_{name}"] = int(places.sum())
-    for wanted in WANTED:
-        with contextlib.suppress(InputError):  # no threshold had it on validation
-            decision = decide(worth, labels, matcher.threshold(wanted))
-            found |= {f"{name}_at_{wanted:g}": getattr(decision, name) for name in ("precision", "recall")}
-    curves = {"before": stated, "calibrated": worth}
-    return found, {name: reliability(probabilities(one), labels) for name, one in curves.items()}
-
-
-def seen(data: LabelledPairs) -> np.ndarray:
-    """Which test pairs are of records that training pairs have, too: of the same words, on either side. (m,) bool"""
-    trained = data.train.narrowed()
-    known = pl.concat([trained.left.values, trained.right.values]).unique().with_columns(known=True)
-    found = []
-    for table, rows in ((data.test.left, data.test.left_rows), (data.test.right, data.test.right_rows)):
-        told = table.values[rows].join(known, on=table.attributes, how="left", maintain_order="left")
-        found.append(told["known"].fill_null(False).to_numpy())
-    return found[0] & found[1]
+    each = opinions(matcher.model, matcher.reader, data.test)
+    worth = matcher.calibration(together(matcher.model, *each).astype(np.float64))
+    return figures_on_test(data, each, worth, matcher.validation, matcher.threshold())
 
 
 def _tracked(

@@ -59,11 +59,14 @@ _SUMMARISE = (*_SHORT, "model.summarise=true")
 _MIXDA = ("augment=all", "mixda=true")
 _APART = ("model.reads=apart", "model.encoder.pooling=mean")
 
-#: how the language model is trained, by what cases are called: "plain" is a fine-tune with no tricks, "compared" the
-#: default, to which others are added one by one. Summaries are compared with what is cut at the same length, contrast
-#: with records that are read apart without it.
+#: a fine-tune with no tricks, and no trees
+PLAIN = "plain"
+
+#: how the language model is trained, by what cases are called: "compared" is the default, to which others are added one
+#: by one. Summaries are compared with what is cut at the same length, contrast with records that are read apart without
+#: it.
 PARTS: dict[str, tuple[str, ...]] = {
-    "plain": ("model.head=pooled", "average_epochs=0"),
+    PLAIN: ("model.head=pooled", "average_epochs=0"),
     "compared": (),
     "knowledge": _KNOWLEDGE,
     "short": _SHORT,
@@ -73,6 +76,9 @@ PARTS: dict[str, tuple[str, ...]] = {
     "supcon": (*_APART, "contrast.epochs=5"),
     "all": (*_KNOWLEDGE, "model.summarise=true", *_MIXDA),
 }
+
+#: of quick forms
+QUICK = ("optimiser.max_epochs=1", "model.max_tokens=32")
 
 #: what parts are compared with besides these, of one seed each
 CONTROLS = ("short", "apart")

@@ -34,10 +34,10 @@ class ToldPairs:
     left: ToldRecords
     right: ToldRecords
 
-    def parts(self, most: int = PAIRS) -> Iterator[slice]:
-        """All pairs, some after the others."""
+    def parts(self) -> Iterator[slice]:
+        """Places of all pairs, some after the others."""
         n = len(self.pairs)
-        yield from (slice(start, min(start + most, n)) for start in range(0, n, most))
+        yield from (slice(start, min(start + PAIRS, n)) for start in range(0, n, PAIRS))
 
     def take(self, places: np.ndarray | slice) -> list[tuple[Told, Told]]:
         """What is told of some pairs, in the given order. (k,) -> (k,)"""

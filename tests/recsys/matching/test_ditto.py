@@ -98,7 +98,7 @@ def test_pairs_are_read_some_at_a_time_and_progress_is_told(made: Made, monkeypa
     matcher, reader = made(max_tokens=60)
     many = pairs([0, 1, 2] * 4, [0, 1, 1] * 4)
     found, told = log_odds(matcher, reader, many), []
-    monkeypatch.setattr(ditto, "_PAIRS", 5)
+    monkeypatch.setattr("recsys.matching.pair_reader.PAIRS", 5)
     again = log_odds(matcher, reader, many, lambda done, total: told.append((done, total)))
     assert again == pytest.approx(found, abs=1e-4) and told == [(5, 12), (10, 12), (12, 12)]
     assert len(log_odds(matcher, reader, many.take(np.array([], dtype=np.int64)))) == 0

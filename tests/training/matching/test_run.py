@@ -23,7 +23,8 @@ from serving.matching.matcher import Matcher
 from training.cli import main, parser
 from training.commands.record_options import given
 from training.matching.config import MatchTrainConfig
-from training.matching.run import describe, run, seen
+from training.matching.figures import seen
+from training.matching.run import describe, run
 from training.optimisers import OptimiserConfig
 from training.runs import RunOptions
 

@@ -4,8 +4,8 @@ All read the same words with the same weights, in fp32 but for "together, auto",
 matcher is served with on this machine, and is served "with overlap": trees over what records share besides. "fixed
 padding" pads every batch to the most that is read (256 tokens), "padded to the batch" to its own longest. "apart" is
 a matcher that reads each record by itself. Log-odds are compared for pairs that neither has to cut. The last rows
-judge few pairs of the same tables and a million, each in a process of its own with a language model of random weights
-that is small, for the memory: what the process holds at its peak.
+judge few pairs of the same tables and a million, each in a process of its own with trees and a language model of
+random weights that is small, for the memory: what the process holds at its peak.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def second_opinion(reader: PairReader, pairs: RecordPairs, n: int) -> OverlapJud
     """What trees learn from the first n pairs."""
     some = pairs.take(np.arange(min(n, len(pairs))))
     told = reader.pairs(some)
-    overlap = Overlap.of(reader.attributes, [told.left, told.right])
-    return OverlapJudge.fit(overlap, told.take(slice(None)), some.labels)
+    overlap = Overlap.of(reader.attributes, dict.fromkeys((told.left, told.right)))
+    return OverlapJudge.fit(overlap, (told.take(part) for part in told.parts()), some.labels)
 
 
 @torch.inference_mode()
@@ -143,11 +143,13 @@ def many(report: Report, case: str, data_root: Path | None, n: int) -> None:
 
 def peak_of(case: str, data_root: Path | None, size: int) -> tuple[float, float]:
     """What a process holds at its peak that judges so many drawn pairs, in GB, and how long that takes."""
-    pairs = read(case, data_root).test
+    data = read(case, data_root)
+    pairs = data.test
     with tempfile.TemporaryDirectory() as folder:
         config = DittoConfig(TextEncoderConfig(tiny_encoder(Path(folder)), pooling="cls"), max_tokens=64)
         encoder = load_encoder(config.encoder)
     matcher, reader = make_matcher(config, encoder).eval(), PairReader(config, pairs.left.attributes, encoder)
+    matcher.overlap = second_opinion(reader, data.train, 2_000)
     random = np.random.default_rng(0)
     rows = [random.integers(len(one), size=size) for one in (pairs.left, pairs.right)]
     began = time.perf_counter()

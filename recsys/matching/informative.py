@@ -3,7 +3,7 @@
 A pair teaches most where the matcher is least certain; but the least certain pairs resemble each other, so that of many
 uncertain ones those are asked for that lie apart (Ash et al., 'Deep Batch Active Learning by Diverse, Uncertain
 Gradient Lower Bounds', ICLR 2020, section 3: k-means++ over uncertainty times vector, which is what the gradient of the
-last layer is).
+last layer is, where nothing else has a say in the uncertainty).
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from matching_cases import CASES, PARTS, PLAIN, QUICK, read, tiny_encoder
 
 from features.labelled_pairs import LabelledPairs
 from recsys.matching.ditto import log_odds
-from recsys.matching.pair_reader import PairReader
 from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder
 from serving.matching.matcher import Matcher
@@ -22,6 +21,7 @@ from training.config import load_config
 from training.matching.conclusion import conclude
 from training.matching.config import MatchTrainConfig
 from training.matching.figures import figures_of, figures_on_test
+from training.matching.fit import reader_of
 from training.matching.run import run
 from training.runs import RunOptions
 
@@ -67,7 +67,7 @@ def concluded(data: LabelledPairs, settings: list[str], seed: int, told: dict[st
     """
     settings = [*settings, f"model.overlap={'true' if trees else 'false'}"]
     config = load_config(settings=settings, kind=MatchTrainConfig, seed=seed)
-    reader = PairReader(config.model, data.train.left.attributes, load_encoder(config.model.encoder))
+    reader, _ = reader_of(config, data, load_encoder(config.model.encoder))
     validation, test = (np.array(told["log_odds"][part], np.float32) for part in ("validation", "test"))
     labels, truth = data.validation.labels, data.test.labels
     found = conclude(config, reader, data, validation)

@@ -17,6 +17,7 @@ from recsys.matching.knowledge import Knowledge
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.matching.summarise import word_weights
+from recsys.text_encoders.encoder import TextEncoder
 from recsys.text_encoders.loading import load_encoder, precision_of
 from serving.matching.writer import Fitted
 from training.callbacks import AverageWeights
@@ -68,9 +69,7 @@ def fit_matcher(
     check_labels(data)
     # steps are too small for the numbers of bf16
     encoder = load_encoder(dataclasses.replace(config.model.encoder, precision="fp32"))
-    attributes = data.train.left.attributes
-    weights = word_weights(_told_values(config, data)) if config.model.summarise else None
-    reader = PairReader(config.model, attributes, encoder, weights)
+    reader, weights = reader_of(config, data, encoder)
     torch.manual_seed(config.seed)
     matcher = make_matcher(config.model, encoder)
     if config.contrast.epochs:
@@ -103,8 +102,16 @@ def fit_matcher(
     matcher.overlap = found.overlap
     labels = data.validation.labels
     assert labels is not None
-    fitted = Fitted(matcher, attributes, found.calibration, found.threshold, found.log_odds, labels, weights)
+    fitted = Fitted(matcher, reader.attributes, found.calibration, found.threshold, found.log_odds, labels, weights)
     return TrainedMatcher(fitted, outcome.best_epoch, figures_of(found.worth, labels, found.threshold))
+
+
+def reader_of(
+    config: MatchTrainConfig, data: LabelledPairs, encoder: TextEncoder
+) -> tuple[PairReader, tuple[dict[str, float], float] | None]:
+    """What reads records for a matcher, and what words weigh for it, where values are summarised."""
+    weights = word_weights(_told_values(config, data)) if config.model.summarise else None
+    return PairReader(config.model, data.train.left.attributes, encoder, weights), weights
 
 
 def _told_values(config: MatchTrainConfig, data: LabelledPairs) -> list:

@@ -56,9 +56,7 @@ def main() -> None:
     runs = functools.cache(functools.partial(runs_of, options))  # of a data set, a part and so many seeds
     full = options.full or (PLAIN if options.quick else chosen_part(options.parts.split(","), runs))
     for name in names:
-        parts = [PLAIN, "compared"] if options.quick else list(dict.fromkeys([PLAIN, full]))
-        if name in ABLATED:
-            parts = options.parts.split(",")
+        parts = [PLAIN, "compared"] if options.quick else options.parts.split(",") if name in ABLATED else [full]
         for part in parts:
             answers = runs(name, part, seeds_of(name, part, full))
             add(report, name, part, answers)
@@ -97,7 +95,7 @@ def seeds_of(name: str, part: str, full: str) -> int:
     """How many runs there are of a part."""
     if name not in CASES or part in CONTROLS:
         return 1
-    return CASES[name].seeds if part in (PLAIN, full) else min(CASES[name].seeds, 3)
+    return CASES[name].seeds if part == full else min(CASES[name].seeds, 3)
 
 
 def runs_of(options: Any, name: str, part: str, seeds: int) -> list[dict[str, Any]]:

@@ -1,28 +1,26 @@
 """How well pairs of records are told apart: Ditto over a small encoder, part by part, on the published splits.
 
 em-pairs: official training, validation and test pairs. Every run chooses its epoch, its threshold and its calibration
-on validation, and reads test once, at that threshold. "plain" is a fine-tune of the encoder without tricks and trees,
-"compared" the default; the other parts of `matching_cases.py` are each put on that alone, and "all" has Ditto's
-together. A matcher joins its language model's word with that of boosted trees over what records share and lack: "f1"
-and all else is of both together, "f1_language_model" and "f1_overlap" are of either by itself, each at a threshold of
-its own from validation. "full" is the part whose language models validation likes best on most of the three sets where
-all are tried, the same for every set. F1, precision and recall are in percent; sets with few test pairs, or one seed,
-have an interval from drawing pairs (95%, of the mean over seeds). "unseen" are test pairs with a record that training
-has not seen. Calibration: expected error before and after, and what became of asked precisions.
+on validation, and reads test once, at that threshold. "full" is a matcher as it comes: it joins its language model's
+word with that of boosted trees over what records share and lack. "f1" and all else is of both together,
+"f1_language_model" and "f1_overlap" are of either by itself, each at a threshold of its own from validation. On three
+sets, "plain" is a fine-tune of the encoder without tricks and trees; the other parts of `matching_cases.py` are each
+put on the full matcher alone, and "all" has Ditto's together. F1, precision and recall are in percent; sets with few
+test pairs, or one seed, have an interval from drawing pairs (95%, of the mean over seeds). "unseen" are test pairs with
+a record that training has not seen. Calibration: expected error before and after, and what became of asked precisions.
 Ditto's published figures are of RoBERTa, five times as large.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from intervals import drawn_interval
 from kept_runs import run_all
-from matching_cases import ABLATED, CASES, CONTROLS, PARTS, PLAIN
+from matching_cases import ABLATED, CASES, CONTROLS, FULL, PARTS, PLAIN
 from matching_runs import measure
 from report import RESULTS, Report, arguments
 
@@ -49,24 +47,19 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, help="a folder that keeps each run's figures, so that none is made twice")
     parser.add_argument("--only", default="", help="the data sets whose name contains this; rows of others stay")
     parser.add_argument("--parts", default=",".join(PARTS), help="of the compared ones (default: %(default)s)")
-    parser.add_argument("--full", choices=tuple(PARTS), help="the part that is taken where it would be chosen first")
     options = parser.parse_args()
     report = Report("matching", options.quick, keep=bool(options.only), whole=not options.runs)
     names = ["generated"] if options.quick else [name for name in CASES if options.only in name]
-    runs = functools.cache(functools.partial(runs_of, options))  # of a data set, a part and so many seeds
-    full = options.full or (PLAIN if options.quick else chosen_part(options.parts.split(","), runs))
     for name in names:
-        parts = [PLAIN, "compared"] if options.quick else options.parts.split(",") if name in ABLATED else [full]
+        parts = [PLAIN, FULL] if options.quick else options.parts.split(",") if name in ABLATED else [FULL]
         for part in parts:
-            answers = runs(name, part, seeds_of(name, part, full))
+            answers = runs_of(options, name, part)
             add(report, name, part, answers)
-            if part == full:
-                add(report, name, "full", answers)
+            if part == FULL and not options.quick:
+                draw(name, answers, (options.out or RESULTS / "matching.json").parent)
         if (case := CASES.get(name)) is not None and case.published is not None:
             report.add(f"{name}/ditto", "f1", case.published, source="Li et al., PVLDB 14(1), 2020")
         report.finish(options.out)
-        if not options.quick:
-            draw(name, runs(name, full, seeds_of(name, full, full)), (options.out or RESULTS / "matching.json").parent)
 
 
 def draw(name: str, answers: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -79,27 +72,11 @@ def draw(name: str, answers: Sequence[dict[str, Any]], folder: Path) -> None:
     saved(reliability_picture(curves), folder / f"matching-{name}.png")
 
 
-def chosen_part(parts: Sequence[str], runs: Callable[[str, str, int], list[dict[str, Any]]]) -> str:
-    """The part whose language models validation liked best on most of the compared sets; of equals, by its mean."""
-
-    def liked(name: str, part: str) -> float:
-        answers = runs(name, part, seeds_of(name, part, full=""))
-        return float(np.mean([one["validation_f1_language_model"] for one in answers]))
-
-    values = {part: [liked(name, part) for name in ABLATED] for part in parts if part not in CONTROLS}
-    best = [max(values, key=lambda part: values[part][n]) for n in range(len(ABLATED))]
-    return max(values, key=lambda part: (best.count(part), np.mean(values[part])))
-
-
-def seeds_of(name: str, part: str, full: str) -> int:
-    """How many runs there are of a part."""
-    if name not in CASES or part in CONTROLS:
-        return 1
-    return CASES[name].seeds if part == full else min(CASES[name].seeds, 3)
-
-
-def runs_of(options: Any, name: str, part: str, seeds: int) -> list[dict[str, Any]]:
+def runs_of(options: Any, name: str, part: str) -> list[dict[str, Any]]:
     """The figures of each seed."""
+    seeds = 1 if options.quick or part in CONTROLS else CASES[name].seeds
+    if part != FULL:
+        seeds = min(seeds, 3)
     jobs = [(options.data_root, options.runs, name, part, seed) for seed in range(seeds)]
     return [answer for _, answer in run_all(measure, jobs, 1 if options.quick else options.processes)]
 

@@ -59,15 +59,14 @@ _SUMMARISE = (*_SHORT, "model.summarise=true")
 _MIXDA = ("augment=all", "mixda=true")
 _APART = ("model.reads=apart", "model.encoder.pooling=mean")
 
-#: a fine-tune with no tricks, and no trees
-PLAIN = "plain"
+#: a fine-tune with no tricks, and no trees; and the matcher as it comes
+PLAIN, FULL = "plain", "full"
 
-#: how the language model is trained, by what cases are called: "compared" is the default, to which others are added one
-#: by one. Summaries are compared with what is cut at the same length, contrast with records that are read apart without
-#: it.
+#: how the language model is trained, by what cases are called: the others are added to the full one, one by one.
+#: Summaries are compared with what is cut at the same length, contrast with records that are read apart without it.
 PARTS: dict[str, tuple[str, ...]] = {
     PLAIN: ("model.head=pooled", "average_epochs=0"),
-    "compared": (),
+    FULL: (),
     "knowledge": _KNOWLEDGE,
     "short": _SHORT,
     "summarise": _SUMMARISE,

@@ -27,7 +27,8 @@ demo: setup  ## train, register, serve and query a small recommender
 	.venv/bin/recsys demo $(ARGS)
 
 test: setup  ## run the tests and doctests
-	OMP_NUM_THREADS=1 $(PYTHON_ENV) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PYTHON_ENV) -m pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 lint: setup  ## check style, formatting and types
 	$(PYTHON_ENV) -m ruff check .

@@ -3,9 +3,8 @@
 The training pairs are a pool whose labels are bought. Both ways begin with the same random share; then, round by round,
 "random" draws as many more, and "active" asks for those that its own matcher of the round before finds most
 informative; the first and the last round are the same. Matchers are whole ones, with trees over what records share and
-lack. Each trains anew on what is labelled, with the same number of
-steps; validation, bought in proportion to the training pairs, chooses epoch and threshold. Test is read by each round's
-matcher, once. The mean over seeds.
+lack. Each trains anew on what is labelled, with the same number of steps; validation, bought in proportion to the
+training pairs, chooses epoch and threshold. Test is read by each round's matcher, once. The mean over seeds.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from kept_runs import remembered
 from matching_cases import CASES, PARTS, PLAIN, QUICK, read, tiny_encoder
 
 from features.labelled_pairs import LabelledPairs
-from recsys.matching.ditto import log_odds
+from recsys.matching.ditto import log_odds, together
 from recsys.matching.thresholds import best_f1, decide
 from recsys.text_encoders.loading import load_encoder
 from serving.matching.matcher import Matcher
@@ -20,7 +20,7 @@ from serving.resolve import Resolved
 from training.config import load_config
 from training.matching.conclusion import conclude
 from training.matching.config import MatchTrainConfig
-from training.matching.figures import figures_of, figures_on_test
+from training.matching.figures import as_stated, figures_of, figures_on_test
 from training.matching.fit import reader_of
 from training.matching.run import run
 from training.runs import RunOptions
@@ -70,20 +70,20 @@ def concluded(data: LabelledPairs, settings: list[str], seed: int, told: dict[st
     reader, _ = reader_of(config, data, load_encoder(config.model.encoder))
     validation, test = (np.array(told["log_odds"][part], np.float32) for part in ("validation", "test"))
     labels, truth = data.validation.labels, data.test.labels
-    found = conclude(config, reader, data, validation)
+    told_validation, told_test = reader.pairs(data.validation), reader.pairs(data.test)
+    found = conclude(config, reader, data, told_validation, validation)
     alone, said = {"language_model": (validation, test)}, None
     seconds = told["seconds_to_judge"]
     if found.overlap is not None:
-        each = {}
-        for part, pairs in (("validation", data.validation), ("test", data.test)):
-            began = time.perf_counter()
-            read_pairs = reader.pairs(pairs)
-            each[part] = np.concatenate([found.overlap.log_odds(read_pairs.take(some)) for some in read_pairs.parts()])
-        seconds += time.perf_counter() - began  # of the test pairs
-        alone["overlap"], said = (each["validation"], each["test"]), each["test"]
-    worth = found.calibration(found.joined(test, said))
+        began = time.perf_counter()
+        said = np.concatenate([found.overlap.log_odds(some) for some in told_test.lists()])
+        seconds += time.perf_counter() - began
+        alone["overlap"] = (
+            np.concatenate([found.overlap.log_odds(some) for some in told_validation.lists()]),
+            said,
+        )
+    worth = found.calibration(together(found.overlap, test, said).astype(np.float64))
     figures, _ = figures_on_test(data, (test, said), worth, (found.worth, labels), found.threshold)
-    before = test if said is None else (test + said) / 2
     for name, (chosen_by, judged) in alone.items():
         chosen = best_f1(chosen_by.astype(np.float64), labels)
         figures[f"validation_f1_{name}"] = chosen.f1
@@ -94,7 +94,7 @@ def concluded(data: LabelledPairs, settings: list[str], seed: int, told: dict[st
         "pairs_per_second": len(data.test) / seconds,
         "labels": truth.astype(int).tolist(),
         "same": (worth >= found.threshold).astype(int).tolist(),
-        "stated": {"as stated": before.tolist(), "calibrated": worth.tolist()},
+        "stated": {"as stated": as_stated((test, said)).tolist(), "calibrated": worth.tolist()},
         "set": settings,
     }
 

@@ -29,12 +29,11 @@ from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.matching.ditto import DittoMatcher, compared, log_odds
 from recsys.matching.ditto_config import DittoConfig
-from recsys.matching.overlap import Overlap
-from recsys.matching.overlap_judge import OverlapJudge
 from recsys.matching.pair_reader import PairReader
 from recsys.matching.siamese import make_matcher
 from recsys.text_encoders import TextEncoderConfig
 from recsys.text_encoders.loading import load_encoder, precision_of
+from training.matching.conclusion import second_opinion
 
 #: turns of each, one after the other
 TURNS = 3
@@ -61,7 +60,7 @@ def main() -> None:
     served = copy.deepcopy(matcher)
     served.encoder.model.to(precision_of(config.encoder))
     whole = copy.deepcopy(served)
-    whole.overlap = second_opinion(reader, data.train, 48 if options.quick else len(data.train))
+    whole.overlap = second_opinion(reader, data.train)
     ways = {
         "fixed padding": lambda: plain_loop(matcher, reader, pairs, "max_length"),
         "padded to the batch": lambda: plain_loop(matcher, reader, pairs, "longest"),
@@ -94,14 +93,6 @@ def main() -> None:
     report.finish(options.out)  # the million takes longest
     many(report, case, options.data_root, 2_000 if options.quick else options.pairs)
     report.finish(options.out)
-
-
-def second_opinion(reader: PairReader, pairs: RecordPairs, n: int) -> OverlapJudge:
-    """What trees learn from the first n pairs."""
-    some = pairs.take(np.arange(min(n, len(pairs))))
-    told = reader.pairs(some)
-    overlap = Overlap.of(reader.attributes, dict.fromkeys((told.left, told.right)))
-    return OverlapJudge.fit(overlap, (told.take(part) for part in told.parts()), some.labels)
 
 
 @torch.inference_mode()
@@ -149,7 +140,7 @@ def peak_of(case: str, data_root: Path | None, size: int) -> tuple[float, float]
         config = DittoConfig(TextEncoderConfig(tiny_encoder(Path(folder)), pooling="cls"), max_tokens=64)
         encoder = load_encoder(config.encoder)
     matcher, reader = make_matcher(config, encoder).eval(), PairReader(config, pairs.left.attributes, encoder)
-    matcher.overlap = second_opinion(reader, data.train, 2_000)
+    matcher.overlap = second_opinion(reader, data.train.take(np.arange(min(2_000, len(data.train)))))
     random = np.random.default_rng(0)
     rows = [random.integers(len(one), size=size) for one in (pairs.left, pairs.right)]
     began = time.perf_counter()

@@ -136,7 +136,7 @@ def log_odds(
     Returns:
         Positive for what is likelier the same than not. (m,) float32
     """
-    return together(matcher, *opinions(matcher, reader, pairs, progress))
+    return together(matcher.overlap, *opinions(matcher, reader, pairs, progress))
 
 
 def opinions(
@@ -172,7 +172,7 @@ def opinions(
 def log_odds_of(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
     """What a matcher says of pairs that are words already, those of similar length at a time. B pairs -> (B,)"""
     said = None if matcher.overlap is None else matcher.overlap.log_odds(pairs)
-    return together(matcher, _stated(matcher, reader, pairs), said)
+    return together(matcher.overlap, _stated(matcher, reader, pairs), said)
 
 
 def _stated(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
@@ -182,11 +182,11 @@ def _stated(matcher: DittoMatcher, reader: PairReader, pairs: Sequence[tuple[Tol
     return np.mean(found, axis=0)
 
 
-def together(matcher: DittoMatcher, stated: np.ndarray, said: np.ndarray | None) -> np.ndarray:
+def together(judge: OverlapJudge | None, stated: np.ndarray, said: np.ndarray | None) -> np.ndarray:
     """Both opinions, if there are two. (m,), (m,) -> (m,) float32"""
-    if matcher.overlap is None or said is None:
+    if judge is None or said is None:
         return stated
-    return matcher.overlap.joined(stated, said).astype(np.float32)
+    return judge.joined(stated, said).astype(np.float32)
 
 
 def vectors_of(matcher: DittoMatcher, pairs: Written) -> np.ndarray:

@@ -39,6 +39,10 @@ class ToldPairs:
         n = len(self.pairs)
         yield from (slice(start, min(start + PAIRS, n)) for start in range(0, n, PAIRS))
 
+    def lists(self) -> Iterator[list[tuple[Told, Told]]]:
+        """What is told of all pairs, some after the others."""
+        yield from map(self.take, self.parts())
+
     def take(self, places: np.ndarray | slice) -> list[tuple[Told, Told]]:
         """What is told of some pairs, in the given order. (k,) -> (k,)"""
         rows = zip(self.pairs.left_rows[places].tolist(), self.pairs.right_rows[places].tolist(), strict=True)

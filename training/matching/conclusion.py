@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.labelled_pairs import LabelledPairs
+from features.record_pairs import RecordPairs
 from recsys.matching.calibration import Isotonic, Scaling, fit_calibration
 from recsys.matching.overlap import Overlap
 from recsys.matching.overlap_judge import OverlapJudge
-from recsys.matching.pair_reader import PairReader
+from recsys.matching.pair_reader import PairReader, ToldPairs
 from recsys.matching.thresholds import best_f1
 from training.matching.config import MatchTrainConfig
 
@@ -37,17 +38,12 @@ class Conclusion:
         """The validation pairs' log-odds, calibrated. (m,)"""
         return self.calibration(self.log_odds)
 
-    def joined(self, stated: np.ndarray, said: np.ndarray | None) -> np.ndarray:
-        """Both opinions together, before calibration. (m,), (m,) -> (m,) float64"""
-        if self.overlap is None or said is None:
-            return stated.astype(np.float64)
-        return self.overlap.joined(stated, said)
-
 
 def conclude(
     config: MatchTrainConfig,
     reader: PairReader,
     data: LabelledPairs,
+    validation: ToldPairs,
     stated: np.ndarray,
     say: Callable[[str], None] = lambda line: None,
 ) -> Conclusion:
@@ -57,6 +53,7 @@ def conclude(
         config: The run's configuration.
         reader: Of the matcher.
         data: Pairs with labels.
+        validation: The validation pairs, as it reads them. (m pairs)
         stated: What the language model says of the validation pairs, as log-odds. (m,)
         say: Called with a line whenever a stage begins.
     """
@@ -65,19 +62,24 @@ def conclude(
     overlap, together = None, stated.astype(np.float64)
     if config.model.compares:
         say("learning what records share and lack")
-        judge = second_opinion(config, reader, data)
-        validation = reader.pairs(data.validation)
-        said = np.concatenate([judge.log_odds(validation.take(part)) for part in validation.parts()])
+        judge = second_opinion(reader, data.train, config.seed, config.model.both_orders)
+        said = np.concatenate([judge.log_odds(some) for some in validation.lists()])
         overlap, together = judge.weighed(stated, said, labels)
     calibration = fit_calibration(config.calibration, together, labels)
     return Conclusion(overlap, together, calibration, best_f1(calibration(together), labels).threshold)
 
 
-def second_opinion(config: MatchTrainConfig, reader: PairReader, data: LabelledPairs) -> OverlapJudge:
-    """What boosted trees learn from the training pairs; both opinions count alike."""
-    train = reader.pairs(data.train)
-    overlap = Overlap.of(reader.attributes, dict.fromkeys((train.left, train.right)))
-    targets = data.train.labels if data.train.chances is None else data.train.chances
+def second_opinion(reader: PairReader, pairs: RecordPairs, seed: int = 0, both_orders: bool = False) -> OverlapJudge:
+    """What boosted trees learn from pairs with labels, or with chances; both opinions count alike.
+
+    Args:
+        reader: Of the matcher.
+        pairs: To learn from. (m pairs)
+        seed: Of the draws.
+        both_orders: See `recsys.matching.overlap_judge.OverlapJudge`.
+    """
+    told = reader.pairs(pairs)
+    overlap = Overlap.of(reader.attributes, dict.fromkeys((told.left, told.right)))
+    targets = pairs.labels if pairs.chances is None else pairs.chances
     assert targets is not None
-    pairs = (train.take(part) for part in train.parts())
-    return OverlapJudge.fit(overlap, pairs, targets, config.seed, config.model.both_orders)
+    return OverlapJudge.fit(overlap, told.lists(), targets, seed, both_orders)

@@ -57,7 +57,7 @@ def figures_on_test(
     """
     labels = data.test.labels
     assert labels is not None  # as of all of `data`
-    stated = np.mean([one for one in opinions if one is not None], axis=0)
+    stated = as_stated(opinions)
     found = figures_of(worth, labels, threshold)
     found["calibration_error_before"] = calibration_error(probabilities(stated), labels)
     known = seen(data)
@@ -71,6 +71,11 @@ def figures_on_test(
             found |= {f"{name}_at_{wanted:g}": getattr(decision, name) for name in ("precision", "recall")}
     curves = {"before": stated, "calibrated": worth}
     return found, {name: reliability(probabilities(one), labels) for name, one in curves.items()}
+
+
+def as_stated(opinions: tuple[np.ndarray, np.ndarray | None]) -> np.ndarray:
+    """What is said before anything is learned from validation pairs. (m,), (m,) -> (m,)"""
+    return np.mean([one for one in opinions if one is not None], axis=0)
 
 
 def seen(data: LabelledPairs) -> np.ndarray:

@@ -98,7 +98,8 @@ def fit_matcher(
     # transformers' types lose what its method takes
     encoder.model.to(precision_of(config.model.encoder))  # type: ignore[arg-type]
     matcher.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    found = conclude(config, reader, data, log_odds(matcher, reader, data.validation), say)
+    validation = reader.pairs(data.validation)
+    found = conclude(config, reader, data, validation, log_odds(matcher, reader, validation), say)
     matcher.overlap = found.overlap
     labels = data.validation.labels
     assert labels is not None

@@ -176,7 +176,7 @@ def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], di
         The figures, and the points of the reliability curves before and after calibration.
     """
     each = opinions(matcher.model, matcher.reader, data.test)
-    worth = matcher.calibration(together(matcher.model, *each).astype(np.float64))
+    worth = matcher.calibration(together(matcher.model.overlap, *each).astype(np.float64))
     return figures_on_test(data, each, worth, matcher.validation, matcher.threshold())
 
 

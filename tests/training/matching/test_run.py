@@ -15,6 +15,7 @@ import pytest
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from features.record_pairs import RecordPairs
+from recsys.matching.ditto import opinions, together
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.thresholds import decide
 from recsys.text_encoders import TextEncoderConfig
@@ -116,6 +117,22 @@ def test_a_run_that_was_killed_goes_on(
             run(config, options, coloured_pairs)
     again = run(config, dataclasses.replace(options, resume=True), coloured_pairs)
     assert again.figures["f1"] == whole.figures["f1"] and again.figures["threshold"] == whole.figures["threshold"]
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, False), (True, True)])
+def test_records_that_are_read_apart_have_a_second_opinion_where_it_is_asked_for(
+    config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path, asked: bool | None, given: bool
+) -> None:
+    model = dataclasses.replace(config.model, reads="apart", overlap=asked)
+    options = RunOptions(tmp_path / "run", track=False, progress=False)
+    result = run(dataclasses.replace(config, model=model), options, coloured_pairs)
+    matcher, test = Matcher.load(result.bundle), coloured_pairs.test
+    stated, said = opinions(matcher.model, matcher.reader, test)
+    assert (said is not None) == given
+    found = together(matcher.model.overlap, stated, said).astype(np.float64)
+    assert result.figures["f1"] == pytest.approx(
+        decide(matcher.calibration(found), test.labels, matcher.threshold()).f1
+    )
 
 
 def test_data_is_described_by_what_it_says(coloured_pairs: LabelledPairs) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from serving.http.bounded_body import BoundedRoute
 
@@ -46,6 +48,17 @@ async def nowhere(request: Request, error: HTTPException) -> Response:
     return JSONResponse(
         {"detail": f"there is nothing at {path}; there are {', '.join(sorted(routes, key=_path))}"}, 404
     )
+
+
+async def otherwise(request: Request, error: HTTPException) -> Response:
+    """A path that is asked in a way it does not answer names those that it does."""
+    asked = request.url.path.removeprefix(request.scope.get("root_path", ""))
+    paths = (await asyncio.to_thread(request.app.openapi))["paths"]
+    listed = {one.upper() for path, methods in paths.items() if compile_path(path)[0].match(asked) for one in methods}
+    # the error's own are of one route of the path; the pages are not listed
+    allowed = sorted(listed | set(Headers(error.headers).get("allow", "").split(", ")))
+    detail = f"{request.url.path[:_LONGEST]} answers {' and '.join(allowed)}, not {request.method[:_LONGEST]}"
+    return JSONResponse({"detail": detail}, 405, {"allow": ", ".join(allowed)})
 
 
 def _path(route: str) -> str:

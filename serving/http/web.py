@@ -24,7 +24,7 @@ from serving.http.examples import Examples
 from serving.http.metrics import CONTENT_TYPE, Figures
 from serving.http.observed import Observed
 from serving.http.problems import problems_of
-from serving.http.signposts import nowhere, signposts
+from serving.http.signposts import nowhere, otherwise, signposts
 
 #: what any route may answer to a request that cannot be used, or not now
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -78,7 +78,7 @@ def service(
     app.include_router(documentation_routes(examples))
     # starlette's types want handlers of all errors
     handlers: dict[type[Exception] | int, Any] = {
-        InputError: _refused, RequestValidationError: _invalid, Busy: _busy, Late: _late, 404: nowhere,
+        InputError: _refused, RequestValidationError: _invalid, Busy: _busy, Late: _late, 404: nowhere, 405: otherwise,
     }  # fmt: skip
     for error, handler in handlers.items():
         app.add_exception_handler(error, handler)

@@ -48,6 +48,18 @@ def test_the_root_names_the_model_that_answers_now_and_where_to_read_on(generato
     assert 'recsys_requests_total{route="/",status="200"} 2.0' in client.get("/metrics").text
 
 
+def test_a_path_that_is_asked_otherwise_says_how_it_is_asked(generator):
+    client = TestClient(create_app(generator, ServiceConfig(token="a-token-of-this-test")))
+    for method, path, answers in (
+        ("GET", "/candidates", ["POST"]),
+        ("DELETE", "/docs", ["GET"]),
+        ("PUT", "/items", ["DELETE", "POST"]),
+    ):
+        answer = client.request(method, path)
+        assert answer.status_code == 405 and answer.headers["allow"] == ", ".join(answers)
+        assert answer.json()["detail"] == f"{path} answers {' and '.join(answers)}, not {method}"
+
+
 def test_a_path_that_is_not_there_names_those_that_are(client):
     for answer in (client.get("/candidate"), client.post("/nothing", json={})):
         assert answer.status_code == 404

@@ -89,7 +89,7 @@ def numbers_of(pairs: RecordPairs) -> np.ndarray:
     config = DittoConfig()
     told = PairReader(config, pairs.left.attributes, load_encoder(config.encoder)).pairs(pairs)
     overlap = Overlap.of(pairs.left.attributes, dict.fromkeys((told.left, told.right)))
-    return np.concatenate([overlap.numbers(some) for some in told.lists()])
+    return np.concatenate([overlap.comparison_vectors(some) for some in told.lists()])
 
 
 if __name__ == "__main__":

@@ -164,11 +164,14 @@ def _bounded(values: Sequence[pl.Series]) -> tuple[pl.DataFrame, int]:
 
 def _said(name: str, attribute: str, value: Any) -> str:
     """One value as a string: records that are given one by one need not agree on types."""
-    if value is None or isinstance(value, str):
-        return value or ""
     try:
+        if value is None or isinstance(value, str):
+            (value or "").encode()  # half of a character is none
+            return value or ""
+        if isinstance(value, list | tuple) and not any(isinstance(one, list | tuple) for one in value):
+            return ", ".join(filter(None, (_said(name, attribute, one) for one in value)))
         return plain_text(pl.Series([value]), f"{attribute!r} of {name}")[0]
-    except (TypeError, OverflowError, pl.exceptions.PolarsError):
+    except (TypeError, OverflowError, UnicodeEncodeError, pl.exceptions.PolarsError):
         raise InputError(f"{attribute!r} of {name} is {str(value)[:80]!r}: that cannot be told") from None
 
 

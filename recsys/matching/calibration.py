@@ -6,6 +6,7 @@ All calibrations leave the order as it is.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
@@ -125,16 +126,20 @@ def calibration_from_json(data: dict[str, Any]) -> Scaling | Isotonic:
     Raises:
         InputError: Something else.
     """
-    numbers = {name: one for name, one in data.items() if name != "kind"}
     try:
         if data["kind"] == "isotonic":
-            at, worth = tuple(map(float, numbers["at"])), tuple(map(float, numbers["worth"]))
-            if len(at) != len(worth) or not at or np.any(np.diff(at) < 0) or np.any(np.diff(worth) < 0):
+            at, worth = tuple(map(float, data["at"])), tuple(map(float, data["worth"]))
+            if len(at) != len(worth) or not at or not np.isfinite([*at, *worth]).all():
+                raise InputError("the calibration's points are not pairs of numbers")
+            if np.any(np.diff(at) < 0) or np.any(np.diff(worth) < 0):
                 raise InputError("the calibration's points do not rise")
             return Isotonic(at, worth)
         if data["kind"] == "scaling":
-            return Scaling(float(numbers["scale"]), float(numbers["shift"]))
-    except (KeyError, TypeError, ValueError) as error:
+            scale, shift = float(data["scale"]), float(data["shift"])
+            if not (0 < scale < math.inf and math.isfinite(shift)):
+                raise InputError(f"the calibration's scale is above 0, and its shift a number, got {scale} and {shift}")
+            return Scaling(scale, shift)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
     raise InputError(f"this is no calibration: {str(data)[:80]}")

@@ -82,9 +82,9 @@ def spread(scores: np.ndarray, n: int, seed: int = 0, ranges: int = 20) -> np.nd
 def suspected_noise(log_odds: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Places of pairs whose labels look wrong, the most suspicious first.
 
-    A label is suspected where the stated chance of the other one is above the mean that pairs so labelled are given
-    (Northcutt et al., 'Confident Learning', JAIR 2021, section 3.1). The matcher must not have learned from these
-    pairs: what it has seen it believes.
+    A label is suspected where the stated chance of the other one is at least the mean that pairs so labelled are given
+    (Northcutt et al., 'Confident Learning', JAIR 2021, section 3.1), and above one half. The matcher must not have
+    learned from these pairs: what it has seen it believes.
 
     Args:
         log_odds: Calibrated, by a matcher that has not seen these pairs. (m,)

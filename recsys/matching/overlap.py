@@ -17,13 +17,13 @@ import numpy as np
 from recsys.matching.overlap_values import Value, words_of
 from recsys.matching.words import Told, ToldRecords
 
-#: what the numbers mean; another one when they mean something else, so that no trees are asked about what they have
-#: not learned from
-MEANING = 1
+#: what comparison vectors mean; another one when they mean something else, so that no trees are asked about what they
+#: have not learned from
+MEANING = 2
 
 #: numbers that differ by less than this share are as good as equal
 _EQUAL = 1e-3
-#: characters of records that are kept to be compared again
+#: characters of records that are kept to be compared again; what is read of one takes about 150 bytes
 _KEPT = 1 << 20
 
 _SETS = ("words", "trigrams", "numbers", "codes")
@@ -42,15 +42,16 @@ class Overlap:
 
     Args:
         attributes: What is told of a record, in order. (A)
-        idf: Inverse document frequencies of words: of all that is told, then of each attribute. (1 + A)
-        unknown: The same of words that are not among them. (1 + A)
+        idf: Inverse document frequencies of words: of all that is told, then of each attribute if there are several. (1
+            or 1 + A)
+        unknown: The same of words that are not among them. (1 or 1 + A)
 
     Example:
         >>> from recsys.matching.words import Word
         >>> tea, cup = (Word(text, (0,)) for text in ("tea", "cup"))
         >>> overlap = Overlap(["name"], [{"tea": 0.5}], [2.0])
-        >>> found = overlap.numbers([([(0, [tea, cup])], [(0, [tea])])])[0]
-        >>> dict(zip(overlap.names, found.tolist(), strict=True))["all: max idf only left"]
+        >>> found = overlap.comparison_vectors([([(0, [tea, cup])], [(0, [tea])])])[0]
+        >>> dict(zip(overlap.names, found.tolist(), strict=True))["max idf only left"]
         2.0
     """
 
@@ -68,7 +69,8 @@ class Overlap:
             attributes: (A)
             tables: Records of A attributes.
         """
-        counts: list[Counter[str]] = [Counter() for _ in range(1 + len(attributes))]
+        alone = compared_alone(attributes)
+        counts: list[Counter[str]] = [Counter() for _ in range(1 + len(alone))]
         n = 0
         for table in tables:
             n += len(table)
@@ -78,7 +80,8 @@ class Overlap:
                 for place in range(table.attributes):
                     codes = table.values.row(row * table.attributes + place).tolist()
                     told = frozenset().union(*(parts[code] for code in codes))
-                    counts[1 + place].update(told)
+                    if alone:
+                        counts[1 + place].update(told)
                     whole |= told
                 counts[0].update(whole)
         idf = [{word: math.log((n + 1) / m) for word, m in sorted(one.items()) if m > 1} for one in counts]
@@ -86,23 +89,18 @@ class Overlap:
 
     @cached_property
     def names(self) -> list[str]:
-        """What the numbers are. (F)"""
-        return [f"{field}: {kind}" for field in ("all", *self._alone) for kind in _KINDS]
+        """What comparison vectors are made of: of all that is told, then of each attribute. (F)"""
+        return [*_KINDS, *(f"{attribute}: {kind}" for attribute in compared_alone(self.attributes) for kind in _KINDS)]
 
     @cached_property
     def turned(self) -> np.ndarray:
-        """Where the numbers of a pair stand when it is turned round. (F,) int64"""
+        """Where what stands in a comparison vector stands when the pair is turned round. (F,) int64"""
         other = {"left": "right", "right": "left"}
         turned = (" ".join(other.get(one, one) for one in name.split(" ")) for name in _KINDS)
         places = np.array([_KINDS.index(one) for one in turned])
         return np.concatenate([places + start for start in range(0, len(self.names), len(_KINDS))])
 
-    @property
-    def _alone(self) -> list[str]:
-        """Attributes that are compared by themselves: one alone is all that is told."""
-        return self.attributes if len(self.attributes) > 1 else []
-
-    def numbers(self, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
+    def comparison_vectors(self, pairs: Sequence[tuple[Told, Told]]) -> np.ndarray:
         """Compares the records of pairs; nothing is said where one record says nothing.
 
         Memory beyond the answer does not grow with the pairs: what is read of a record is kept while there is room.
@@ -114,6 +112,7 @@ class Overlap:
             0 or more. (m, F) float32, NaN where nothing is said.
         """
         known: dict[tuple[str, ...], list[_Valued | None]] = {}
+        values: dict[str, Value] = {}
         characters, width = 0, len(_KINDS)
         found = np.full((len(pairs), len(self.names)), np.nan, np.float32)
         for row, pair in enumerate(pairs):
@@ -121,8 +120,8 @@ class Overlap:
             for texts in map(self._texts, pair):
                 if (read := known.get(texts)) is None:
                     if characters > _KEPT:
-                        known, characters = {}, 0
-                    known[texts] = read = self._read(texts)
+                        known, values, characters = {}, {}, 0
+                    known[texts] = read = self._read(texts, values)
                     characters += sum(map(len, texts))
                 sides.append(read)
             for field, (one, other) in enumerate(zip(*sides, strict=True)):
@@ -137,9 +136,17 @@ class Overlap:
             told[place] = " ".join(word.text for word in words)
         return tuple(told)
 
-    def _read(self, texts: Sequence[str]) -> list[_Valued | None]:
-        """All that is told, then each attribute that is compared by itself; nothing of what is not told."""
-        values = [Value.of(text) if text else None for text in texts]
+    def _read(self, texts: Sequence[str], known: dict[str, Value]) -> list[_Valued | None]:
+        """All that is told, then each attribute that is compared by itself; nothing of what is not told.
+
+        Args:
+            texts: Of each attribute.
+            known: Values by text, to which those are added that are not known yet.
+        """
+        for text in texts:
+            if text and text not in known:
+                known[text] = Value.of(text)
+        values = [known.get(text) for text in texts]
         told = [one for one in values if one is not None]
         if len(values) > 1:
             values.insert(0, Value.whole(told) if told else None)
@@ -178,6 +185,11 @@ class Overlap:
             *(self._most(field, words) for words in (*alone, shared)),
             *(self._sum(field, words) for words in alone),
         ]
+
+
+def compared_alone(attributes: Sequence[str]) -> Sequence[str]:
+    """Attributes that are compared by themselves: one alone is all that is told."""
+    return attributes if len(attributes) > 1 else []
 
 
 def _near(one: float, other: float) -> float:

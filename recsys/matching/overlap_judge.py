@@ -49,7 +49,7 @@ class OverlapJudge:
 
     Args:
         overlap: What is compared.
-        trees: What numbers mean.
+        trees: What comparison vectors mean.
         weights: Of what is said already, of the trees' log-odds, and what is added.
         both_orders: Judges a pair by the mean of what is said of it and of the pair turned round.
     """
@@ -72,19 +72,19 @@ class OverlapJudge:
             seed: Of the draws.
             both_orders: Learns from each pair turned round as well, and judges so.
         """
-        numbers = np.concatenate([overlap.numbers(some) for some in pairs])
+        vectors = np.concatenate([overlap.comparison_vectors(some) for some in pairs])
         return cls(
             overlap,
-            fit_trees(numbers, labels, seed, overlap.turned if both_orders else None),
+            fit_trees(vectors, labels, seed, overlap.turned if both_orders else None),
             (PRIOR, PRIOR, 0.0),
             both_orders,
         )
 
     def log_odds(self, pairs: Pairs) -> np.ndarray:
         """What the trees say by themselves. (m,) -> (m,) float64"""
-        numbers = read_by_trees(self.overlap.numbers(pairs))
-        said = self.trees.sums(numbers)
-        return (said + self.trees.sums(numbers[:, self.overlap.turned])) / 2 if self.both_orders else said
+        vectors = read_by_trees(self.overlap.comparison_vectors(pairs))
+        said = self.trees.sums(vectors)
+        return (said + self.trees.sums(vectors[:, self.overlap.turned])) / 2 if self.both_orders else said
 
     def joined(self, stated: np.ndarray, said: np.ndarray) -> np.ndarray:
         """Both opinions together.
@@ -98,7 +98,7 @@ class OverlapJudge:
         """
         return _joined(self.weights, stated, said)
 
-    def weighed(self, stated: np.ndarray, said: np.ndarray, labels: np.ndarray) -> tuple[OverlapJudge, np.ndarray]:
+    def stacked(self, stated: np.ndarray, said: np.ndarray, labels: np.ndarray) -> tuple[OverlapJudge, np.ndarray]:
         """The same with weights that make both opinions together likeliest; neither counts less than nothing.
 
         Args:
@@ -125,29 +125,30 @@ class OverlapJudge:
 
 
 def fit_trees(
-    numbers: np.ndarray, labels: np.ndarray, seed: int = 0, turned: np.ndarray | None = None, **settings: float
+    vectors: np.ndarray, labels: np.ndarray, seed: int = 0, turned: np.ndarray | None = None, **settings: float
 ) -> Trees:
     """Boosted trees of what pairs share and lack.
 
     Args:
-        numbers: As `Overlap.numbers` gives them. (m, F)
+        vectors: As `Overlap.comparison_vectors` gives them. (m, F)
         labels: (m,) in [0, 1]
         seed: Of the draws.
-        turned: Where the numbers of pairs that are turned round stand, where these are to be learned from, too. (F,)
+        turned: Where what stands in a vector stands when its pair is turned round, if these are to be learned from,
+            too. (F,)
         settings: Others than `SETTINGS`, or `num_boost_round`.
     """
     import lightgbm
 
     if turned is not None:
-        numbers, labels = np.concatenate([numbers, numbers[:, turned]]), np.concatenate([labels, labels])
+        vectors, labels = np.concatenate([vectors, vectors[:, turned]]), np.concatenate([labels, labels])
     rounds = int(settings.pop("num_boost_round", ROUNDS))
-    data = lightgbm.Dataset(read_by_trees(numbers), labels.astype(np.float32), params={"verbose": -1})
+    data = lightgbm.Dataset(read_by_trees(vectors), labels.astype(np.float32), params={"verbose": -1})
     return Trees.of(lightgbm.train({**SETTINGS, **settings, "seed": seed}, data, num_boost_round=rounds))
 
 
-def read_by_trees(numbers: np.ndarray) -> np.ndarray:
+def read_by_trees(vectors: np.ndarray) -> np.ndarray:
     """With a number where nothing is said. (m, F)"""
-    return np.nan_to_num(numbers, nan=_NOTHING)
+    return np.nan_to_num(vectors, nan=_NOTHING)
 
 
 def _joined(weights: Sequence[float], stated: np.ndarray, said: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What is told of an attribute, as sets that can be compared: words, trigrams, numbers and codes.
 
 Text is folded first (NFKC, no capitals). A word is letters and digits with their combining marks, and what joins them
-inside a product's code; languages that put no spaces between words have one word for each run, and their trigrams.
+inside a product's code; a number is a word as all write it. Languages that put no spaces between words have one word
+for each run, and their trigrams.
 """
 
 from __future__ import annotations
@@ -19,22 +20,33 @@ _MOST = 4096
 _JOINED = 64
 #: the shortest code of letters and digits
 _CODE = 3
+#: digits from which on what stands between them groups them, as in phone numbers, and makes no other number of them
+_GROUPED = 7
 
 _MARKS = "".join(chr(one) for one in range(0x300, 0x1C00) if unicodedata.category(chr(one)).startswith("M"))
-_JOINTS = str.maketrans("", "", ".-/")
+#: what joins letters and digits, where it is a way of writing: not the point of a number (v1.2 is not v12)
+_JOINTS = re.compile(r"[\-/]|(?<!\d)\.|\.(?!\d)")
+_ALL_JOINTS = str.maketrans("", "", ".-/")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:\D\d{3})+")
 #: floats tell whole numbers of so many digits apart
 _DIGITS = 15
 
 
-def _patterns(part: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Words, and the parts of words."""
-    return re.compile(rf"{part}(?:[.\-/]{part})*"), re.compile(part)
+def _patterns(letter: str, either: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Words, and the parts of words.
+
+    Args:
+        letter: A letter.
+        either: A letter or a digit.
+    """
+    number = rf"\d+(?:[.,]\d+)+(?:{letter})*(?!\w|[.\-/]\w)"  # with its unit; it is the whole word
+    return re.compile(rf"{number}|(?:{either})+(?:[.\-/](?:{either})+)*"), re.compile(rf"(?:{either})+")
 
 
 #: of text in ASCII, and of any
-_ASCII, _ANY = _patterns(r"[^\W_]+"), _patterns(rf"(?:[^\W_][{_MARKS}]*)+")
+_ASCII = _patterns(r"[^\W\d_]", r"[^\W_]")
+_ANY = _patterns(rf"[^\W\d_][{_MARKS}]*", rf"[^\W_][{_MARKS}]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +58,11 @@ class Value:
         words: Its words, those of a code with what joins its parts.
         trigrams: Three letters in a row, spaces between words included.
         numbers: As all write them: see `canonical`.
-        codes: Words of letters and digits, without joints.
+        codes: Words of letters and digits, as they are spelled.
         number: The first number.
         length: Letters and digits.
         order: The words as they come.
-        spelled: The words without joints.
+        spelled: The words without what joins their parts, where that is a way of writing.
         joined: Two or three neighbours written as one word.
     """
 
@@ -69,15 +81,14 @@ class Value:
     def of(cls, text: str) -> Value:
         """Reads a text."""
         said = folded(text)
-        words, parts = _ASCII if said.isascii() else _ANY
-        order = tuple(words.findall(said))
-        spelled = [word.translate(_JOINTS) for word in order]
+        parts = (_ASCII if said.isascii() else _ANY)[1]
+        order = tuple(_words(said))
+        spelled = [_spelled(word) for word in order]
         spaced = " ".join(parts.findall(said))
         # a table's texts have few different trigrams: each is kept once
         trigrams = (sys.intern(spaced[n : n + 3]) for n in range(max(len(spaced) - 2, 1))) if spaced else ()
         near = spelled[:_JOINED]
-        joined = [one + other for one, other in itertools.pairwise(near)]
-        joined += [one + other for one, other in zip(joined, near[2:], strict=False)]
+        joined = {_as_one(near[n:end]) for n in range(len(near)) for end in (n + 2, n + 3) if end <= len(near)} - {""}
         numbers = [canonical(one) for one in _NUMBER.findall(said)]
         return cls(
             texts=(said,),
@@ -109,7 +120,7 @@ class Value:
         )
 
     def lacks(self, other: Value) -> tuple[frozenset[str], frozenset[str]]:
-        """Words that only one of two values has; a word with other joints (kdl-40, kdl40, kdl 40) is the same word.
+        """Words that only one of two values has; a code that is spelled otherwise (kdl-40, kdl40, kdl 40) is the same.
 
         Example:
             >>> [sorted(one) for one in Value.of("sony kdl 40 tv").lacks(Value.of("SONY kdl-40 black"))]
@@ -122,12 +133,13 @@ class Value:
         alone = {
             word
             for word in self.words - other.words
-            if (letters := word.translate(_JOINTS)) not in other.spelled and letters not in other.joined
+            if (spelled := _spelled(word)) not in other.spelled and spelled not in other.joined
         }
         if alone and (as_one := self.joined & other.spelled):
-            for n in range(len(self.order)):
+            order = [_spelled(word) for word in self.order]
+            for n in range(len(order)):
                 for end in (n + 2, n + 3):
-                    if "".join(self.order[n:end]).translate(_JOINTS) in as_one:
+                    if _as_one(order[n:end]) in as_one:
                         alone.difference_update(self.order[n:end])
         return frozenset(alone)
 
@@ -136,11 +148,10 @@ def words_of(text: str) -> list[str]:
     """The words of a text, as values have them.
 
     Example:
-        >>> words_of("Café-Crème, 2 x 0.5 l")
-        ['café-crème', '2', 'x', '0.5', 'l']
+        >>> words_of("Café-Crème, 2 x 0.50 l, 1,299.00")
+        ['café-crème', '2', 'x', '0.5', 'l', '1299']
     """
-    said = folded(text)
-    return (_ASCII if said.isascii() else _ANY)[0].findall(said)
+    return _words(folded(text))
 
 
 def folded(text: str) -> str:
@@ -173,6 +184,38 @@ def canonical(number: str) -> str:
         return number
     whole, rest = "".join(one for one in whole if one.isdigit()).lstrip("0") or "0", rest.rstrip("0")
     return f"{whole}.{rest}" if rest else whole
+
+
+def _words(said: str) -> list[str]:
+    """Of a folded text; numbers are as all write them, with their unit if it is written to them."""
+    found: list[str] = []
+    for word in (_ASCII if said.isascii() else _ANY)[0].findall(said):
+        number = _NUMBER.match(word) if word[0].isdigit() else None
+        unit = word[number.end() :] if number is not None else ""
+        if number is None or (unit and number[0].isdigit()) or any(one in ".-/" or one.isdigit() for one in unit):
+            found.append(word)
+        else:
+            found += canonical(number[0]).split(",")
+            found[-1] += unit
+    return found
+
+
+def _spelled(word: str) -> str:
+    """Without what joins its parts, where that is a way of writing: in codes and long numbers."""
+    if word.isalnum():
+        return word
+    if not any(map(str.isdigit, word)) or any(map(str.isalpha, word)):
+        return _JOINTS.sub("", word)
+    alone = word.translate(_ALL_JOINTS)
+    return word if len(alone) < _GROUPED or word.replace(".", "", 1).isdigit() else alone
+
+
+def _as_one(spelled: Sequence[str]) -> str:
+    """Neighbours written as one word; nothing where that would be another number."""
+    whole = "".join(spelled)
+    if any(one[-1].isdigit() and other[0].isdigit() for one, other in itertools.pairwise(spelled)):
+        return whole if whole.isdigit() and len(whole) >= _GROUPED else ""
+    return whole
 
 
 def _is_number(canonical: str) -> bool:

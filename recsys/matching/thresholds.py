@@ -95,5 +95,7 @@ def _curve(scores: np.ndarray, labels: np.ndarray) -> _Curve:
     ordered, right = scores[order], np.cumsum(labels[order])
     last = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)  # of each run of equal scores
     called, right = last + 1, right[last]
-    below = np.append(ordered[last[:-1] + 1], ordered[-1])  # the next score; under the lowest there is none
-    return _Curve((ordered[last] + below) / 2, right / called, right / same, 2 * right / (called + same))
+    highest, below = ordered[last], np.append(ordered[last[:-1] + 1], ordered[-1])  # under the lowest there is none
+    middle = (highest + below) / 2
+    middle = np.where(middle > below, middle, highest)  # between two neighbours there is no number
+    return _Curve(middle, right / called, right / same, 2 * right / (called + same))

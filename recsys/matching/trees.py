@@ -80,7 +80,7 @@ class Trees:
 
         Args:
             table: A row a node.
-            features: F, of the numbers that are asked about.
+            features: F, of the vectors that are asked about.
 
         Raises:
             InputError: What is no tree.
@@ -121,11 +121,11 @@ class Trees:
                 depth[child] = max(depth[child], depth[place] + (child != place))
         return int(depth.max())
 
-    def sums(self, numbers: np.ndarray) -> np.ndarray:
+    def sums(self, vectors: np.ndarray) -> np.ndarray:
         """What all trees say together. (m, F) -> (m,) float64"""
-        found = np.zeros(len(numbers))
-        for start in range(0, len(numbers), _ROWS):
-            some = numbers[start : start + _ROWS].astype(np.float64)
+        found = np.zeros(len(vectors))
+        for start in range(0, len(vectors), _ROWS):
+            some = vectors[start : start + _ROWS].astype(np.float64)
             rows = np.arange(len(some))[:, None]
             at = np.repeat(self.roots[None], len(some), axis=0)  # (rows, T)
             for _ in range(self.depth):

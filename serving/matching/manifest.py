@@ -23,7 +23,8 @@ from serving.bundles.sealed import (
     write_manifest,
 )
 
-FORMAT = 1
+#: 2: the settings tell of a second opinion, or that there is none
+FORMAT = 2
 
 #: the files that it must have, besides the language model's
 SETTINGS, HEAD, VALIDATION = "matcher.json", "head.safetensors", "validation.parquet"

@@ -81,7 +81,8 @@ class Matcher:
     def of(cls, resolved: Resolved, hashes: bool = True) -> Matcher:
         """As `load`, of what has been found already."""
         folder = resolved.folder
-        unusable = (InputError, pl.exceptions.PolarsError, OSError, ValueError, KeyError, TypeError, RuntimeError)
+        malformed = (ValueError, LookupError, TypeError, AttributeError, RuntimeError)
+        unusable = (InputError, pl.exceptions.PolarsError, OSError, *malformed)
         with resolved.blamed():
             manifest = MatcherManifest.read(folder)
             manifest.check_files(folder, hashes)

@@ -85,9 +85,10 @@ def test_many_records_have_the_rows_that_a_dictionary_gives() -> None:
 
 def test_records_that_are_given_one_by_one_need_not_agree_on_types() -> None:
     given = [{"price": 3, "name": "a"}, {"price": "3.50"}, {"price": None, "name": ["x", "y"]}, {"price": True}]
+    given += [{"name": [1, 2.5, None, "a"], "price": []}]
     records = Records.told("left", given, ["name", "price"])
-    assert records.values.rows() == [("a", "3"), ("", "3.50"), ("x, y", ""), ("", "true")]
-    assert records.ids.to_list() == [0, 1, 2, 3] and records.shortened == 0
+    assert records.values.rows() == [("a", "3"), ("", "3.50"), ("x, y", ""), ("", "true"), ("1, 2.5, a", "")]
+    assert records.ids.to_list() == [0, 1, 2, 3, 4] and records.shortened == 0
     assert Records.told("left", [{"name": "x" * 50_000}], ["name"]).shortened == 1
 
 
@@ -98,6 +99,8 @@ def test_records_that_are_given_one_by_one_need_not_agree_on_types() -> None:
         ([{"name": "a"}, {"colour": "red"}], "record 2 of left has 'colour', and what may be told of a record is name"),
         ([{"name": {"a": 1}}], "'name' of left holds Struct"),
         ([{"name": object()}], "'name' of left holds Object"),
+        ([{"name": [["a"], "b"]}], "'name' of left .*cannot be told"),
+        ([{"name": "half a \ud83d"}], "'name' of left .*cannot be told"),
     ],
 )
 def test_what_cannot_be_told_of_given_records_is_said(given: list, message: str) -> None:

@@ -64,7 +64,7 @@ def conclude(
         say("learning what records share and lack")
         judge = second_opinion(reader, data.train, config.seed, config.model.both_orders)
         said = np.concatenate([judge.log_odds(some) for some in validation.lists()])
-        overlap, together = judge.weighed(stated, said, labels)
+        overlap, together = judge.stacked(stated, said, labels)
     calibration = fit_calibration(config.calibration, together, labels)
     return Conclusion(overlap, together, calibration, best_f1(calibration(together), labels).threshold)
 

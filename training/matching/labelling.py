@@ -28,12 +28,14 @@ def labelled_lines(path: Path) -> pl.DataFrame:
 
 
 def without(pairs: RecordPairs, labelled: pl.DataFrame) -> list[int]:
-    """Places of the pairs that have no label yet."""
+    """Places of the pairs that have no label yet; of one table, whichever way round they are."""
     ids = ["left_id", "right_id"]
     if not labelled.height:
         return list(range(len(pairs)))
-    frame = pairs.frame().select(pl.col(ids).cast(pl.String)).with_row_index("place")
-    return frame.join(labelled.select(pl.col(ids).cast(pl.String)), on=ids, how="anti")["place"].sort().to_list()
+    frame, known = (one.select(pl.col(ids).cast(pl.String)) for one in (pairs.frame(), labelled))
+    if pairs.left is pairs.right:
+        known = pl.concat([known, known.select(left_id="right_id", right_id="left_id")])
+    return frame.with_row_index("place").join(known, on=ids, how="anti")["place"].sort().to_list()
 
 
 def side_by_side(pairs: RecordPairs, scores: pl.Series) -> pl.DataFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from features.errors import InputError
 from features.record_pairs import RecordPairs
 from recsys.auc import log_loss, roc_auc
 from recsys.matching.ditto import DittoMatcher, log_odds
@@ -68,10 +70,16 @@ class MatcherTraining(pl.LightningModule):
         return batch
 
     def validation_step(self, *_: Any) -> None:
-        """Logs how well the validation pairs are told apart: F1 at its best threshold, log loss, ROC AUC."""
+        """Logs how well the validation pairs are told apart: F1 at its best threshold, log loss, ROC AUC.
+
+        Raises:
+            InputError: The weights are numbers no more.
+        """
         labels = self._validation.pairs.labels
         assert labels is not None  # as of all pairs of `LabelledPairs`
         scores = log_odds(self.model, self._reader, self._validation)
+        if not np.isfinite(scores).all():
+            raise InputError("the language model has come apart: what it says are no numbers; lower optimiser.lr")
         figures = {
             MONITOR: best_f1(scores, labels).f1,
             "validation/log_loss": log_loss(labels, scores),

@@ -75,8 +75,9 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
         if table.shortened:
             options.say(f"note: {table.shortened:,} values of {table.name} are very long, and lose their ends")
     facts = describe(data)
-    if n := facts["test_pairs_in_train"]:
-        options.say(f"note: {n:,} test pairs are word for word among the training pairs")
+    for (one, other), n in shared(data).items():
+        if n:
+            options.say(f"note: {n:,} pairs of {one} are word for word among those of {other}")
     state = open_folder(options.folder, config, facts, options.resume, say=options.say)
     tracked = _tracked(config, options, state, facts)
     with tracked or contextlib.nullcontext():
@@ -150,19 +151,25 @@ def describe(data: LabelledPairs) -> dict[str, Any]:
         "attributes": ", ".join(data.train.left.attributes),
         **{f"{part}_pairs": len(pairs) for part, pairs in data.parts.items()},
         **{f"{part}_same": int(pairs.labels.sum()) for part, pairs in data.parts.items() if pairs.labels is not None},
-        "test_pairs_in_train": _words(data.test).join(_words(data.train), on=pl.all(), how="semi").height,
+        "test_pairs_in_train": shared(data)["test", "train"],
         "split_hash": data.split_sha256,
     }
 
 
+def shared(data: LabelledPairs) -> dict[tuple[str, str], int]:
+    """How many pairs of one part say what those of another one say; of one table, whichever way round."""
+    told = {part: _words(pairs) for part, pairs in data.parts.items()}
+    parts = (("test", "train"), ("validation", "train"), ("test", "validation"))
+    return {(one, other): told[one].join(told[other], on=pl.all(), how="semi").height for one, other in parts}
+
+
 def _words(pairs: RecordPairs) -> pl.DataFrame:
-    """What both records of each pair say. (m rows)"""
-    sides = ((pairs.left, pairs.left_rows), (pairs.right, pairs.right_rows))
-    told = [
-        table.values[rows].rename({name: f"{n} {name}" for name in table.values.columns})
-        for n, (table, rows) in enumerate(sides)
-    ]
-    return pl.concat(told, how="horizontal")
+    """What both records of each pair say, as a hash of each. (m rows)"""
+    one, other = pairs.left.values.hash_rows()[pairs.left_rows], pairs.right.values.hash_rows()[pairs.right_rows]
+    frame = pl.DataFrame({"one": one, "other": other})
+    if pairs.left is pairs.right:
+        frame = frame.select(one=pl.min_horizontal("one", "other"), other=pl.max_horizontal("one", "other"))
+    return frame
 
 
 def measure(matcher: Matcher, data: LabelledPairs) -> tuple[dict[str, float], dict[str, Any]]:

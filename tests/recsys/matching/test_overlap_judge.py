@@ -74,7 +74,7 @@ def test_an_opinion_counts_as_much_as_it_is_worth(judge: OverlapJudge) -> None:
     noise = random.normal(size=300)
     knows = np.where(same, 4.0, -4.0) + random.normal(size=300)
     trees = judge.log_odds(pairs)
-    of_noise, of_knowledge = (judge.weighed(one, trees, same)[0].weights for one in (noise, knows))
+    of_noise, of_knowledge = (judge.stacked(one, trees, same)[0].weights for one in (noise, knows))
     assert of_noise[0] * noise.std() < 0.2 * of_noise[1] * trees.std()
     assert of_knowledge[0] > of_noise[0]
 
@@ -94,7 +94,7 @@ def test_an_opinion_counts_as_much_as_it_is_worth(judge: OverlapJudge) -> None:
 
 def test_with_hardly_any_pairs_both_count_about_the_same(judge: OverlapJudge) -> None:
     pairs, same = drawn(2, seed=5)
-    one, other, _ = judge.weighed(np.array([0.1, -0.1]), judge.log_odds(pairs), same)[0].weights
+    one, other, _ = judge.stacked(np.array([0.1, -0.1]), judge.log_odds(pairs), same)[0].weights
     assert 0.2 < one < 1.5 and 0.1 < other < 1.5
 
 
@@ -102,12 +102,12 @@ def test_no_pair_is_joined_by_weights_that_have_seen_its_label(judge: OverlapJud
     random = np.random.default_rng(0)
     same = np.arange(40) % 2 == 0
     stated, said = random.normal(np.where(same, 2, -2), 2), random.normal(np.where(same, 1, -1), 2)
-    _, together = judge.weighed(stated, said, same)
+    _, together = judge.stacked(stated, said, same)
     # pairs 0, 10, 20, 30 share a part with each other, and with 1, 11, 21, 31: labels that change places among them
     # change the weights of all other parts, and theirs not
     other = same.copy()
     other[[0, 1]] = other[[1, 0]]
-    _, changed = judge.weighed(stated, said, other)
+    _, changed = judge.stacked(stated, said, other)
     part = np.arange(40) % 10 < 2
     np.testing.assert_allclose(changed[part], together[part], rtol=1e-9)
     assert np.abs(changed - together)[~part].max() > 1e-3
@@ -115,5 +115,5 @@ def test_no_pair_is_joined_by_weights_that_have_seen_its_label(judge: OverlapJud
 
 def test_a_label_of_a_single_pair_is_enough(judge: OverlapJudge) -> None:
     stated, said = np.linspace(-2, 2, 9), np.linspace(-1, 1, 9)
-    joined, together = judge.weighed(stated, said, np.arange(9) == 8)
+    joined, together = judge.stacked(stated, said, np.arange(9) == 8)
     np.testing.assert_allclose(together, joined.joined(stated, said))

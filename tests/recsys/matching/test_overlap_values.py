@@ -22,6 +22,16 @@ def lacking(left: str, right: str) -> list[list[str]]:
         ("x-1/2", "x12"),
         ("wi fi 6", "wifi 6"),
         ("power point", "powerpoint"),
+        ("iphone 4 s", "iphone4s"),
+        ("1,299.00", "1299"),
+        ("12.50 usd", "usd 12.5"),
+        ("007", "7"),
+        ("5.0mp", "5 mp"),
+        ("1,50l", "1.5 l"),
+        ("310-246-1501", "310/246-1501"),
+        ("310.246.1501", "310 246 1501"),
+        ("978-3-16-148410-0", "9783161484100"),
+        ("1,2,3", "1 2 3"),
     ],
 )
 def test_a_word_written_otherwise_is_not_lacking(left: str, right: str) -> None:
@@ -36,6 +46,16 @@ def test_a_word_written_otherwise_is_not_lacking(left: str, right: str) -> None:
         ("art lamp", "smart lamp", [["art"], ["smart"]]),
         ("kdl-40", "kdl-401", [["kdl-40"], ["kdl-401"]]),
         ("tea", "", [["tea"], []]),
+        ("2.5 inch", "25 inch", [["2.5"], ["25"]]),
+        ("2.5inch", "25inch", [["2.5inch"], ["25inch"]]),
+        ("12.99", "1299", [["12.99"], ["1299"]]),
+        ("3/4 in", "34 in", [["3/4"], ["34"]]),
+        ("v1.2", "v12", [["v1.2"], ["v12"]]),
+        ("v1.10", "v1.1", [["v1.10"], ["v1.1"]]),
+        ("60 4", "604", [["4", "60"], ["604"]]),
+        ("lot 2 5g", "lot 25g", [["2", "5g"], ["25g"]]),
+        ("1234567.8", "12345678", [["1234567.8"], ["12345678"]]),
+        ("2.5a-3", "25a-3", [["2.5a-3"], ["25a-3"]]),
     ],
 )
 def test_a_part_of_a_word_is_not_the_word(left: str, right: str, alone: list[list[str]]) -> None:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from features.errors import InputError
 from recsys.matching.thresholds import best_f1, decide, for_precision
 
-PAIRS = st.lists(st.tuples(st.sampled_from([-2.0, -1.0, 0.0, 0.5, 3.0, 4.0]), st.booleans()), min_size=1, max_size=30)
+#: two of them with no number in between
+SCORES = [-2.0, -1.0, 0.0, 0.5, 1.0, float(np.nextafter(1.0, 2.0)), 4.0]
+PAIRS = st.lists(st.tuples(st.sampled_from(SCORES), st.booleans()), min_size=1, max_size=30)
 
 
 def arrays(pairs):

@@ -75,6 +75,14 @@ def test_what_a_language_model_cannot_read_is_learned_from_what_records_share(
     assert joined.fitted.model.overlap is not None and alone.fitted.model.overlap is None
 
 
+def test_a_language_model_that_has_come_apart_is_told(
+    config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path
+) -> None:
+    wild = dataclasses.replace(config, optimiser=dataclasses.replace(config.optimiser, lr=1e30, max_epochs=2))
+    with pytest.raises(InputError, match=r"lower optimiser\.lr"):
+        fit_matcher(wild, coloured_pairs, tmp_path, progress=False)
+
+
 def test_a_seed_gives_the_same_again(config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path) -> None:
     short = dataclasses.replace(config, augment="all", optimiser=dataclasses.replace(config.optimiser, max_epochs=1))
     first, second = (fit_matcher(short, coloured_pairs, tmp_path / str(n), progress=False) for n in range(2))

@@ -15,6 +15,7 @@ import pytest
 from features.errors import InputError
 from features.labelled_pairs import LabelledPairs
 from features.record_pairs import RecordPairs
+from features.records import Records
 from recsys.matching.ditto import opinions, together
 from recsys.matching.ditto_config import DittoConfig
 from recsys.matching.thresholds import decide
@@ -25,7 +26,7 @@ from training.cli import main, parser
 from training.commands.record_options import given
 from training.matching.config import MatchTrainConfig
 from training.matching.figures import seen
-from training.matching.run import describe, run
+from training.matching.run import describe, run, shared
 from training.optimisers import OptimiserConfig
 from training.runs import RunOptions
 
@@ -159,6 +160,16 @@ def test_pairs_are_seen_where_training_knows_both_records(coloured_pairs: Labell
     assert describe(some)["test_pairs_in_train"] == sum(
         (left.values.row(one), right.values.row(other)) in zip(*words, strict=True) for one, other in asked
     )
+
+
+def test_pairs_of_two_parts_are_counted_whichever_way_round(coloured_pairs: LabelledPairs) -> None:
+    table = Records.of("one", pl.DataFrame({"id": range(5), "name": ["tea", "ink", "cup", "tea", "pen"]}))
+
+    def pairs(*rows: tuple[int, int]) -> RecordPairs:
+        return RecordPairs(table, table, *np.array(rows).T, np.ones(len(rows), bool))
+
+    some = LabelledPairs("some", pairs((0, 1), (2, 4)), pairs((1, 3), (0, 2)), pairs((4, 2), (1, 0), (2, 0), (0, 4)))
+    assert shared(some) == {("test", "train"): 2, ("validation", "train"): 1, ("test", "validation"): 2}
 
 
 def test_the_way_from_tables_to_judgements(

@@ -3,7 +3,7 @@
 The training pairs are a pool whose labels are bought. Both ways begin with the same random share; then, round by round,
 "random" draws as many more, and "active" asks for those that its own matcher of the round before finds most
 informative; the first and the last round are the same. Matchers are whole ones, with trees over what records share and
-lack. Each trains anew on what is labelled, with the same number of steps; validation, bought in proportion to the
+lack. Each trains anew on what is labelled, with about the same number of steps; validation, bought in proportion to the
 training pairs, chooses epoch and threshold. Test is read by each round's matcher, once. The mean over seeds.
 """
 
@@ -95,7 +95,7 @@ def _round(data: LabelledPairs, labelled: np.ndarray, share: float, more: int, s
         train=data.train.take(labelled),
         validation=data.validation.take(np.sort(for_validation[: max(20, round(share * len(for_validation)))])),
     )
-    epochs = 1 if name == "generated" else max(5, round(EXAMPLES / len(labelled)))
+    epochs = 1 if name == "generated" else round(EXAMPLES / len(labelled))
     settings = [
         f"optimiser.patience={epochs}",
         f"optimiser.max_epochs={epochs}",

@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help="of the compared ones (default: %(default)s)")
     options = parser.parse_args()
     report = Report("matching", options.quick, keep=bool(options.only), whole=not options.runs)
+    if other := next((one for one in options.parts.split(",") if one not in PARTS), None):
+        raise InputError(f"--parts has {other!r}, and the parts are {', '.join(PARTS)}")
     names = ["generated"] if options.quick else [name for name in CASES if options.only in name]
     for name in names:
         parts = [PLAIN, FULL] if options.quick else options.parts.split(",") if name in ABLATED else [FULL]

@@ -1,8 +1,9 @@
 """How the learning rate, the epochs and the batches of `matching.py` were chosen: trials on validation, one seed each.
 
-Each trial changes the matcher's defaults in one place. It is of the language model alone: trees over what records share
-and lack learn by themselves, whatever it has learned. Its figure is validation F1 at the epoch and the threshold that
-validation chose; test is not read here.
+Trials on Amazon-Google are of a plain fine-tune (the pooled head, no averaging), whose learning rate and epochs became
+the matcher's defaults; those on a small set are of both. Each is of the language model alone: trees over what records
+share and lack learn by themselves, whatever it has learned. Its figure is validation F1 at the epoch and the threshold
+that validation chose; test is not read here.
 """
 
 from __future__ import annotations

@@ -64,15 +64,16 @@ def tried(data_root: Path | None, name: str, trials: dict[str, dict[str, float]]
     """The figures of all trials on one data set."""
     pairs = read(name, data_root).train
     assert pairs.labels is not None
-    numbers, fold = numbers_of(pairs), pairs.left_rows % FOLDS
+    fold = pairs.left_rows % FOLDS
+    folds = [(held, *vectors_of(pairs, held)) for held in (fold == one for one in range(FOLDS))]
     found: dict[str, dict[str, Any]] = {}
     for trial, settings in trials.items():
         figures: dict[str, Any] = {"f1": [], "log loss": [], "seconds": []}
         for seed in range(SEEDS):
             began, said = time.perf_counter(), np.zeros(len(pairs))
-            for held in (fold == one for one in range(FOLDS)):
-                trees = fit_trees(numbers[~held], pairs.labels[~held], seed, **settings)
-                said[held] = trees.sums(read_by_trees(numbers[held]))
+            for held, known, new in folds:
+                trees = fit_trees(known, pairs.labels[~held], seed, **settings)
+                said[held] = trees.sums(read_by_trees(new))
             right = np.where(pairs.labels, probabilities(said), probabilities(-said))
             figures["f1"].append(100 * best_f1(said, pairs.labels).f1)
             figures["log loss"].append(float(-np.log(np.maximum(right, 1e-12)).mean()))
@@ -84,12 +85,22 @@ def tried(data_root: Path | None, name: str, trials: dict[str, dict[str, float]]
     return found
 
 
-def numbers_of(pairs: RecordPairs) -> np.ndarray:
-    """What pairs share and lack, words weighed by all their records. (m, F)"""
+def vectors_of(pairs: RecordPairs, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Comparison vectors of the pairs of the other folds, and of those of this one, which words' idf does not know.
+
+    Args:
+        pairs: (m,)
+        held: This fold's. (m,) bool
+
+    Returns:
+        (m - k, F), (k, F)
+    """
     config = DittoConfig()
-    told = PairReader(config, pairs.left.attributes, load_encoder(config.encoder)).pairs(pairs)
-    overlap = Overlap.of(pairs.left.attributes, dict.fromkeys((told.left, told.right)))
-    return np.concatenate([overlap.comparison_vectors(some) for some in told.lists()])
+    reader = PairReader(config, pairs.left.attributes, load_encoder(config.encoder))
+    known, new = (reader.pairs(pairs.take(np.flatnonzero(one))) for one in (~held, held))
+    overlap = Overlap.of(pairs.left.attributes, dict.fromkeys((known.left, known.right)))
+    both = [[overlap.comparison_vectors(some) for some in told.lists()] for told in (known, new)]
+    return np.concatenate(both[0]), np.concatenate(both[1])
 
 
 if __name__ == "__main__":

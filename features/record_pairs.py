@@ -61,8 +61,8 @@ class RecordPairs:
             label: Its column of labels, 0 or 1; pairs of a table without it have none.
 
         Raises:
-            InputError: A column that is not there, an id that its table lacks, a label other than 0 and 1, or one pair
-                with two labels.
+            InputError: A column that is not there, an id that its table lacks, a label other than 0 and 1 (or no and
+                yes), or one pair with two labels.
         """
         check_columns(name, table, columns)
         rows = []
@@ -119,15 +119,15 @@ class RecordPairs:
 
 
 def _labels(name: str, labels: pl.Series) -> np.ndarray:
-    """0 and 1, however they are written, as bool. (m,)"""
+    """0 and 1, or no and yes, however they are written, as bool. (m,)"""
     written = labels.cast(pl.String).str.strip_chars().str.to_lowercase()
-    yes, no = written.is_in(["1", "1.0", "true"]), written.is_in(["0", "0.0", "false"])
+    yes, no = written.is_in(["1", "1.0", "true", "yes", "y"]), written.is_in(["0", "0.0", "false", "no", "n"])
     bad = ~(yes | no).fill_null(False)
     if bad.any():
         row = bad.arg_true()[0]
         raise InputError(
-            f"{name} has {int(bad.sum()):,} labels in column {labels.name!r} that are neither 0 nor 1, such as "
-            f"{labels[row]!r} in row {row + 1}"
+            f"{name} has {int(bad.sum()):,} labels in column {labels.name!r} that are neither 0 nor 1 (nor no and "
+            f"yes), such as {labels[row]!r} in row {row + 1}"
         )
     return yes.to_numpy()
 

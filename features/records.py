@@ -60,8 +60,8 @@ class Records:
             name: What errors call it.
             table: One row a record. (n rows)
             id_column: Its ids, integers or strings.
-            attributes: What is told of a record, in this order: columns, or names with the columns they stand for;
-                all columns but the id where not given.
+            attributes: What is told of a record, in this order: columns, or names with the columns they stand for (""
+                for one of which nothing is told); all columns but the id where not given.
             untold: Of these, attributes that may have no column: then nothing is told of them.
 
         Raises:
@@ -74,7 +74,9 @@ class Records:
         columns = dict(attributes) if isinstance(attributes, Mapping) else {one: one for one in attributes}
         if not columns:
             raise InputError(f"{name} says nothing of its records: it has no column but {id_column!r}")
-        lacking = tuple(one for one in columns if one in untold and columns[one] not in table.columns)
+        lacking = tuple(
+            one for one, column in columns.items() if not column or (one in untold and column not in table.columns)
+        )
         if len(lacking) == len(columns):
             raise InputError(
                 f"{name} has no column {' or '.join(map(repr, columns.values()))}; its columns are "
@@ -188,4 +190,8 @@ def _check_ids(name: str, ids: pl.Series) -> None:
         raise InputError(f"{name} has {missing:,} records without an id, such as row {row}")
     if ids.n_unique() < len(ids):
         twice = ids.filter(ids.is_duplicated())
-        raise InputError(f"{name} has {twice.n_unique():,} ids that occur more than once, such as {twice[0]!r}")
+        rows = (ids == twice[0]).arg_true() + 1
+        raise InputError(
+            f"{name} has {twice.n_unique():,} ids that occur more than once, such as {twice[0]!r} in rows {rows[0]} "
+            f"and {rows[1]}"
+        )

@@ -15,7 +15,7 @@ _OTHERWISE = "MLflow gives it: MlflowClient().set_registered_model_alias({name!r
 
 
 def refusal(
-    error: Exception, name: str, alias: str | None, version: str | None, store: str, aliases: Iterable[str] = ()
+    error: Exception, name: str, alias: str | None, version: str | None, store: str, known: Iterable[str] = ()
 ) -> str:
     """What MLflow's refusal of a model means.
 
@@ -25,17 +25,18 @@ def refusal(
         alias: That was asked for,
         version: or the version.
         store: That was asked.
-        aliases: That the model has.
+        known: What there is of what was asked for: the model's aliases or versions, or other models.
     """
     said = " ".join(str(error).split())[:200]
     if "Max retries exceeded" in said or "timed out" in said:
         return f"the model registry {store} does not answer"
     if "alias" in said.lower():
-        there = sorted(aliases)
+        there = sorted(known)
         has = f"; its aliases are {', '.join(there)}" if len(there) > 1 else f"; its only alias is {', '.join(there)}"
         remedy = _REMEDIES.get(str(alias), _OTHERWISE).format(name=name, alias=alias)
         return f"the model {name!r} has no alias {alias!r} in {store}{has if there else ''}: {remedy}"
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
         what = f"version {version} of a model" if version is not None and "Version" in said else "model"
-        return f"there is no {what} {name!r} in {store}"
+        others = ", ".join(known)
+        return f"there is no {what} {name!r} in {store}" + (f"; there is {others}" if others else "")
     return f"the model registry {store} refuses {name!r}: {said}"

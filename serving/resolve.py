@@ -29,6 +29,8 @@ from serving.sqlite_registry import look_up
 
 DEFAULT_URI = "sqlite:///mlflow.db"
 _NAME = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>[0-9]+))?")
+#: models or versions that are named beside one that is not there
+_NAMED = 5
 _MODEL_ID = re.compile(r"models:/(m-[0-9a-zA-Z]+)")
 
 
@@ -148,7 +150,7 @@ def _registered(name: str, alias: str | None, version: str | None, store: str, h
             raise InputError(f"version {found.version} of the model {name!r} was not logged as a model of MLflow 3")
         location = client.get_logged_model(model_id[1]).artifact_location
     except MlflowException as error:
-        raise InputError(refusal(error, name, alias, version, store, _aliases(error, name, store))) from error
+        raise InputError(refusal(error, name, alias, version, store, _known(error, name, store))) from error
     named = Resolved(Path(location), name, str(found.version), model_id[1])
     return _bundle_in(dataclasses.replace(named, folder=_fetched(location, named, store, held)))
 
@@ -159,22 +161,33 @@ def _version(client: Any, name: str, alias: str | None, version: str | None) -> 
     if version is not None:
         return client.get_model_version(name, version)
     client.get_registered_model(name)  # refuses unknown names
-    versions = client.search_model_versions(f"name='{name}'" if "'" not in name else f'name="{name}"')
+    versions = _versions(client, name)
     if not versions:
         raise InputError(f"the model {name!r} has no version")
-    return max(versions, key=lambda one: int(one.version))
+    return client.get_model_version(name, str(max(versions)))
 
 
-def _aliases(error: Exception, name: str, store: str) -> list[str]:
-    """A model's aliases, to be named beside a wrong one; none where something else is wrong."""
+def _known(error: Exception, name: str, store: str) -> list[str]:
+    """What there is, to be named beside what is not: a model's aliases or newest versions, or some other models."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
+    client = MlflowClient(store, store)
     try:
-        asked = "alias" in str(error).lower()
-        return list(MlflowClient(store, store).get_registered_model(name).aliases) if asked else []
+        if "alias" in str(error).lower():
+            return list(client.get_registered_model(name).aliases)
+        if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+            return []
+        if "Version" in str(error):
+            return [f"version {one}" for one in sorted(_versions(client, name), reverse=True)[:_NAMED]]
+        return [repr(one.name) for one in client.search_registered_models(max_results=_NAMED)]
     except MlflowException:
         return []
+
+
+def _versions(client: Any, name: str) -> list[int]:
+    quoted = f"'{name}'" if "'" not in name else f'"{name}"'
+    return [int(one.version) for one in client.search_model_versions(f"name={quoted}")]
 
 
 def _fetched(location: str, named: Resolved, store: str, held: str | None) -> Path:

@@ -79,8 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         tell(f"{arguments.called}: error: {error}")
         return 2
-    except KeyboardInterrupt:
-        print(f"\n{arguments.called}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        how = f"; {error}" if str(error) else ""
+        print(f"\n{arguments.called}: interrupted{how}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -198,21 +199,25 @@ def load_config(
         if isinstance(cause, InputError):
             raise cause from None
         shown_by = getattr(kind, "shown_by", "recsys train MODEL --print-config")
-        raise InputError(_told(str(error), shown_by)) from None
+        raise InputError(_told(str(error), shown_by, vars(parser.get_defaults().as_flat()))) from None
     return kind(**{one.name: getattr(filled, one.name) for one in dataclasses.fields(kind)})
 
 
-def _told(message: str, shown_by: str) -> str:
-    """The parser's complaint, without its own vocabulary."""
+def _told(message: str, shown_by: str, known: Iterable[str]) -> str:
+    """The parser's complaint, without its own vocabulary; settings that are known may be named."""
     message = " ".join(message.split())
     unknown = re.search(r"nrecognized arguments: --([^= ]+)|does not accept option '([^']+)'|Key '([^']+)'", message)
     if unknown:
         name = next(one for one in unknown.groups() if one)
-        return f"there is no setting {name!r}; '{shown_by}' shows all of them"
+        near = get_close_matches(name, known, n=1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
+        return f"there is no setting {name!r}{meant}; '{shown_by}' shows all of them"
     wrong = re.search(r'key "([^"]+)": Expected an? (.+?)\. Got value: (.*)', message)
     if wrong:
         name, kind, value = wrong.groups()
         kind = re.sub(r"<class '(\w+)'>|typing\.", r"\1", kind)
+        kind = re.sub(r"^int$", "a whole number", kind)
+        kind = re.sub(r"^float$", "a number", kind)
         kind = re.sub(r"^tuple$", "a list, such as [one,two]", kind)
         kind = re.sub(r"Literal\[(.*)\]", lambda found: f"one of {found[1]}".replace("'", ""), kind)
         return f"the setting {name!r} is {kind}, got {value!r}"

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from features.errors import InputError
 from training import processes, sharded_checkpoints
 from training.callbacks import ClipGradients, Progress, Reporter, StopEarly
+from training.interruption import interruptible
 from training.optimisers import OptimiserConfig, TableOptimiser
 
 
@@ -178,9 +179,8 @@ def fit_module(
         )
         try:
             with processes.telling_of_lost_ones():
-                trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-                if trainer.interrupted:
-                    raise KeyboardInterrupt
+                with interruptible(trainer):
+                    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
                 return _outcome(trainer, model, best, folder / "last.ckpt" if strategy is not None else None)
         finally:
             if world == 1:

@@ -62,16 +62,21 @@ def open_folder(
             raise InputError(
                 f"the run folder {folder} holds the text encoder that the run reads texts by; name another"
             )
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not state.exists())):
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the run folder {folder} is a file; name another with --run-dir")
+    if folder.exists() and any(folder.iterdir()) and not state.exists():
         raise InputError(f"the run folder {folder} holds files that are not a run's; name another with --run-dir")
     if (note := _replaced(folder)) is not None:
         say(note)
-    for name in _OUR_FOLDERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in _OURS:
-        (folder / name).unlink(missing_ok=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
+    try:
+        for name in _OUR_FOLDERS:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in _OURS:
+            (folder / name).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(as_dict(config), sort_keys=False))
+    except OSError as error:
+        raise InputError(f"the run folder {folder} cannot be written: {error.strerror or error}") from None
     fresh: dict[str, Any] = {
         "model": model_of(config),
         "run_id": None,
@@ -116,6 +121,13 @@ def began_from(folder: Path) -> str | None:
         return (json.loads((folder / "state.json").read_text()).get("from") or {}).get("source")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def finish(folder: Path, result: dict[str, Any]) -> None:
+    """Keeps what a run has found, in one step."""
+    aside = folder / "result.json.new"
+    aside.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    aside.replace(folder / "result.json")
 
 
 def _replaced(folder: Path) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from training.data import describe, note_on_parts, pinned, prepare
 from training.evaluation import METRICS, evaluate_baselines
 from training.families import described, family_of
 from training.fit import Fitted
+from training.interruption import resumable
 from training.promotion import challenge, check_name
 from training.release import ASKING_TIME, load_model, release, release_refitted
 from training.retention import compare
 from training.run_fits import RunFits
-from training.run_folder import open_folder, save_state, tracked_run
+from training.run_folder import finish, open_folder, save_state, tracked_run
 from training.run_pictures import run_pictures
 from training.texts import note_on_tuning, with_texts
 from training.tracking import TrackedRun, library_versions
@@ -138,7 +138,7 @@ def run(
         options.say(note)
     state = open_folder(options.folder, config, facts, options.resume, start, options.say)
     tracked = _tracked(config, options, state, facts | ({} if start is None else start.tags))
-    with tracked or contextlib.nullcontext():
+    with resumable(options.folder), tracked or contextlib.nullcontext():
         fitted, epochs = _fitted(fits, state, tracked)
         assert fitted.model is not None  # this is the first process
         seconds_to_fit = time.perf_counter() - began
@@ -185,7 +185,7 @@ def run(
         figures["bundle"] = str(bundle)
         if version is not None:
             figures["version"] = version
-    (options.folder / "result.json").write_text(json.dumps({"figures": figures, "comparison": comparison}, indent=1))
+    finish(options.folder, {"figures": figures, "comparison": comparison})
     return RunResult(figures, comparison, bundle, version, tracked.id if tracked else None)
 
 

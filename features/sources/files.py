@@ -13,6 +13,9 @@ from features.ids import integers_if_exact
 
 SUFFIXES = (".parquet", ".csv", ".tsv")
 
+#: bytes of a field that are looked through for a line that is too short; polars reads any
+_LONGEST_FIELD = 1 << 30
+
 
 def read_table(
     path: Path,
@@ -39,6 +42,7 @@ def read_table(
     try:
         frame = pl.scan_parquet(path) if path.suffix == ".parquet" else _scan_csv(path, separator)
         there = frame.collect_schema().names()
+        _refuse_other_separator(path, there)
         if columns is not None:
             for name, column in columns.items():
                 if column not in there:
@@ -48,7 +52,7 @@ def read_table(
             frame = frame.select(pl.col(column).alias(name) for name, column in columns.items())
         table = frame.collect()
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise InputError(_no_text(path)) from error
     except (OSError, pl.exceptions.PolarsError) as error:
         if path.suffix != ".parquet":
             _refuse_ragged(path, separator)
@@ -69,9 +73,13 @@ def columns_of(path: Path) -> list[str]:
     _check_there(path)
     try:
         frame = pl.scan_parquet(path) if path.suffix == ".parquet" else _scan_csv(path, _separator(path))
-        return frame.collect_schema().names()
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        there = frame.collect_schema().names()
+    except UnicodeDecodeError as error:
+        raise InputError(_no_text(path)) from error
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise InputError(f"{path} cannot be read: {str(error).strip().splitlines()[0]}") from error
+    _refuse_other_separator(path, there)
+    return there
 
 
 def read_lines(path: Path) -> pl.DataFrame:
@@ -88,7 +96,7 @@ def read_lines(path: Path) -> pl.DataFrame:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise InputError(_no_text(path)) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
     lines = pl.DataFrame({"text": text.split("\n")}).with_row_index("line", offset=1)
@@ -136,6 +144,28 @@ def _scan_csv(path: Path, separator: str) -> pl.LazyFrame:
     return pl.scan_csv(path, separator=separator, infer_schema=False)
 
 
+def _refuse_other_separator(path: Path, columns: list[str]) -> None:
+    """A table with one column is one whose separator is not known, where its name has another separator in it."""
+    other = next((one for one in ";\t|" if len(columns) == 1 and one in columns[0]), None)
+    if other is not None and path.suffix != ".parquet":
+        wanted = "tabs" if path.suffix == ".tsv" else "commas"
+        raise InputError(
+            f"{path} is separated by {other!r}, and not by {wanted}: its one column is {columns[0][:80]!r}"
+        )
+
+
+def _no_text(path: Path) -> str:
+    """Names the first line that is not UTF-8."""
+    with path.open("rb") as file:
+        for n, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                near = line[max(error.start - 20, 0) : error.end + 20].decode("latin-1").strip()
+                return f"line {n:,} of {path} is not UTF-8 text, near {near!r}: save it as UTF-8 (iconv -t UTF-8 does)"
+    return f"{path} is not UTF-8 text"
+
+
 def _ends_in_nulls(table: pl.DataFrame, last: str, columns: dict[str, str] | None) -> bool:
     """Whether lines may be too short: polars fills what is missing at their ends with nulls."""
     names = [last] if columns is None else [name for name, column in columns.items() if column == last]
@@ -144,6 +174,7 @@ def _ends_in_nulls(table: pl.DataFrame, last: str, columns: dict[str, str] | Non
 
 def _refuse_ragged(path: Path, separator: str) -> None:
     """Names the first line whose number of fields differs from the header's, if there is one."""
+    limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, delimiter=separator)
@@ -155,6 +186,8 @@ def _refuse_ragged(path: Path, separator: str) -> None:
                         f"{separator.join(fields)[:80]!r}"
                     )
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+        raise InputError(_no_text(path)) from error
     except csv.Error as error:
-        raise InputError(f"{path} cannot be read as CSV: {error}") from error
+        raise InputError(f"line {reader.line_num} of {path} cannot be read as CSV: {error}") from error
+    finally:
+        csv.field_size_limit(limit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import beta
 
 from features.errors import InputError
 
@@ -30,6 +31,12 @@ class Decision:
     f1: float
     called: int
 
+    @property
+    def least_precision(self) -> float:
+        """What so many pairs show of the precision, with a confidence of 95% (Clopper and Pearson, Biometrika 1934)."""
+        right = round(self.precision * self.called)
+        return float(beta.ppf(0.05, right, self.called - right + 1)) if right else 0.0
+
 
 def decide(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Decision:
     """What a threshold does. (n,), (n,) bool
@@ -47,7 +54,13 @@ def decide(scores: np.ndarray, labels: np.ndarray, threshold: float) -> Decision
 
 
 def best_f1(scores: np.ndarray, labels: np.ndarray) -> Decision:
-    """The threshold of the highest F1 on these pairs, in the middle between two scores; of several, the highest.
+    """The threshold of the highest F1 on these pairs; of several, the highest.
+
+    It lies in the middle between two scores, or at even odds where these lie between them.
+
+    Args:
+        scores: Log-odds. (n,)
+        labels: (n,) bool
 
     Raises:
         InputError: None of the pairs is the same.
@@ -98,4 +111,5 @@ def _curve(scores: np.ndarray, labels: np.ndarray) -> _Curve:
     highest, below = ordered[last], np.append(ordered[last[:-1] + 1], ordered[-1])  # under the lowest there is none
     middle = (highest + below) / 2
     middle = np.where(middle > below, middle, highest)  # between two neighbours there is no number
+    middle[(below < 0) & (highest >= 0)] = 0.0  # where even odds tell the same pairs apart, nothing speaks for others
     return _Curve(middle, right / called, right / same, 2 * right / (called + same))

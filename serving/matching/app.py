@@ -54,9 +54,10 @@ def _router() -> APIRouter:
         """What decided about one pair: attributes, and words."""
         matcher: Matcher = request.app.state.matcher
         found = await computed(request, partial(matcher.explain, body.left, body.right))
-        chance = float(matcher.scored(found).probabilities[0])
-        told = {"probability": chance, "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes}
-        return answer({"model": matcher.identity, **told, "words": _words(found)})
+        scores = matcher.scored(found)
+        told = {"uncalibrated_log_odds": found.log_odds, "attributes": found.attributes, "words": _words(found)}
+        said = {"threshold": scores.threshold, **scores.frame().row(0, named=True)}
+        return answer({"model": matcher.identity, **said, **told})
 
     @router.get("/version")
     async def version(request: Request) -> dict[str, Any]:

@@ -148,6 +148,9 @@ class Matcher:
         Raises:
             InputError: See `records`; or there are more of one than of the other.
         """
+        for told in (left, right):
+            if isinstance(told, Mapping):
+                raise InputError("pairs are of two lists of records, a mapping for each record: pairs([left], [right])")
         if len(left) != len(right):
             raise InputError(f"there are {len(left):,} records on the left and {len(right):,} on the right")
         rows = np.arange(len(left))
@@ -193,6 +196,8 @@ class Matcher:
         Raises:
             InputError: Records with other attributes.
         """
+        if not isinstance(pairs, RecordPairs):
+            raise InputError(f"what is scored is what `pairs` gives, and this is a {type(pairs).__name__}")
         threshold = self.threshold(precision)
         return self._scores(log_odds(self.model, self.reader, pairs, progress), threshold)
 

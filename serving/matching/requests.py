@@ -66,11 +66,11 @@ class WordShare(BaseModel):
     share: float = Field(description="By how much the log-odds are more than without it.")
 
 
-class ExplainAnswer(BaseModel):
+class ExplainAnswer(Judgement):
     """What decided about a pair."""
 
     model: ModelIdentity
-    probability: float = Field(description="That both records are the same thing, calibrated.")
+    threshold: float = Field(description="In log-odds.")
     uncalibrated_log_odds: float = Field(description="What the differences are of.")
     attributes: dict[str, float] = Field(description="By how much the log-odds are more than without each attribute.")
     words: list[WordShare] = Field(description="What decided most first.")

@@ -23,6 +23,11 @@ class Scores:
     threshold: float
 
     @property
+    def least_probability(self) -> float:
+        """The threshold as a probability."""
+        return float(probabilities(np.array(self.threshold)))
+
+    @property
     def probabilities(self) -> np.ndarray:
         """That both records are the same thing. (m,) float64"""
         return probabilities(self.log_odds)

@@ -51,7 +51,7 @@ def test_labels_are_read_however_they_are_written(labels: list) -> None:
         (TABLE.with_columns(rtable_id=pl.Series([6, None, 6])), "1 ids in column 'rtable_id' that right lacks"),
         (
             TABLE.with_columns(label=pl.Series([1, 2, None])),
-            "2 labels in column 'label' that are neither 0 nor 1, such as 2",
+            "2 labels in column 'label' that are neither 0 nor 1 .nor no and yes., such as 2",
         ),
         (
             pl.concat([TABLE, TABLE[:1].with_columns(label=pl.lit(0, pl.Int64))]),

@@ -160,6 +160,7 @@ def test_over_http_as_in_process(matcher: Matcher, client: TestClient, coloured_
     told, found = client.post("/explain", json=asked).json(), matcher.explain(**asked)
     assert told["attributes"] == pytest.approx(found.attributes, abs=1e-5)
     assert told["uncalibrated_log_odds"] == pytest.approx(found.log_odds, abs=1e-5)
+    assert told["threshold"] == matcher.threshold() and told["same"] == (told["log_odds"] >= told["threshold"])
     assert told["probability"] == pytest.approx(answer["pairs"][0]["probability"], abs=1e-5)
     assert len(told["words"]) == len(found.words)
     # with their places, words can be told in the order of the records again

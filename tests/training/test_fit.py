@@ -114,6 +114,17 @@ def test_a_run_that_ended_ends_as_it_did_when_resumed(small_prepared, tmp_path) 
         assert torch.equal(weight, again.model.state_dict()[name]), name
 
 
+def test_an_interruption_is_one_and_the_next_one_is_heard(small_config, small_prepared, tmp_path) -> None:
+    heard = signal.getsignal(signal.SIGINT)
+
+    def interrupted(figures: dict[str, float], epoch: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_config, small_prepared, tmp_path, report=interrupted)
+    assert signal.getsignal(signal.SIGINT) is heard
+
+
 def test_a_damaged_checkpoint_is_named(small_config, small_prepared, tmp_path) -> None:
     fit(small_config, small_prepared, tmp_path, epochs=1)
     checkpoint = tmp_path / "last.ckpt"

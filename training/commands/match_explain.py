@@ -39,15 +39,23 @@ def run(arguments: argparse.Namespace) -> int:
     tables = read_tables(arguments, matcher.manifest.attributes)
     left, right = (_record(table, one) for table, one in zip(tables, arguments.ids, strict=True))
     found = matcher.explain(left, right)
-    score = matcher.scored(found).frame().row(0, named=True)
+    scores = matcher.scored(found)
+    score = scores.frame().row(0, named=True)
     if picture is not None:
         found.draw(picture)
     if arguments.json:
         words = found.frame().to_dicts()
-        told = {**score, "uncalibrated_log_odds": found.log_odds, "attributes": found.attributes, "words": words}
+        told = {
+            **score,
+            "threshold": scores.threshold,
+            "uncalibrated_log_odds": found.log_odds,
+            "attributes": found.attributes,
+            "words": words,
+        }
         print(json.dumps(told))
         return 0
-    print(f"{'the same' if score['same'] else 'different'}: probability {score['probability']:.4f}")
+    verdict = "the same" if score["same"] else "different"
+    print(f"{verdict}: probability {score['probability']:.4f} (the same is from {scores.least_probability:.4f} on)")
     for name, record in (("left", left), ("right", right)):
         print(f"{name}: " + "; ".join(f"{key}: {one}" for key, one in record.items() if one))
     print(f"log-odds before calibration: {found.log_odds:+.2f}; without one of these, they would be lower by")

@@ -11,15 +11,8 @@ from pathlib import Path
 
 from features.errors import InputError
 from training.commands.options import json_argument, model_argument, say
-from training.commands.record_options import (
-    check_out,
-    judging,
-    read_given_pairs,
-    read_tables,
-    record_arguments,
-    told_attributes,
-    written_in_one_step,
-)
+from training.commands.record_options import judging, read_given_pairs, read_tables, record_arguments, told_attributes
+from training.commands.written_tables import check_out, written_in_one_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Chooses pairs, and writes them or asks for their labels."""
     if arguments.n < 1:
         raise InputError(f"-n is at least 1, got {arguments.n}")
-    check_out(arguments.out, (".csv",))
+    check_out(arguments, ends=(".csv",))
     import polars as pl
 
     from recsys.blocking.blocker import block

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from training.commands.options import json_argument, model_argument, say
-from training.commands.record_options import check_out, judging, read_given_pairs, record_arguments, written_in_one_step
+from training.commands.record_options import judging, read_given_pairs, record_arguments
+from training.commands.written_tables import check_out, written_in_one_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judges pairs, and writes what is said of them."""
-    check_out(arguments.out)
+    check_out(arguments)
 
     from serving.matching.matcher import Matcher
 
@@ -45,6 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
             f"from log-odds {chosen.threshold:.3f} on: of the validation pairs {chosen.called:,} are called the same "
             f"so, {chosen.precision:.1%} of them rightly, which finds {chosen.recall:.1%} of those that are"
         )
+        if chosen.least_precision < arguments.precision:
+            say(
+                f"note: {chosen.called:,} pairs show no more than a precision of {chosen.least_precision:.1%} (with a "
+                "confidence of 95%); more of them in the validation part would"
+            )
     pairs = read_given_pairs(arguments, matcher.manifest.attributes)
     began = time.perf_counter()
     with judging(len(pairs)) as progress:
@@ -67,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     right = "".join(f"  {name} {figures[name]:.4f}" for name in ("precision", "recall", "f1") if name in figures)
     print(
-        f"{figures['same']:,} of {len(pairs):,} pairs are the same{right}  {figures['seconds']:.1f} s  {arguments.out}"
+        f"{figures['same']:,} of {len(pairs):,} pairs are the same (from a probability of "
+        f"{scores.least_probability:.4f} on){right}  {figures['seconds']:.1f} s  {arguments.out}"
     )
     return 0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from features.errors import InputError
 from training.commands.options import json_argument, model_argument
-from training.commands.record_options import check_out, judging, read_given_pairs, record_arguments, written_in_one_step
+from training.commands.record_options import judging, read_given_pairs, record_arguments
+from training.commands.written_tables import check_out, written_in_one_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Lists the labels that look wrong, the most suspicious first."""
-    check_out(arguments.out)
+    check_out(arguments)
 
     from recsys.matching.informative import suspected_noise
     from serving.matching.matcher import Matcher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,8 @@ from features.errors import InputError
 from training.commands.table_columns import AskedTable, check_pairs, check_tables
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from features.record_pairs import RecordPairs
     from features.records import Records
-
-#: how tables are written, by the ends of their names
-_WRITERS = {".csv": "write_csv", ".parquet": "write_parquet"}
 
 #: arguments by the settings of the source record-tables that they stand for
 _SETTINGS = ("left", "right", "pairs", "left_id", "right_id", "left_columns", "right_columns", "pairs_columns")
@@ -89,18 +84,18 @@ def pairs_columns_argument(parser: argparse.ArgumentParser | argparse._ArgumentG
 
 
 def mapping(text: str) -> dict[str, str]:
-    """Attributes with their columns; a name alone is both.
+    """Attributes with their columns; a name alone is both, and one with no column is told of no record.
 
     Example:
-        >>> mapping("title=name,price")
-        {'title': 'name', 'price': 'price'}
+        >>> mapping("title=name,price,brand=")
+        {'title': 'name', 'price': 'price', 'brand': ''}
     """
     found: dict[str, str] = {}
     for one in text.split(","):
-        name, _, column = (part.strip() for part in one.partition("="))
+        name, sign, column = (part.strip() for part in one.partition("="))
         if not name or name in found:
             raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COLUMN,... with different names")
-        found[name] = column or name
+        found[name] = column if sign else name
     return found
 
 
@@ -211,30 +206,3 @@ def judging(total: int = 0) -> Iterator[Callable[[int, int], None]]:
             bar.update(done - bar.n)
 
         yield judged
-
-
-def check_out(path: Path, ends: Sequence[str] = tuple(_WRITERS), option: str = "--out") -> None:
-    """Refuses what cannot be written, before anything is read.
-
-    Args:
-        path: Where to.
-        ends: What its name may end in.
-        option: That says so.
-
-    Raises:
-        InputError: A name that ends otherwise, or a folder that is not there.
-    """
-    if path.suffix not in ends:
-        raise InputError(f"{option} ends in {' or '.join(ends)}, got {path}")
-    if not path.parent.is_dir():
-        raise InputError(f"there is no folder {path.parent} to write {path.name} into")
-
-
-def written_in_one_step(table: pl.DataFrame, path: Path) -> None:
-    """Writes a table, or leaves what was there."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        getattr(table, _WRITERS[path.suffix])(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from training.commands.options import (
     print_configuration,
     say,
 )
-from training.commands.record_options import check_out, judging, pairs_columns_argument, written_in_one_step
+from training.commands.record_options import judging, pairs_columns_argument
 from training.commands.resolve_inputs import (
     compared,
     configuration,
@@ -24,6 +24,7 @@ from training.commands.resolve_inputs import (
     read_labelled,
     read_sources,
 )
+from training.commands.written_tables import TABLES, check_out, written_in_one_step
 
 if TYPE_CHECKING:
     from features.record_pairs import RecordPairs
@@ -172,11 +173,12 @@ def _check(arguments: argparse.Namespace) -> None:
         for option in ("out", "gone", "replace", "anew"):
             if getattr(arguments, option):
                 raise InputError(f"--{option} is of entities, and --into names no folder for them")
-    if arguments.lost is not None and (arguments.lost.suffix != ".csv" or not arguments.lost.parent.is_dir()):
-        raise InputError(f"--lost is a .csv in a folder that is there, got {arguments.lost}")
-    for option in ("out", "gone", "candidates"):
-        if getattr(arguments, option) is not None:
-            check_out(getattr(arguments, option), option=f"--{option}")
+    written = [one for one in ("out", "gone", "candidates", "lost") if getattr(arguments, one) is not None]
+    for n, option in enumerate(written):
+        check_out(arguments, option, (".csv",) if option == "lost" else TABLES)
+        for other in written[:n]:
+            if getattr(arguments, option).resolve() == getattr(arguments, other).resolve():
+                raise InputError(f"--{option} and --{other} are one file: name another one for either")
     of_two = (arguments.pairs, arguments.lost, arguments.candidates)
     if arguments.pairs_of is not None and all(one is None for one in of_two):
         raise InputError("--pairs-of says of which sources --pairs, --lost and --candidates are, and none is given")

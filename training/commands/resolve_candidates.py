@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from training.commands.options import say
-from training.commands.record_options import written_in_one_step
 from training.commands.resolve_inputs import (
     compared,
     configuration,
@@ -16,6 +15,7 @@ from training.commands.resolve_inputs import (
     read_labelled,
     read_sources,
 )
+from training.commands.written_tables import written_in_one_step
 
 if TYPE_CHECKING:
     from features.record_pairs import RecordPairs

@@ -21,7 +21,7 @@ class AskedTable:
         id_column: Its ids.
         id_option: What names another column of ids, such as "--left-id COLUMN".
         columns_option: What maps attributes to columns, but for the mapping, such as "--left-columns ".
-        columns: Attributes with the columns that say them; all but the ids, where not given.
+        columns: Attributes with the columns that say them, "" for none; all but the ids, where not given.
         untold: Of these, attributes that may have no column, as long as one of the columns is there.
         like: Where no columns are given, those of this table.
     """
@@ -49,7 +49,7 @@ class AskedTable:
         columns = self.columns
         if columns is None and self.like is not None:
             columns = {one: one for one in self.like.attributes}
-        lacking = {name: column for name, column in (columns or {}).items() if column not in there}
+        lacking = {name: column for name, column in (columns or {}).items() if column and column not in there}
         if len(lacking) < len(columns or ()):
             lacking = {name: column for name, column in lacking.items() if name not in self.untold}
         mend = []
@@ -60,7 +60,8 @@ class AskedTable:
         if lacking:
             spelled = ",".join(f"{one}=COLUMN" for one in list(lacking)[:_SPELLED])
             more = ",..." if len(lacking) > _SPELLED else ""
-            mend.append(f"say which of them is which attribute with {self.columns_option}{spelled}{more}")
+            none = f" ({next(iter(lacking))}= where none is)" if len(lacking) < len(columns or ()) else ""
+            mend.append(f"say which of them is which attribute with {self.columns_option}{spelled}{more}{none}")
         if not mend:
             return None
         names = " or ".join(map(repr, dict.fromkeys(missing)))

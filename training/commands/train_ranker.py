@@ -68,8 +68,9 @@ def _once(
     from features.labelled import LabelledExamples
     from training import processes
     from training.data import describe
+    from training.interruption import resumable
     from training.ranking_run import check_usable, train_ranker
-    from training.run_folder import open_folder, save_state, tracked_run
+    from training.run_folder import finish, open_folder, save_state, tracked_run
 
     examples = LabelledExamples.of_prepared(prepared, config.labels)
     if not processes.is_first():
@@ -85,7 +86,7 @@ def _once(
         name = f"{config.data.name}-{config.model.embeddings.kind}-s{config.seed}"
         experiment = arguments.experiment or "ranker"
         tracked = tracked_run(folder, state, config, facts, experiment, name, arguments.tracking_uri)
-    with tracked or contextlib.nullcontext():
+    with resumable(folder), tracked or contextlib.nullcontext():
         epochs = {one["epoch"]: one for one in state["epochs"]}
 
         def report(figures: dict[str, float], epoch: int) -> None:
@@ -115,7 +116,7 @@ def _once(
 
                     challenge(arguments.register, version, arguments.tracking_uri)
                     figures["version"] = version
-    (folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1))
+    finish(folder, {"figures": figures})
     return figures
 
 

@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from features.prepared import Prepared
     from training.data import describe, split
-    from training.run_folder import open_folder, tracked_run
+    from training.interruption import resumable
+    from training.run_folder import finish, open_folder, tracked_run
     from training.text_encoder_run import Tuning
 
     say_reading(first)
@@ -51,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         name = f"{config.data.name}-{config.pairs.kind}-s{config.seed}"
         experiment = arguments.experiment or "text-encoder"
         tracked = tracked_run(folder, state, config, facts, experiment, name, arguments.tracking_uri)
-    with tracked or contextlib.nullcontext():
+    with resumable(folder), tracked or contextlib.nullcontext():
 
         def report(figures: dict[str, float], epoch: int) -> None:
             if tracked is not None:
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         figures = tuning.run(folder, say, resume=resume, report=report)
         if tracked is not None:
             tracked.metrics({name: one for name, one in figures.items() if isinstance(one, float)})
-    (folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1), encoding="utf-8")
+    finish(folder, {"figures": figures})
     print(json.dumps(figures) if arguments.json else _told(figures))
     return 0
 

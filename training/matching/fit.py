@@ -77,7 +77,8 @@ def fit_matcher(
         matcher.encoder.requires_grad_(not config.contrast.freeze)
     labels = data.train.labels
     assert labels is not None  # as of all of `data`
-    say(f"training on {len(labels):,} pairs, {int(labels.sum()):,} of them the same")
+    what = "training the language model" if config.model.compares else "training"
+    say(f"{what} on {len(labels):,} pairs, {int(labels.sum()):,} of them the same")
     batches = PairData(data.train, reader, config)
     if config.average_epochs:
         mean = AverageWeights(config.average_epochs * len(batches.train_dataloader()))
@@ -103,8 +104,11 @@ def fit_matcher(
     matcher.overlap = found.overlap
     labels = data.validation.labels
     assert labels is not None
+    figures = figures_of(found.worth, labels, found.threshold)
+    if found.overlap is not None:
+        say(f"validation F1 of both together {figures['f1']:.4f}")
     fitted = Fitted(matcher, reader.attributes, found.calibration, found.threshold, found.log_odds, labels, weights)
-    return TrainedMatcher(fitted, outcome.best_epoch, figures_of(found.worth, labels, found.threshold))
+    return TrainedMatcher(fitted, outcome.best_epoch, figures)
 
 
 def reader_of(

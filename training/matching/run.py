@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -17,17 +16,19 @@ from features.labelled_pairs import LabelledPairs
 from features.record_pairs import RecordPairs
 from features.sources import load_pairs
 from recsys.matching.ditto import opinions, together
+from recsys.text_encoders.folders import folder_of, recipe_of
 from serving.matching.manifest import with_metrics
 from serving.matching.matcher import Matcher
 from serving.matching.writer import write_matcher
 from serving.resolve import Resolved
 from training import plots
+from training.interruption import resumable
 from training.matching.config import MatchTrainConfig
 from training.matching.epoch_lines import EpochLines
 from training.matching.figures import figures_on_test
 from training.matching.fit import check_labels, fit_matcher
 from training.promotion import challenge, check_name
-from training.run_folder import open_folder, save_state, tracked_run
+from training.run_folder import finish, open_folder, save_state, tracked_run
 from training.runs import RunOptions
 from training.tracking import TrackedRun, git_sha, library_versions
 
@@ -71,6 +72,7 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
         data = load_pairs(config.data.name, config.data.root or None, **config.data.settings)
     check_labels(data)
     check_name(options.register)
+    recipe_of(folder_of(config.model.encoder.model, config.model.encoder.revision))  # before anything is written
     for table in dict.fromkeys((data.train.left, data.train.right)):
         if table.shortened:
             options.say(f"note: {table.shortened:,} values of {table.name} are very long, and lose their ends")
@@ -80,7 +82,7 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
             options.say(f"note: {n:,} pairs of {one} are word for word among those of {other}")
     state = open_folder(options.folder, config, facts, options.resume, say=options.say)
     tracked = _tracked(config, options, state, facts)
-    with tracked or contextlib.nullcontext():
+    with resumable(options.folder), tracked or contextlib.nullcontext():
         epochs = {one["epoch"]: one for one in state["epochs"]}
         # where standard error is a terminal, a bar shows the same
         silent = options.progress and sys.stderr.isatty()
@@ -110,6 +112,8 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
         matcher = Matcher.of(Resolved(folder, options.register or data.name))
         official, pictured = measure(matcher, data)
         with_metrics(folder, official)
+        if not official["f1"]:
+            options.say("note: it finds none of the test pairs that are the same; it has not learned to tell them")
         figures = {
             "model": "matcher",
             **facts,
@@ -137,7 +141,7 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
             if version is not None and options.register is not None:
                 challenge(options.register, version, options.tracking_uri)
                 figures["version"] = version
-    (options.folder / "result.json").write_text(json.dumps({"figures": figures}, indent=1), encoding="utf-8")
+    finish(options.folder, {"figures": figures})
     return MatchResult(figures, folder, version, tracked.id if tracked else None)
 
 

@@ -42,6 +42,21 @@ def test_a_threshold_lies_between_scores() -> None:
     assert (found.threshold, found.precision, found.recall, found.f1) == (2.0, 1.0, 1.0, 1.0)
 
 
+def test_even_odds_are_the_threshold_where_they_lie_between_scores() -> None:
+    found = best_f1(np.array([4.0, 3.0, -4.0]), np.array([True, True, False]))
+    assert (found.threshold, found.f1) == (0.0, 1.0)
+    assert best_f1(np.array([4.0, 0.0, -4.0]), np.array([True, True, False])).threshold == 0.0
+    assert best_f1(np.array([4.0, 3.0, 0.0]), np.array([True, True, False])).threshold == 1.5
+
+
+def test_few_pairs_show_little_of_a_precision() -> None:
+    labels = np.arange(40) < 20
+    shown = [decide(np.where(np.arange(40) < n, 1.0, -1.0), labels, 0.0).least_precision for n in (0, 1, 20, 21)]
+    # all of n are right: the precision p at which that has a chance of 5% is .05 ** (1 / n)
+    np.testing.assert_allclose(shown[:3], [0, 0.05, 0.05 ** (1 / 20)])
+    assert shown[3] < shown[2]
+
+
 def test_what_is_not_there_has_no_figures_to_divide_by() -> None:
     assert decide(np.array([1.0]), np.array([False]), 0.0).f1 == 0.0
     nothing = decide(np.array([1.0]), np.array([True]), 2.0)

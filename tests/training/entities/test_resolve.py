@@ -298,7 +298,7 @@ def test_other_columns_are_mapped(files: dict[str, str], tmp_path: Path, capsys:
         (["--first", "x"], "--first goes with a matcher"),
         (["--set", "precision=0.9"], "precision goes with a matcher"),
         (["--one-to-one", "--duplicates"], "one_to_one is for sources without duplicates"),
-        (["--lost", "nowhere/lost.csv"], "--lost is a .csv in a folder that is there"),
+        (["--lost", "nowhere/lost.csv"], "there is no folder nowhere to write lost.csv into"),
         (["--model", "no-such-folder"], "no-such-folder"),
     ],
 )

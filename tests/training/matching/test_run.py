@@ -28,6 +28,7 @@ from training.matching.config import MatchTrainConfig
 from training.matching.figures import seen
 from training.matching.run import describe, run, shared
 from training.optimisers import OptimiserConfig
+from training.run_folder import save_state
 from training.runs import RunOptions
 
 
@@ -136,6 +137,38 @@ def test_records_that_are_read_apart_have_a_second_opinion_where_it_is_asked_for
     )
 
 
+def test_who_interrupts_a_run_is_told_how_it_goes_on(
+    tables: Path, colour_model: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tables)
+    settings = [one for setting in (*SETTINGS, f"model.encoder.model={colour_model}") for one in ("--set", setting)]
+    asked = ["match", "train", *arguments(tables), *settings, "--no-mlflow", "--run-dir", "here"]
+    saved = []
+
+    def interrupted(folder: Path, state: dict) -> None:
+        save_state(folder, state)
+        saved.append(state)
+        if len(saved) > 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.matching.run.save_state", interrupted)
+        assert main(asked) == 130
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "recsys match train: interrupted; --resume --run-dir here goes on with the last epoch that was kept"
+    assert main([*asked, "--resume"]) == 0
+    ours = {
+        "bundle",
+        "checkpoints",
+        "config.yaml",
+        "learning_curves.png",
+        "reliability.png",
+        "result.json",
+        "state.json",
+    }
+    assert {one.name for one in Path("here").iterdir()} == ours
+
+
 def test_data_is_described_by_what_it_says(coloured_pairs: LabelledPairs) -> None:
     facts = describe(coloured_pairs)
     assert (facts["train_pairs"], facts["records"], facts["attributes"]) == (600, 120, "name, maker")
@@ -192,7 +225,8 @@ def test_the_way_from_tables_to_judgements(
     assert said["same"] == found["same"].sum() and said["f1"] > 0.9
     assert main(["match", "predict", *judged, "--out", "judged.csv", "--precision", "0.9"]) == 0
     told = capsys.readouterr()
-    assert "pairs are the same  precision" in told.out and "validation pairs are called the same so" not in told.out
+    assert re.search(r"pairs are the same \(from a probability of 0\.\d+ on\)  precision", told.out)
+    assert "validation pairs are called the same so" not in told.out
     assert re.search(r"of the validation pairs \d+ are called the same so, (9\d|100)\.\d% of them rightly", told.err)
     asked = ["match", "explain", *judged[:-2], "--ids", "3", "5", "--picture", "why.png"]
     assert main(asked) == 0
@@ -216,6 +250,33 @@ def test_the_way_from_tables_to_judgements(
     told = pl.read_csv("next.csv")
     assert told["label"].to_list() == [1, 0, 1] and told.select("left_id", "right_id").is_unique().all()
     assert sorted(path.name for path in tables.iterdir() if path.name.startswith(".")) == []
+
+
+def test_of_a_table_without_an_attribute_nothing_is_told_of_it_where_that_is_asked_for(
+    config: MatchTrainConfig,
+    coloured_pairs: LabelledPairs,
+    tables: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tables)
+    trained = run(config, RunOptions(Path("run"), track=False, progress=False), coloured_pairs)
+    pl.read_csv("right.csv").drop("by").write_csv("short.csv")
+    asked = ["match", "predict", "--model", str(trained.bundle), "--left", "left.csv", "--right", "short.csv"]
+    asked += ["--pairs", "pairs.csv", "--out", "judged.csv", "--right-columns"]
+    assert main([*asked, "name=title"]) == 2
+    assert capsys.readouterr().err.endswith("--right-columns maker=COLUMN (maker= where none is)\n")
+    assert main([*asked, "name=title,maker="]) == 0 and pl.read_csv("judged.csv").height > 0
+
+
+def test_a_language_model_that_is_not_there_is_told_before_anything_is_written(
+    config: MatchTrainConfig, coloured_pairs: LabelledPairs, tmp_path: Path
+) -> None:
+    encoder = dataclasses.replace(config.model.encoder, model=str(tmp_path / "nowhere"))
+    other = dataclasses.replace(config, model=dataclasses.replace(config.model, encoder=encoder))
+    with pytest.raises(InputError, match=r"there is no folder .*nowhere"):
+        run(other, RunOptions(tmp_path / "run", track=False, progress=False), coloured_pairs)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

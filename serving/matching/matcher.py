@@ -33,6 +33,8 @@ from serving.resolve import Resolved, resolve
 
 #: of the least certain pairs so many are compared with each other, when it is asked which to label
 _UNCERTAIN = 2_000
+#: and so many of them are read at a time
+_AT_A_TIME = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,16 +223,22 @@ class Matcher:
             pairs: Without labels, such as a blocker gives. (m pairs)
             n: How many are wanted.
             seed: Of the draws.
-            progress: See `score`.
+            progress: See `score`; the least certain are read twice, and counted so.
 
         Returns:
             (at most n,) int64
         """
-        stated = self.score(pairs, progress=progress).log_odds
-        least = np.argsort(np.abs(stated), kind="stable")[: max(_UNCERTAIN, 10 * n)]
-        told = self.reader.pairs(pairs)
-        vectors = vectors_of(self.model, self.reader.write(told.take(least)))
-        return least[most_informative(stated[least], vectors, n, seed)]
+        twice = min(len(pairs), max(_UNCERTAIN, 10 * n))
+        stated = self.score(pairs, progress=lambda done, total: progress(done, total + twice)).log_odds
+        least = np.argsort(np.abs(stated), kind="stable")[:twice]
+        told, vectors = self.reader.pairs(pairs), []
+        for start in range(0, twice, _AT_A_TIME):
+            some = least[start : start + _AT_A_TIME]
+            vectors.append(vectors_of(self.model, self.reader.write(told.take(some))))
+            progress(len(pairs) + start + len(some), len(pairs) + twice)
+        if not vectors:
+            return least
+        return least[most_informative(stated[least], np.concatenate(vectors), n, seed)]
 
     def explain(self, left: Mapping[str, Any], right: Mapping[str, Any]) -> Explanation:
         """What decided about one pair: see `recsys.matching.explain`."""

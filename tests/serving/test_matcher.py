@@ -339,6 +339,14 @@ def test_uncertain_pairs_are_informative(matcher: Matcher, coloured_pairs: Label
     assert stated[places].mean() < stated.mean()
 
 
+def test_what_is_read_twice_is_counted_twice(matcher: Matcher, coloured_pairs: LabelledPairs) -> None:
+    pairs, told = coloured_pairs.test, []
+    matcher.informative(pairs, 5, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (2 * len(pairs), 2 * len(pairs)) and told == sorted(told)
+    assert {total for _, total in told} == {2 * len(pairs)}
+    assert matcher.informative(pairs.take([]), 5).tolist() == []
+
+
 def test_serve_answers_for_whatever_the_bundle_is(
     folder: Path, matcher: Matcher, coloured_pairs: LabelledPairs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -191,5 +191,6 @@ def test_what_is_learned_does_not_depend_on_how_many_tokens_are_read_at_a_time(
         found.append((said.detach(), slopes))
     (said, slopes), (again, others) = found
     torch.testing.assert_close(again, said)
+    steepest = max(float(one.abs().max()) for one in slopes)  # a slope of 0 is what rounding leaves of the others
     for one, other in zip(slopes, others, strict=True):
-        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-6 * max(steepest, 1.0))

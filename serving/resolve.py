@@ -24,6 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from features.errors import InputError
 from serving.naming import Resolved, Unfetched
+from serving.registered_versions import newest_first, newest_of
 from serving.registry_refusals import refusal
 from serving.sqlite_registry import look_up
 
@@ -161,10 +162,7 @@ def _version(client: Any, name: str, alias: str | None, version: str | None) -> 
     if version is not None:
         return client.get_model_version(name, version)
     client.get_registered_model(name)  # refuses unknown names
-    versions = _versions(client, name)
-    if not versions:
-        raise InputError(f"the model {name!r} has no version")
-    return client.get_model_version(name, str(max(versions)))
+    return newest_of(client, name)
 
 
 def _known(error: Exception, name: str, store: str) -> list[str]:
@@ -179,15 +177,10 @@ def _known(error: Exception, name: str, store: str) -> list[str]:
         if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
             return []
         if "Version" in str(error):
-            return [f"version {one}" for one in sorted(_versions(client, name), reverse=True)[:_NAMED]]
+            return [f"version {one.version}" for one in newest_first(client, name)[:_NAMED]]
         return [repr(one.name) for one in client.search_registered_models(max_results=_NAMED)]
     except MlflowException:
         return []
-
-
-def _versions(client: Any, name: str) -> list[int]:
-    quoted = f"'{name}'" if "'" not in name else f'"{name}"'
-    return [int(one.version) for one in client.search_model_versions(f"name={quoted}")]
 
 
 def _fetched(location: str, named: Resolved, store: str, held: str | None) -> Path:

@@ -125,9 +125,7 @@ def began_from(folder: Path) -> str | None:
 
 def finish(folder: Path, result: dict[str, Any]) -> None:
     """Keeps what a run has found, in one step."""
-    aside = folder / "result.json.new"
-    aside.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    aside.replace(folder / "result.json")
+    _written(folder / "result.json", json.dumps(result, indent=1))
 
 
 def _replaced(folder: Path) -> str | None:
@@ -170,6 +168,10 @@ def _resumed(config: Any, folder: Path, facts: dict[str, Any], origin: dict[str,
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Writes a run's state in one step."""
-    aside = folder / "state.json.new"
-    aside.write_text(json.dumps(state))
-    aside.replace(folder / "state.json")
+    _written(folder / "state.json", json.dumps(state))
+
+
+def _written(path: Path, text: str) -> None:
+    aside = path.with_name(f"{path.name}.new")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
     for table in dict.fromkeys((data.train.left, data.train.right)):
         if table.shortened:
             options.say(f"note: {table.shortened:,} values of {table.name} are very long, and lose their ends")
-    facts = describe(data)
-    for (one, other), n in shared(data).items():
+    common = shared(data)
+    facts = describe(data, common)
+    for (one, other), n in common.items():
         if n:
             options.say(f"note: {n:,} pairs of {one} are word for word among those of {other}")
     state = open_folder(options.folder, config, facts, options.resume, say=options.say)
@@ -145,8 +147,13 @@ def run(config: MatchTrainConfig, options: RunOptions, data: LabelledPairs | Non
     return MatchResult(figures, folder, version, tracked.id if tracked else None)
 
 
-def describe(data: LabelledPairs) -> dict[str, Any]:
-    """What a person wants to know of labelled pairs before training on them."""
+def describe(data: LabelledPairs, common: Mapping[tuple[str, str], int] | None = None) -> dict[str, Any]:
+    """What a person wants to know of labelled pairs before training on them.
+
+    Args:
+        data: Pairs with labels.
+        common: What `shared` says of them, where that is known.
+    """
     return {
         "dataset": data.name,
         "dataset_hash": data.sha256,
@@ -155,7 +162,7 @@ def describe(data: LabelledPairs) -> dict[str, Any]:
         "attributes": ", ".join(data.train.left.attributes),
         **{f"{part}_pairs": len(pairs) for part, pairs in data.parts.items()},
         **{f"{part}_same": int(pairs.labels.sum()) for part, pairs in data.parts.items() if pairs.labels is not None},
-        "test_pairs_in_train": shared(data)["test", "train"],
+        "test_pairs_in_train": (common or shared(data))["test", "train"],
         "split_hash": data.split_sha256,
     }
 

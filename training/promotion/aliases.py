@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import InputError
+from serving.registered_versions import newest_of
 from training.promotion.gates import Gate
 from training.promotion.lock import promotion_lock
 from training.promotion.record import AT, BACK_AT, BACK_BY, BACK_WHY, BY, GATES, WHY, now, told_of, who, write
@@ -92,7 +93,7 @@ def candidates(name: str, version: str | None = None, uri: str | None = None) ->
     """
     client = connect(uri, create=False).MlflowClient()
     aliases = aliases_of(client, name)
-    chosen = str(version or aliases.get(CHALLENGER) or _newest(client, name))
+    chosen = str(version or aliases.get(CHALLENGER) or newest_of(client, name).version)
     _tags(client, name, chosen)
     if aliases.get(CHAMPION) == chosen:
         raise InputError(f"version {chosen} of the model {name!r} is champion already")
@@ -223,14 +224,6 @@ def aliases_of(client, name: str) -> dict[str, str]:
         return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
     except MlflowException as error:
         raise InputError(f"no model is registered under the name {name!r}") from error
-
-
-def _newest(client, name: str) -> str:
-    quoted = f"'{name}'" if "'" not in name else f'"{name}"'
-    versions = [int(one.version) for one in client.search_model_versions(f"name={quoted}")]
-    if not versions:
-        raise InputError(f"the model {name!r} has no version")
-    return str(max(versions))
 
 
 def _tags(client, name: str, version: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from features.errors import InputError
+from serving.registered_versions import newest_first
 from training.promotion.aliases import check_name
 from training.promotion.record import AT, BACK_AT, BACK_BY, BACK_WHY, BY, GATES, WHY
 from training.tracking import KIND, connect, metric_name
@@ -97,7 +98,7 @@ def models(uri: str | None = None) -> list[Model]:
     client = _client(uri)
     found = []
     for one in _registered(client):
-        versions = _versions(client, one.name)
+        versions = newest_first(client, one.name)
         newest = versions[0] if versions else None
         kind = None if newest is None else _kind(newest.tags, _manifest(client, newest))
         aliases = {alias: str(version) for alias, version in sorted(one.aliases.items())}
@@ -119,7 +120,7 @@ def versions_of(name: str, uri: str | None = None) -> list[Registered]:
         more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
         known = f"there are {', '.join(names[:_MOST_NAMED])}{more}" if names else "there is none yet"
         raise InputError(f"no model is registered under the name {name!r}; {known}")
-    return [_told(client, one, there[name]) for one in _versions(client, name)]
+    return [_told(client, one, there[name]) for one in newest_first(client, name)]
 
 
 def _client(uri: str | None) -> Any:
@@ -134,12 +135,6 @@ def _registered(client: Any) -> list[Any]:
         page = client.search_registered_models(page_token=token)
         found, token = [*found, *page], page.token or ""
     return found
-
-
-def _versions(client: Any, name: str) -> list[Any]:
-    """MLflow's versions of a model, the newest first."""
-    quoted = f"'{name}'" if "'" not in name else f'"{name}"'
-    return sorted(client.search_model_versions(f"name={quoted}"), key=lambda one: -int(one.version))
 
 
 def _told(client: Any, one: Any, aliases: Mapping[str, Any]) -> Registered:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from serving.registered_versions import newest_first
 from training.promotion.aliases import aliases_of, check_name
 from training.tracking import connect
 
@@ -27,6 +28,5 @@ def versions(names: Sequence[str] = (), uri: str | None = None) -> list[tuple[st
     for name in names:
         check_name(name)
         aliases_of(client, name)  # refuses unknown names
-        numbers = [int(one.version) for one in client.search_model_versions(f"name='{name}'")]
-        found += [(name, str(number)) for number in sorted(numbers)]
+        found += [(name, str(one.version)) for one in reversed(newest_first(client, name))]
     return found
